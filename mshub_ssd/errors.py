@@ -1,0 +1,136 @@
+"""One tree for everything that can go wrong.
+
+    MshubError
+    ├── CardError               (ValueError)       a model card cannot be read
+    ├── UnknownModelError       (KeyError)         no card or network of that name
+    ├── IntegrityError          (ValueError)       bytes that are not what the card promises
+    ├── TransferError           (ConnectionError)  a download that could not be completed
+    ├── OfflineError            (ConnectionError)  the network is needed and forbidden
+    ├── DiskSpaceError          (OSError)          no room for a download
+    ├── CheckpointError         (ValueError)       a checkpoint file that cannot be read
+    ├── MismatchError           (ValueError)       a checkpoint that belongs to another network
+    ├── UnsupportedFormatError  (ValueError)       an asset of a format that cannot be loaded
+    ├── ImageError              (ValueError)       something that is not a picture
+    ├── UsageError              (ValueError)       an argument that makes no sense
+    └── MissingDependencyError  (ImportError)      an optional package is not installed
+
+Each class also inherits the built-in a caller would expect, so existing ``except`` clauses keep working.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CardError",
+    "CheckpointError",
+    "DiskSpaceError",
+    "ImageError",
+    "IntegrityError",
+    "MismatchError",
+    "MissingDependencyError",
+    "MshubError",
+    "OfflineError",
+    "TransferError",
+    "UnknownModelError",
+    "UnsupportedFormatError",
+    "UsageError",
+]
+
+
+class MshubError(Exception):
+    """Root of all errors of this library.
+
+    Args:
+        message: What went wrong, in one sentence.
+        where: File, line, url or parameter it happened at.
+        expected: What would have been right.
+        got: What was found instead.
+        hint: What to do next, if possible a command to type.
+
+    ``str(error)`` is the plain text of all of these, one per line.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+
+    def __str__(self) -> str:
+        rows = [("where", self.where), ("expected", self.expected), ("got", self.got), ("next", self.hint)]
+        return "\n".join([self.message, *(f"  {name}: {text}" for name, text in rows if text)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword arguments do not survive the default pickling of exceptions.
+        return (_rebuild, (type(self), self.message, self.__dict__.copy()))
+
+
+def _rebuild(kind: type[MshubError], message: str, state: dict[str, object]) -> MshubError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error
+
+
+class CardError(MshubError, ValueError):
+    """A model card that cannot be read.
+
+    Attributes:
+        line: 1-based line of the fault, or None.
+        column: 1-based column of the fault, or None.
+    """
+
+    line: int | None = None
+    column: int | None = None
+
+
+class UnknownModelError(MshubError, KeyError):
+    """No model card, or no network, of that name."""
+
+
+class IntegrityError(MshubError, ValueError):
+    """Bytes that are not the ones the card promises."""
+
+
+class TransferError(MshubError, ConnectionError):
+    """A download that could not be completed."""
+
+
+class OfflineError(MshubError, ConnectionError):
+    """The network is needed, and ``MSHUB_OFFLINE`` forbids it."""
+
+
+class DiskSpaceError(MshubError, OSError):
+    """Not enough room on the disk for a download."""
+
+
+class CheckpointError(MshubError, ValueError):
+    """A checkpoint file that cannot be read."""
+
+
+class MismatchError(MshubError, ValueError):
+    """A checkpoint whose parameters are not those of the network."""
+
+
+class UnsupportedFormatError(MshubError, ValueError):
+    """An asset of a format that cannot be loaded here."""
+
+
+class ImageError(MshubError, ValueError):
+    """Something that is not a picture this library can read."""
+
+
+class UsageError(MshubError, ValueError):
+    """An argument that makes no sense."""
+
+
+class MissingDependencyError(MshubError, ImportError):
+    """An optional package is not installed."""

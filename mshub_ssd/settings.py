@@ -1,0 +1,149 @@
+"""What the user decides: environment first, then the user's file, then defaults.
+
+The user's file is ``config.toml`` in the platform's configuration folder for ``mshub``, e.g.
+``~/.config/mshub/config.toml``; its keys are the field names of `Settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mshub_ssd.errors import UsageError
+
+__all__ = ["Settings", "current", "package_version", "user_file"]
+
+_TRUE = {"1", "true", "yes", "on", "always"}
+_FALSE = {"", "0", "false", "no", "off", "auto", "never"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, resolved.
+
+    Attributes:
+        home: Root of the download cache (``MSHUB_HOME``).
+        registry: Further card folders, searched before the bundled one (``MSHUB_REGISTRY``).
+        offline: Forbid the network (``MSHUB_OFFLINE``).
+        endpoint: A mirror, tried first as ``<endpoint>/<host>/<path>`` (``MSHUB_ENDPOINT``).
+        token: Secret sent to the endpoint's host only (``MSHUB_TOKEN``).
+        verify_always: Hash cached files on every use (``MSHUB_VERIFY=always``).
+    """
+
+    home: Path
+    registry: tuple[Path, ...] = ()
+    offline: bool = False
+    endpoint: str | None = None
+    token: str | None = None
+    verify_always: bool = False
+
+    def __repr__(self) -> str:
+        # The token must not reach a log by way of a repr.
+        shown = {**self.__dict__, "token": None if self.token is None else "***"}
+        return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+
+def current(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings as they are now.
+
+    Args:
+        environ: Environment to read instead of the process's own.
+
+    Raises:
+        UsageError: A variable or the user's file holds something unreadable.
+    """
+    env = os.environ if environ is None else environ
+    stored = _read_user_file()
+
+    def text(variable: str, key: str) -> str | None:
+        value = env.get(variable)
+        if value is None and key in stored:
+            value = str(stored[key])
+        return value or None
+
+    home = text("MSHUB_HOME", "home")
+    roots = env.get("MSHUB_REGISTRY")
+    if roots is None:
+        listed = stored.get("registry", [])
+        paths = [str(item) for item in listed] if isinstance(listed, list) else [str(listed)]
+    else:
+        paths = roots.split(os.pathsep)
+    return Settings(
+        home=Path(home).expanduser().absolute() if home else _default_home(),
+        registry=tuple(Path(path).expanduser().absolute() for path in paths if path),
+        offline=_switch("MSHUB_OFFLINE", text("MSHUB_OFFLINE", "offline")),
+        endpoint=text("MSHUB_ENDPOINT", "endpoint"),
+        token=text("MSHUB_TOKEN", "token"),
+        verify_always=_switch("MSHUB_VERIFY", text("MSHUB_VERIFY", "verify")),
+    )
+
+
+def user_file() -> Path:
+    """Path of the user's settings file; it need not exist."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("mshub", appauthor=False)) / "config.toml"
+
+
+def package_version() -> str:
+    """Version of the installed package, ``0+unknown`` when run from a bare source tree."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mshub_ssd")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def _default_home() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mshub", appauthor=False))
+
+
+def _switch(name: str, value: str | None) -> bool:
+    word = (value or "").strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise UsageError(
+        f"{name} is neither on nor off",
+        expected="1 or 0",
+        got=repr(value),
+        hint=f"unset {name}, or set it to 1 or 0",
+    )
+
+
+def _read_user_file() -> dict[str, Any]:
+    path = user_file()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file: {error}", where=str(path)) from error
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        parsed = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"the settings file is not valid TOML: {error}", where=str(path), hint=f"mend or delete {path}"
+        ) from error
+    known = {"home", "registry", "offline", "endpoint", "token", "verify"}
+    unknown = sorted(set(parsed) - known)
+    if unknown:
+        raise UsageError(
+            f"the settings file has an unknown key: {', '.join(unknown)}",
+            where=str(path),
+            expected=", ".join(sorted(known)),
+            hint=f"mend {path}",
+        )
+    return parsed
