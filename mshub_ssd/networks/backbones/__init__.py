@@ -1,0 +1,1 @@
+"""Feature extractors that detectors are built on."""

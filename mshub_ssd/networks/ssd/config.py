@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +68,7 @@ class SSDConfig:
         return self.anchor_spec.boxes()
 
 
-def class_names(num_classes: int, names: tuple[str, ...] | list[str] | None = None) -> tuple[str, ...]:
+def class_names(num_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:
     """Names of the classes without the background.
 
     Args:
