@@ -117,7 +117,13 @@ class CheckpointError(MshubError, ValueError):
 
 
 class MismatchError(MshubError, ValueError):
-    """A checkpoint whose parameters are not those of the network."""
+    """A checkpoint whose parameters are not those of the network.
+
+    Attributes:
+        report: The full account, a `mshub_ssd.checkpoints.LoadReport`.
+    """
+
+    report: object = None
 
 
 class UnsupportedFormatError(MshubError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 __all__ = ["ConvBNAct", "InvertedResidual", "batch_norm", "conv", "depthwise"]
 
@@ -60,7 +60,7 @@ class ConvBNAct(nn.Cell):
         norm = norm or batch_norm(convolution.out_channels)
         self.features = nn.SequentialCell([convolution, norm, activation()])
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, out_channels, H / stride, W / stride]."""
         return self.features(x)
 
@@ -101,7 +101,7 @@ class InvertedResidual(nn.Cell):
         self.adds = residual and stride == 1 and in_channels == out_channels
         self.final = final_activation() if final_activation else None
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
         y = self.conv(x)
         if self.adds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.layers import ConvBNAct, InvertedResidual, conv
@@ -81,10 +81,10 @@ class MobileNetV2(nn.Cell):
         self.channels = (*(channels for _, channels in taps), last_channels)
         self.strides = tuple(strides[layer] for layer in [*tapped, len(layers) - 1])
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         """Picture [B, 3, H, W] to one map per tap and the last layer's map, finest first."""
-        outputs = ()
+        outputs = []
         for stage, expand in self.stages:
             x = getattr(self, stage)(x)
-            outputs += (getattr(self, expand)(x) if expand else x,)
-        return outputs
+            outputs.append(getattr(self, expand)(x) if expand else x)
+        return tuple(outputs)

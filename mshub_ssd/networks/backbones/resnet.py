@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from mshub_ssd.networks.layers import batch_norm, conv
 
@@ -33,7 +33,7 @@ class Bottleneck(nn.Cell):
                 [conv(in_channels, out_channels, 1, stride), batch_norm(out_channels, eps, momentum)]
             )
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
         shortcut = x if self.down_sample_layer is None else self.down_sample_layer(x)
         y = self.relu(self.bn1(self.conv1(x)))
@@ -54,9 +54,7 @@ class ResNet(nn.Cell):
         channels: Channels of the three outputs (stages 2, 3 and 4; strides 8, 16 and 32).
     """
 
-    def __init__(
-        self, blocks: Sequence[int] = (3, 4, 6, 3), *, eps: float = 1e-3, momentum: float = 0.997
-    ) -> None:
+    def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3), *, eps: float = 1e-3, momentum: float = 0.997) -> None:
         super().__init__()
         self.conv1 = conv(3, 64, 7, 2)
         self.bn1 = batch_norm(64, eps, momentum)
@@ -74,7 +72,7 @@ class ResNet(nn.Cell):
         self.layer1, self.layer2, self.layer3, self.layer4 = (stage(number) for number in (1, 2, 3, 4))
         self.channels = widths[2:]
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         """Picture [B, 3, H, W] to the maps of strides 8, 16 and 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         c3 = self.layer2(self.layer1(x))

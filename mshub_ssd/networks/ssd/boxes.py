@@ -34,8 +34,10 @@ def decode(
     with np.errstate(over="ignore"):
         size = np.exp(offsets[..., 2:] * size_scale) * anchors[:, 2:]
     half = size / np.float32(2)
-    boxes = np.concatenate([centre - half, centre + half], axis=-1)
-    return np.clip(boxes, np.float32(0), np.float32(1), out=boxes) if clip else boxes
+    boxes: Floats = np.concatenate([centre - half, centre + half], axis=-1)
+    if clip:
+        np.clip(boxes, np.float32(0), np.float32(1), out=boxes)
+    return boxes
 
 
 def encode(boxes: Floats, anchors: Floats, prior_scaling: tuple[float, float] = (0.1, 0.2)) -> Floats:

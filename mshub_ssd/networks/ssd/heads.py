@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from mshub_ssd.networks.layers import ConvBNAct, batch_norm, conv, depthwise
 
 __all__ = ["MultiBox", "WeightSharedMultiBox"]
 
 
-def _flatten(prediction):  # type: ignore[no-untyped-def]
+def _flatten(prediction: Tensor) -> Tensor:
     """[B, boxes * k, H, W] to [B, H * W * boxes * k]: channels last, so that boxes of a cell are neighbours."""
     return ops.reshape(ops.transpose(prediction, (0, 2, 3, 1)), (ops.shape(prediction)[0], -1))
 
 
-def _join(predictions, size):  # type: ignore[no-untyped-def]
+def _join(predictions: list[Tensor], size: int) -> Tensor:
     """Flattened predictions of all levels to [B, N, size]."""
     joined = ops.concat(predictions, 1) if len(predictions) > 1 else predictions[0]
     return ops.reshape(joined, (ops.shape(joined)[0], -1, size))
@@ -56,12 +56,10 @@ class MultiBox(nn.Cell):
         self.num_classes = num_classes
         self.levels = len(levels)
 
-    def construct(self, maps):  # type: ignore[no-untyped-def]
+    def construct(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Maps [B, C, H, W], finest first, to locations and class logits."""
-        locations, logits = (), ()
-        for i in range(self.levels):
-            locations += (_flatten(self.multi_loc_layers[i](maps[i])),)
-            logits += (_flatten(self.multi_cls_layers[i](maps[i])),)
+        locations = [_flatten(self.multi_loc_layers[i](maps[i])) for i in range(self.levels)]
+        logits = [_flatten(self.multi_cls_layers[i](maps[i])) for i in range(self.levels)]
         return _join(locations, 4), _join(logits, self.num_classes)
 
 
@@ -95,10 +93,8 @@ class WeightSharedMultiBox(nn.Cell):
         self.num_classes = num_classes
         self.levels = levels
 
-    def construct(self, maps):  # type: ignore[no-untyped-def]
+    def construct(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Maps [B, C, H, W], finest first, to locations and class logits."""
-        locations, logits = (), ()
-        for i in range(self.levels):
-            locations += (_flatten(self.loc_layers[0](self.addition_layer_loc[i](maps[i]))),)
-            logits += (_flatten(self.cls_layers[0](self.addition_layer_cls[i](maps[i]))),)
+        locations = [_flatten(self.loc_layers[0](self.addition_layer_loc[i](maps[i]))) for i in range(self.levels)]
+        logits = [_flatten(self.cls_layers[0](self.addition_layer_cls[i](maps[i]))) for i in range(self.levels)]
         return _join(locations, 4), _join(logits, self.num_classes)

@@ -6,7 +6,7 @@ subclass that says where its features come from and which part is the head.
 
 from __future__ import annotations
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from mshub_ssd.networks.ssd.config import SSDConfig
 
@@ -24,11 +24,11 @@ class SSD(nn.Cell):
     """
 
     def __init__(self, config: SSDConfig) -> None:
-        super().__init__(auto_prefix=True)
+        super().__init__()
         self.config = config
         self.sigmoid = ops.Sigmoid()
 
-    def predict(self, locations, logits):  # type: ignore[no-untyped-def]
+    def predict(self, locations: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """What the network returns, given what its head says."""
         if not self.training:
             logits = self.sigmoid(logits)
@@ -43,7 +43,7 @@ class ExtractorSSD(SSD):
         self.multi_box = multi_box
         self.feature_extractor = feature_extractor
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, S, S] to locations and scores."""
         locations, logits = self.multi_box(self.feature_extractor(x))
         return self.predict(locations, logits)
@@ -52,15 +52,13 @@ class ExtractorSSD(SSD):
 class BackboneSSD(SSD):
     """Layout of the mobile networks: ``backbone``, extra maps from ``multi_residual``, ``multi_box``."""
 
-    def __init__(
-        self, config: SSDConfig, backbone: nn.Cell, multi_residual: nn.CellList, multi_box: nn.Cell
-    ) -> None:
+    def __init__(self, config: SSDConfig, backbone: nn.Cell, multi_residual: nn.CellList, multi_box: nn.Cell) -> None:
         super().__init__(config)
         self.backbone = backbone
         self.multi_residual = multi_residual
         self.multi_box = multi_box
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, S, S] to locations and scores."""
         maps = self.backbone(x)
         for residual in self.multi_residual:

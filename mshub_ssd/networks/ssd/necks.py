@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from mshub_ssd.networks.layers import InvertedResidual, batch_norm, conv
 
@@ -19,17 +19,13 @@ def extra_residuals(in_channels: int, extras: Sequence[tuple[int, float]]) -> nn
     cells = []
     for channels, ratio in extras:
         hidden = round(in_channels * ratio)
-        cells.append(
-            InvertedResidual(in_channels, channels, hidden, 2, residual=False, final_activation=nn.ReLU6)
-        )
+        cells.append(InvertedResidual(in_channels, channels, hidden, 2, residual=False, final_activation=nn.ReLU6))
         in_channels = channels
     return nn.CellList(cells)
 
 
 def _conv_bn_relu6(channels: int, stride: int) -> nn.SequentialCell:
-    return nn.SequentialCell(
-        [conv(channels, channels, 3, stride), batch_norm(channels, 1e-5, 0.9), nn.ReLU6()]
-    )
+    return nn.SequentialCell([conv(channels, channels, 3, stride), batch_norm(channels, 1e-5, 0.9), nn.ReLU6()])
 
 
 class FeaturePyramid(nn.Cell):
@@ -48,16 +44,16 @@ class FeaturePyramid(nn.Cell):
         self.resize = ops.ResizeBilinearV2(align_corners=False, half_pixel_centers=False)
         self.levels = len(in_channels)
 
-    def construct(self, maps):  # type: ignore[no-untyped-def]
+    def construct(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Maps of the backbone, finest first, to as many maps of equal width."""
         last = self.levels - 1
         merged = self.lateral_convs_list[last](maps[last])
-        outputs = (self.fpn_convs_list[last](merged),)
+        outputs = [self.fpn_convs_list[last](merged)]
         for i in range(last - 1, -1, -1):
             lateral = self.lateral_convs_list[i](maps[i])
             merged = lateral + self.resize(merged, ops.shape(lateral)[2:])
-            outputs = (self.fpn_convs_list[i](merged), *outputs)
-        return outputs
+            outputs.append(self.fpn_convs_list[i](merged))
+        return tuple(outputs[::-1])
 
 
 class StridedBlocks(nn.Cell):
@@ -67,7 +63,7 @@ class StridedBlocks(nn.Cell):
         super().__init__()
         self.blocks = nn.CellList([_conv_bn_relu6(channels, 2) for _ in range(count)])
 
-    def construct(self, maps):  # type: ignore[no-untyped-def]
+    def construct(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The maps given, and `count` coarser ones."""
         for block in self.blocks:
             maps = (*maps, block(maps[-1]))
@@ -91,6 +87,7 @@ class PyramidExtractor(nn.Cell):
         self.fpn = FeaturePyramid(backbone.channels, channels)
         self.bottom_up = StridedBlocks(channels, extra_levels)
 
-    def construct(self, x):  # type: ignore[no-untyped-def]
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         """Picture [B, 3, H, W] to the pyramid's maps, finest first."""
-        return self.bottom_up(self.fpn(getattr(self, self.backbone_name)(x)))
+        maps: tuple[Tensor, ...] = self.bottom_up(self.fpn(getattr(self, self.backbone_name)(x)))
+        return maps
