@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mshub_ssd import errors as errors
     from mshub_ssd.cards import Card as Card
+    from mshub_ssd.catalog import info as info
+    from mshub_ssd.catalog import list_models as list_models
+    from mshub_ssd.catalog import search as search
     from mshub_ssd.errors import MshubError as MshubError
     from mshub_ssd.inference import detect as detect
     from mshub_ssd.inference import postprocess as postprocess
     from mshub_ssd.loading import fetch as fetch
-    from mshub_ssd.loading import info as info
-    from mshub_ssd.loading import list_models as list_models
     from mshub_ssd.loading import load as load
     from mshub_ssd.loading import load_weights as load_weights
-    from mshub_ssd.loading import search as search
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.vision import Detections as Detections
 
@@ -36,13 +36,13 @@ _HOMES = {
     "MshubError": "errors",
     "detect": "inference",
     "fetch": "loading",
-    "info": "loading",
-    "list_models": "loading",
+    "info": "catalog",
+    "list_models": "catalog",
     "load": "loading",
     "load_weights": "loading",
     "postprocess": "inference",
     "register_network": "networks",
-    "search": "loading",
+    "search": "catalog",
 }
 
 __all__ = [*_HOMES, "__version__", "errors"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import loading, runtime, vision
 from mshub_ssd.cards import Card
+from mshub_ssd.catalog import find_card
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.config import SSDConfig
 from mshub_ssd.vision import Detections
@@ -92,7 +93,7 @@ def _network(model: str | nn.Cell) -> nn.Cell:
     global _last
     if not isinstance(model, str):
         return model
-    card = loading.find_card(model)
+    card = find_card(model)
     if _last is None or _last[0] != card:
         _last = None  # room for the next one before it is built
         _last = (card, loading.load(model))

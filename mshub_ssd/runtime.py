@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,12 @@ def require_mindspore() -> None:
     Raises:
         MissingDependencyError: It is not installed, or NumPy is too new for it.
     """
-    if importlib.util.find_spec("mindspore") is None:
-        raise MissingDependencyError(
-            "MindSpore is not installed; networks cannot be built without it",
-            hint="pip install 'mshub_ssd[mindspore]'",
-        )
+    for package in ("mindspore", "numpy"):
+        if _find(package) is None:
+            raise MissingDependencyError(
+                f"{package} is not installed; networks cannot be built without it",
+                hint="pip install 'mshub_ssd[mindspore]'",
+            )
     import numpy as np
 
     if int(np.__version__.split(".")[0]) >= 2:
@@ -147,8 +149,15 @@ def _limit_loaded_library(library: Path) -> bool:
         return True
 
 
+def _find(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except ImportError:
+        return None
+
+
 def _wheel_libraries() -> Path | None:
-    spec = importlib.util.find_spec("mindspore")
+    spec = _find("mindspore")
     if spec is None or spec.origin is None:
         return None
     return Path(spec.origin).parent / "lib"

@@ -1,0 +1,61 @@
+"""Model cards: text in, objects out; pure, no network.
+
+The names are loaded on first use, because listing needs only the light `mshub_ssd.cards.names`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+    from mshub_ssd.cards.names import natural_key, valid_uid, version_key
+    from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
+    from mshub_ssd.cards.source import Problem
+
+_HOMES = {
+    "Asset": "model",
+    "Card": "model",
+    "FrozenDict": "model",
+    "Metric": "model",
+    "NetworkRef": "model",
+    "Span": "model",
+    "Version": "model",
+    "natural_key": "names",
+    "valid_uid": "names",
+    "version_key": "names",
+    "Examination": "parse",
+    "examine_card": "parse",
+    "parse_card": "parse",
+    "parse_metric": "parse",
+    "read_card": "parse",
+    "Problem": "source",
+}
+
+__all__ = [
+    "Asset",
+    "Card",
+    "Examination",
+    "FrozenDict",
+    "Metric",
+    "NetworkRef",
+    "Problem",
+    "Span",
+    "Version",
+    "examine_card",
+    "natural_key",
+    "parse_card",
+    "parse_metric",
+    "read_card",
+    "valid_uid",
+    "version_key",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"mshub_ssd.cards.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,29 @@
+"""The ``mshub`` command, one module per group of commands.
+
+Exit codes: 0 done; 1 a refusal the user can mend, that is any `mshub_ssd.MshubError`; 2 a command line that makes
+no sense, which is told before any work is done; 130 interrupted; 141 the reader of the output has gone. Answers go
+to stdout, everything else to stderr; with ``--json`` stdout holds one whole JSON document, or nothing after a
+refusal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave the process with its exit code.
+
+    Args:
+        args: Arguments after the program's name, by default those of the process.
+    """
+    try:
+        from mshub_ssd.cli.app import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
+    cli.main(args=None if args is None else list(args), prog_name="mshub")
+    sys.exit(0)

@@ -7,6 +7,8 @@ offsets [B, N, 4] and int32 labels [B, N], where 0 is background and -1 an ancho
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
@@ -35,9 +37,7 @@ class SmoothL1(nn.Cell):
     def construct(self, prediction, target):  # type: ignore[no-untyped-def]
         """Two tensors of one shape to the losses of that shape."""
         distance = ops.abs(prediction - target)
-        return ops.select(
-            distance < self.beta, 0.5 * distance * distance / self.beta, distance - 0.5 * self.beta
-        )
+        return ops.select(distance < self.beta, 0.5 * distance * distance / self.beta, distance - 0.5 * self.beta)
 
 
 class SigmoidFocalLoss(nn.Cell):
@@ -103,7 +103,7 @@ class BoxIoULoss(nn.Cell):
         self.size = Tensor(np.ascontiguousarray(anchors[:, 2:]))
         self.centre_scale, self.size_scale = prior_scaling
 
-    def corners(self, offsets):  # type: ignore[no-untyped-def]
+    def corners(self, offsets: Any) -> Any:
         """Offsets [B, N, 4] to the boxes' upper left and lower right corners, [B, N, 2] each."""
         centre = self.centre + offsets[..., :2] * self.centre_scale * self.size
         # A wild prediction must not overflow: exp(8) times an anchor is far larger than any picture.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def assign(overlaps: Floats, positive: float = 0.5, ignore: float | None = None)
 
 def match(
     boxes: Floats,
-    labels: Sequence[int] | NDArray[np.integer],
+    labels: Sequence[int] | NDArray[np.integer[Any]],
     anchors: Floats,
     *,
     positive: float = 0.5,
@@ -118,7 +119,7 @@ def match(
 
 
 def match_batch(
-    objects: Sequence[tuple[Floats, Sequence[int] | NDArray[np.integer]]],
+    objects: Sequence[tuple[Floats, Sequence[int] | NDArray[np.integer[Any]]]],
     anchors: Floats,
     *,
     positive: float = 0.5,

@@ -1,0 +1,251 @@
+"""What a model card says, as frozen objects.
+
+A card is data: nothing here opens a file or a connection. `mshub_ssd.cards.parse` builds the objects, with the
+place of every field in `Card.spans`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mshub_ssd.cards.names import version_key
+from mshub_ssd.errors import CardError
+
+__all__ = [
+    "Asset",
+    "Card",
+    "FrozenDict",
+    "Metric",
+    "NetworkRef",
+    "Span",
+    "Version",
+]
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# A NUL would make the file system raise a bare ValueError; a backslash is a folder's end on some systems.
+_NO_LINK = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Version(str):
+    """A version number as the card writes it; equal as text, ordered by its numbers.
+
+    ``Version("1.9") < Version("1.10") < Version("2.3rc1") < Version("2.3") < Version("2.3.0")``
+    """
+
+    __slots__ = ()
+
+    def key(self) -> tuple[Any, ...]:
+        """Sorting key; see `mshub_ssd.cards.names.version_key`."""
+        return version_key(self)
+
+    def __lt__(self, other: str) -> bool:
+        return version_key(self) < version_key(other) if isinstance(other, str) else NotImplemented
+
+    def __le__(self, other: str) -> bool:
+        return version_key(self) <= version_key(other) if isinstance(other, str) else NotImplemented
+
+    def __gt__(self, other: str) -> bool:
+        return version_key(self) > version_key(other) if isinstance(other, str) else NotImplemented
+
+    def __ge__(self, other: str) -> bool:
+        return version_key(self) >= version_key(other) if isinstance(other, str) else NotImplemented
+
+
+class FrozenDict(Mapping[str, Any]):
+    """A mapping that cannot be changed, but copied and pickled (a mappingproxy cannot)."""
+
+    __slots__ = ("_items",)
+    _items: dict[str, Any]
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        object.__setattr__(self, "_items", dict(items or {}))
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed")
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FrozenDict, (self._items,))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the card's text; lines and columns count from 1, columns in characters, the end is exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One published figure, e.g. ``Metric("mAP", 25.17)``; the value is as the card writes it, not scaled."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of a model.
+
+    Attributes:
+        file_format: ``ckpt``, ``safetensors``, …; None where the card does not say.
+        url: The link as written, without ``<>``: http(s), or a path relative to the card. See `Card.resolve`.
+        sha256: Lower-case digest (64 hex digits, or a prefix of at least 8), None where the card gives none.
+            Other text is kept as it stands; whoever loads the file refuses it.
+    """
+
+    file_format: str | None
+    url: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRef:
+    """The architecture a card asks for by its ``network:`` key, and arguments of the constructor."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=FrozenDict)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model card.
+
+    Texts are None, and tuples empty, where the card does not say.
+
+    Attributes:
+        uid: Path of the card in its registry without ``.md``; the file's stem outside of one.
+        title: Heading of the card.
+        task: ``object-detection``, ``image-classification``, …; None where it cannot be told.
+        module_type: The raw text `task` is derived from.
+        input_shape: Numbers, or one tuple of numbers per input.
+        mindspore_version: Text (``1.10`` stays ``1.10``) that is ordered as a version.
+        metrics: Published figures, in the card's order.
+        classes: Names of the classes without background, where they are not the data set's own.
+        body: Everything after the front matter, as it stands in the file.
+        extra: Keys this library does not know, and known ones whose value it could not read, as text.
+        path: File the card was read from.
+        spans: Place of every field. Front matter by path (``asset[0].asset-sha256``), its key with ``:key``
+            behind (``asset[0].asset-sha256:key``), other parts as ``:title``, ``:front-matter`` and ``:body``.
+    """
+
+    uid: str
+    title: str | None = None
+    model_name: str | None = None
+    backbone_name: str | None = None
+    task: str | None = None
+    module_type: str | None = None
+    fine_tunable: bool | None = None
+    input_shape: tuple[Any, ...] | None = None
+    model_version: Version | None = None
+    mindspore_version: Version | None = None
+    datasets: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    author: str | None = None
+    update_time: datetime.date | None = None
+    repo_link: str | None = None
+    user_id: str | None = None
+    used_for: str | None = None
+    assets: tuple[Asset, ...] = ()
+    license: str | None = None
+    summary: str | None = None
+    body: str = ""
+    extra: Mapping[str, Any] = field(default_factory=FrozenDict)
+    path: Path | None = None
+    network: NetworkRef | None = None
+    classes: tuple[str, ...] | None = None
+    spans: Mapping[str, Span] = field(default_factory=FrozenDict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as JSON-ready values, without `spans`."""
+        return {name: _jsonable(getattr(self, name)) for name in self.__slots__ if name != "spans"}
+
+    def resolve(self, asset: Asset) -> Path | str:
+        """Where an asset lies: its http(s) url, or the path of a file in the card's folder.
+
+        Pure arithmetic on names: that the file exists, and that no symbolic link leads out of the folder, is for
+        the reader of the file to check.
+
+        Raises:
+            CardError: The link is neither, or leads out of the card's folder.
+        """
+        link = asset.url
+        if _NO_LINK.search(link):
+            raise self._bad_link(asset, "holds a backslash or a control character")
+        if _SCHEME.match(link):
+            scheme, _, rest = link.partition(":")
+            host = re.split(r"[/?#]", rest[2:], maxsplit=1)[0] if rest.startswith("//") else ""
+            if scheme.lower() not in {"http", "https"}:
+                raise self._bad_link(asset, f"has the scheme {scheme.lower()}:")
+            if not host or " " in link:
+                raise self._bad_link(asset, "names no host" if not host else "holds a space")
+            return link
+        parts = link.split("/")
+        if link.startswith("/"):
+            raise self._bad_link(asset, "is an absolute path")
+        if ".." in parts:
+            raise self._bad_link(asset, "leads out of the card's folder")
+        if parts[-1] in {"", "."}:
+            raise self._bad_link(asset, "names a folder")
+        if self.path is None:
+            raise self._bad_link(asset, "is relative, and this card has no folder")
+        return self.path.parent.joinpath(*parts)
+
+    def _bad_link(self, asset: Asset, fault: str) -> CardError:
+        place = next(
+            (self.spans.get(f"asset[{index}].asset-link") for index, known in enumerate(self.assets) if known == asset),
+            None,
+        )
+        where = str(self.path) if self.path else self.uid
+        error = CardError(
+            f"the asset-link {fault}",
+            where=f"{where}:{place.line}:{place.column}" if place else where,
+            expected="an http(s) url, or the path of a file in the card's folder",
+            got=repr(asset.url),
+            hint="mend the asset-link",
+        )
+        if place:
+            error.line, error.column = place.line, place.column
+        return error
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, (Metric, Asset, NetworkRef)):
+        return {name: _jsonable(getattr(value, name)) for name in value.__slots__}
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, (Path, Version)):
+        return str(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return value

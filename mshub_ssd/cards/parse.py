@@ -1,0 +1,480 @@
+"""From the text of a card to a `Card`.
+
+Scalars are typed by the fields of a card, never by YAML: a version ``1.10`` stays ``1.10``, a digest of digits
+only stays text, ``evaluation: no`` is no boolean.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+from mshub_ssd.cards.source import MAX_BYTES, MapNode, Node, Problem, Scalar, SeqNode, Source, read_source
+from mshub_ssd.errors import CardError
+
+__all__ = ["KNOWN_KEYS", "Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
+
+_NOTHING = {"", "-", "~", "null"}
+_NO_VALUE = _NOTHING | {"no", "none", "n/a", "na", "nil"}
+_TRUE = {"true", "yes", "on"}
+_FALSE = {"false", "no", "off"}
+_METRIC_KEYS = {"map", "accuracy"}
+_PLAIN_KEY = re.compile(r"[^.\[\]\":\s]+")
+_DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
+_REAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
+_METRIC_LENGTH = 200
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that can be told about a card.
+
+    Attributes:
+        card: The card, or None where a fatal problem leaves none.
+        problems: Everything wrong with it, in the order found.
+        source: The text and the nodes of the front matter.
+    """
+
+    card: Card | None
+    problems: tuple[Problem, ...]
+    source: Source
+
+
+def parse_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Card:
+    """Read a card from its text.
+
+    Args:
+        text: The whole file; bytes are read as UTF-8, whatever the locale.
+        uid: The card's uid.
+        path: File the text comes from; relative assets resolve against its folder.
+
+    Raises:
+        CardError: The card cannot be used; names file, line, column and mend.
+    """
+    result = examine_card(text, uid=uid, path=path)
+    if result.card is not None:
+        return result.card
+    problem = next(problem for problem in result.problems if problem.fatal)
+    raise card_error(problem, str(path) if path else uid)
+
+
+def read_card(path: str | Path, uid: str | None = None) -> Card:
+    """Read a card from a file.
+
+    Args:
+        path: The card's file.
+        uid: The card's uid; without it the file's name without ``.md``.
+
+    Raises:
+        CardError: The file cannot be read, or the card cannot be used.
+    """
+    file = Path(path)
+    try:
+        if file.exists() and not file.is_file():
+            raise IsADirectoryError("not a regular file")
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CardError(
+            f"cannot read the card: {reason}",
+            where=str(path),
+            expected="a readable file",
+            hint="check the path, or list the known cards: mshub list",
+        ) from error
+    if uid is None:
+        uid = file.name[:-3] if file.name.lower().endswith(".md") else file.name
+    return parse_card(data, uid=uid, path=file)
+
+
+def examine_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Examination:
+    """Read a card and collect everything that is wrong with it; never raises for what the text holds."""
+    source = read_source(text)
+    card = None
+    if source.root is not None:
+        built = _Reader(source, source.root).card(uid, path)
+        if not any(problem.fatal for problem in source.problems):
+            card = built
+    return Examination(card, tuple(source.problems), source)
+
+
+def card_error(problem: Problem, where: str) -> CardError:
+    """The error for a problem, `where` naming the file."""
+    span = problem.span
+    error = CardError(
+        problem.message,
+        where=f"{where}:{span.line}:{span.column}" if span else where,
+        expected=problem.expected,
+        got=problem.got,
+        hint=problem.hint,
+    )
+    if span:
+        error.line, error.column = span.line, span.column
+    return error
+
+
+def parse_metric(text: str) -> Metric | None:
+    """Read ``top1acc64.82`` or ``mAP: 25.17`` as name and value; None where it is neither."""
+    if len(text) > _METRIC_LENGTH:
+        return None
+    found = _METRIC.fullmatch(text.strip())
+    if not found:
+        return None
+    name, value = found["name"].rstrip(" \t:="), float(found["value"])
+    # `mAP@0.5` names a threshold and no value; a bare number names nothing.
+    if name.endswith("@") or not any(letter.isalpha() for letter in name) or not math.isfinite(value):
+        return None
+    return Metric(name, value)
+
+
+class _Reader:
+    """From the nodes of one front matter to the fields of a `Card`."""
+
+    def __init__(self, source: Source, root: MapNode) -> None:
+        self.source = source
+        self.root = root
+        self.extra: dict[str, Any] = {}
+        self.metrics: list[Metric] = []
+
+    def card(self, uid: str, path: Path | None) -> Card:
+        source = self.source
+        fields: dict[str, Any] = {}
+        for key, node in self.root.items:
+            known = _FIELDS.get(key.text)
+            if known:
+                fields[known[0]] = known[1](self, key.text, node)
+            else:
+                self._unknown(key.text, node)
+        assert source.front is not None
+        parts = {":front-matter": source.span(*source.front), ":body": source.span(source.body, len(source.text))}
+        if source.title:
+            parts[":title"] = source.span(*source.title[1:])
+        fields["metrics"] = tuple(self.metrics)
+        card = Card(
+            uid=uid,
+            title=source.title[0] if source.title else None,
+            body=source.text[source.body :],
+            extra=FrozenDict(self.extra),
+            path=path,
+            spans=FrozenDict(self._spans(self.root, "", parts)),
+            **{name: value for name, value in fields.items() if value is not None},
+        )
+        task = _task(card)
+        # A copy by dataclasses.replace costs more than this one assignment.
+        object.__setattr__(card, "task", task)
+        return card
+
+    def text(self, key: str, node: Node) -> str | None:
+        if not isinstance(node, Scalar):
+            self._unreadable(key, node, "a text", fatal=False)
+            return None
+        text = node.text.strip()
+        return None if node.plain and text.lower() in _NOTHING else text or None
+
+    def version(self, key: str, node: Node) -> Version | None:
+        text = self.text(key, node)
+        return None if text is None else Version(text)
+
+    def link(self, key: str, node: Node) -> str | None:
+        text = self.text(key, node)
+        return text and _without_brackets(text)
+
+    def switch(self, key: str, node: Node) -> bool | None:
+        text = self.text(key, node)
+        if text is None:
+            return None
+        if text.lower() in _TRUE or text.lower() in _FALSE:
+            return text.lower() in _TRUE
+        self._unreadable(key, node, "True or False", fatal=False)
+        return None
+
+    def date(self, key: str, node: Node) -> datetime.date | None:
+        text = self.text(key, node)
+        if text is None:
+            return None
+        found = _DATE.fullmatch(text)
+        try:
+            if found:
+                return datetime.date(int(found[1]), int(found[2]), int(found[3]))
+        except ValueError:
+            pass  # 2022-02-30: said below
+        self._unreadable(key, node, "a date such as 2022-06-22", fatal=False)
+        return None
+
+    def shape(self, key: str, node: Node) -> tuple[Any, ...] | None:
+        if isinstance(node, Scalar) and self.text(key, node) is None:
+            return None
+        shape = self._numbers(node)
+        if isinstance(shape, tuple):
+            return shape
+        self._unreadable(key, node, "a list of numbers such as [3, 300, 300]", fatal=False)
+        return None
+
+    def _numbers(self, node: Node) -> int | tuple[Any, ...] | None:
+        if isinstance(node, Scalar):
+            return int(node.text) if _WHOLE.fullmatch(node.text.strip()) else None
+        if isinstance(node, MapNode):
+            return None
+        items = tuple(self._numbers(item) for item in node.items)
+        return None if None in items else items
+
+    def datasets(self, key: str, node: Node) -> tuple[str, ...] | None:
+        items = node.items if isinstance(node, SeqNode) else [node]
+        names: list[str] = []
+        for item in items:
+            if not isinstance(item, Scalar):
+                self._unreadable(key, node, "names of data sets", fatal=False)
+                return None
+            pieces = re.split(r"[|,]", item.text) if item is node else [item.text]
+            names += [name for name in (piece.strip() for piece in pieces) if name.lower() not in _NO_VALUE]
+        return tuple(names)
+
+    def evaluation(self, key: str, node: Node) -> None:
+        """Collect metrics; what cannot be read as name and value stays in `extra`."""
+        if isinstance(node, MapNode):
+            pairs = [(name.text, self._real(value)) for name, value in node.items]
+            found = [None if value is None else Metric(name, value) for name, value in pairs]
+        elif isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
+            return
+        else:
+            items = node.items if isinstance(node, SeqNode) else [node]
+            found = []
+            for item in items:
+                if isinstance(item, Scalar):
+                    found += [parse_metric(piece) for piece in item.text.split("|")]
+                elif isinstance(item, MapNode):
+                    found += [
+                        None if (value := self._real(inner)) is None else Metric(name.text, value)
+                        for name, inner in item.items
+                    ]
+                else:
+                    found.append(None)
+        self.metrics += [metric for metric in found if metric is not None]
+        if None in found:
+            self._unreadable(key, node, "metrics such as `top1acc64.82 | top5acc85.66`", fatal=False)
+
+    def _real(self, node: Node) -> float | None:
+        if not isinstance(node, Scalar):
+            return None
+        text = node.text.strip().removesuffix("%").rstrip()
+        if len(text) > _METRIC_LENGTH or not _REAL.fullmatch(text):
+            return None
+        value = float(text)
+        return value if math.isfinite(value) else None
+
+    def assets(self, key: str, node: Node) -> tuple[Asset, ...] | None:
+        if isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
+            return ()
+        if isinstance(node, MapNode):
+            self.source.report(
+                "asset-shape", "asset is a list", node, expected="a dash before the first key of every asset"
+            )
+            node = SeqNode([node], node.start, node.end)
+        if not isinstance(node, SeqNode):
+            self._unreadable(key, node, "a list of assets, each with asset-link and asset-sha256")
+            return None
+        found = [self._asset(f"{key}[{index}]", item) for index, item in enumerate(node.items)]
+        return tuple(asset for asset in found if asset is not None)
+
+    def _asset(self, name: str, node: Node) -> Asset | None:
+        if not isinstance(node, MapNode):
+            self._unreadable(name, node, "the keys file-format, asset-link and asset-sha256")
+            return None
+        values: dict[str, str | None] = {}
+        places: dict[str, Node] = {}
+        for key, item in node.items:
+            if key.text in {"file-format", "asset-link", "asset-sha256"}:
+                values[key.text] = self.text(f"{name}.{key.text}", item)
+                places[key.text] = item
+            else:
+                self._unknown(f"{name}.{_step(key.text)}", item)
+        link = values.get("asset-link")
+        digest = values.get("asset-sha256")
+        if not link:
+            self.source.report(
+                "asset-link",
+                "an asset has no asset-link",
+                places.get("asset-link", node),
+                fatal=True,
+                expected="asset-link: an http(s) url, or the path of a file in the card's folder",
+                hint="add the asset-link, or delete the asset",
+            )
+            return None
+        if digest is None:
+            self.source.report(
+                "asset-sha256",
+                "an asset has no asset-sha256, so nothing can vouch for the file",
+                places.get("asset-sha256", node),
+                expected="64 hex digits",
+                hint=f"run sha256sum on the file behind {link[:200]} and add asset-sha256",
+            )
+        else:
+            digest = digest.lower()
+            if not _DIGEST.fullmatch(digest):
+                self.source.report(
+                    "asset-sha256",
+                    "asset-sha256 is no SHA-256 digest",
+                    places["asset-sha256"],
+                    expected="64 hex digits",
+                    got=repr(digest),
+                    hint="run sha256sum on the file",
+                )
+        return Asset(values.get("file-format"), _without_brackets(link), digest)
+
+    def network(self, key: str, node: Node) -> NetworkRef | None:
+        if isinstance(node, Scalar):
+            name = self.text(key, node)
+            return NetworkRef(name) if name else None
+        if isinstance(node, MapNode):
+            values = {name.text: value for name, value in node.items}
+            named = values.pop("name", None)
+            if isinstance(named, Scalar) and named.text.strip():
+                arguments = {name: _typed(value) for name, value in values.items()}
+                return NetworkRef(named.text.strip(), FrozenDict(arguments))
+        self._unreadable(key, node, "a network's name, or a mapping {name: ..., arguments ...}")
+        return None
+
+    def classes(self, key: str, node: Node) -> tuple[str, ...] | None:
+        if isinstance(node, Scalar) and self.text(key, node) is None:
+            return None
+        if isinstance(node, SeqNode) and node.items and all(isinstance(item, Scalar) for item in node.items):
+            names = tuple(item.text.strip() for item in node.items if isinstance(item, Scalar))
+            if all(names):
+                return names
+        self._unreadable(key, node, "a list of class names")
+        return None
+
+    def _unknown(self, key: str, node: Node) -> None:
+        self.extra[key] = _kept(node)
+        if key.lower() in _METRIC_KEYS and (value := self._real(node)) is not None:
+            self.metrics.append(Metric(key, value))
+
+    def _unreadable(self, key: str, node: Node, expected: str, *, fatal: bool = True) -> None:
+        """Report a value that cannot be read, and keep it as it stands."""
+        self.extra[key] = _kept(node)
+        self.source.report(
+            "value",
+            f"the value of {key} cannot be read",
+            node,
+            fatal=fatal,
+            expected=expected,
+            got=repr(self.source.text[node.start : min(node.end, node.start + 200)]),
+            hint=f"mend {key}, or leave it out",
+        )
+
+    def _spans(self, node: Node, at: str, spans: dict[str, Span]) -> dict[str, Span]:
+        if isinstance(node, MapNode):
+            for key, value in node.items:
+                path = f"{at}.{_step(key.text)}" if at else _step(key.text)
+                spans[f"{path}:key"] = self.source.span(key.start, key.end)
+                spans[path] = self.source.span(value.start, value.end)
+                self._spans(value, path, spans)
+        elif isinstance(node, SeqNode):
+            for index, item in enumerate(node.items):
+                spans[f"{at}[{index}]"] = self.source.span(item.start, item.end)
+                self._spans(item, f"{at}[{index}]", spans)
+        return spans
+
+
+_FIELDS: dict[str, tuple[str, Callable[[_Reader, str, Node], Any]]] = {
+    "model-name": ("model_name", _Reader.text),
+    "backbone-name": ("backbone_name", _Reader.text),
+    "module-type": ("module_type", _Reader.text),
+    "fine-tunable": ("fine_tunable", _Reader.switch),
+    "input-shape": ("input_shape", _Reader.shape),
+    "model-version": ("model_version", _Reader.version),
+    "mindspore-version": ("mindspore_version", _Reader.version),
+    "train-dataset": ("datasets", _Reader.datasets),
+    "evaluation": ("evaluation", _Reader.evaluation),
+    "author": ("author", _Reader.text),
+    "update-time": ("update_time", _Reader.date),
+    "repo-link": ("repo_link", _Reader.link),
+    "user-id": ("user_id", _Reader.text),
+    "used-for": ("used_for", _Reader.text),
+    "asset": ("assets", _Reader.assets),
+    "license": ("license", _Reader.text),
+    "summary": ("summary", _Reader.text),
+    "network": ("network", _Reader.network),
+    "classes": ("classes", _Reader.classes),
+}
+KNOWN_KEYS = frozenset(_FIELDS)
+
+
+def _without_brackets(text: str) -> str:
+    return text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text
+
+
+def _step(key: str) -> str:
+    """A key as a step of a span's path; quoted where it would be taken for path syntax."""
+    return key if _PLAIN_KEY.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
+
+
+def _kept(node: Node) -> Any:
+    """A value of no schema: the text as it stands, lists as tuples, None for an empty one."""
+    if isinstance(node, Scalar):
+        return None if node.plain and not node.text else node.text
+    if isinstance(node, SeqNode):
+        return tuple(_kept(item) for item in node.items)
+    return FrozenDict({key.text: _kept(value) for key, value in node.items})
+
+
+def _typed(node: Node) -> Any:
+    """An argument of a network's constructor."""
+    if isinstance(node, SeqNode):
+        return tuple(_typed(item) for item in node.items)
+    if isinstance(node, MapNode):
+        return FrozenDict({key.text: _typed(value) for key, value in node.items})
+    text = node.text.strip()
+    if not node.plain:
+        return node.text
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if len(text) <= _METRIC_LENGTH and _REAL.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    return None if text.lower() in {"", "~", "null"} else text
+
+
+# What follows the dash in module-type, where the usual word is another one.
+_TASK_WORDS = {
+    "classification": "image-classification",
+    "detection": "object-detection",
+    "segmentation": "image-segmentation",
+    "derain": "image-deraining",
+    "tts": "text-to-speech",
+}
+_DETECTOR = re.compile(r"(?:^|[^a-z0-9])(?:ssd|yolo|faster_?rcnn|retinanet|efficientdet|fcos|detr)")
+_CLASSIFIER = re.compile(
+    r"(?:alexnet|convnext|densenet|dpn|efficientnet|ghostnet|googlenet|inception|mobilenet|nasnet|pnasnet|repvgg"
+    r"|res2net|resnet|resnext|se-?net|se_resn|shufflenet|sppnet|squeezenet|vgg|vit(?:_|$)|wideresnet|xception)"
+)
+
+
+def _task(card: Card) -> str | None:
+    """The task, from module-type, or from names that leave no doubt; None where it cannot be told."""
+    area, _, word = (card.module_type or "").lower().partition("-")
+    word = word.replace("_", "-").strip("-")
+    if word and (area == "cv" or word not in {"classification", "segmentation", "detection"}):
+        return _TASK_WORDS.get(word, word)
+    if word or area not in {"", "cv"}:
+        return f"{area}-{word}" if word else "recommendation" if area == "recommend" else None
+    names = [name.lower() for name in (card.network and card.network.name, card.model_name, card.backbone_name) if name]
+    if any(_DETECTOR.search(name) for name in names):
+        return "object-detection"
+    if any(name.startswith("sppnet") for name in names):
+        return "image-classification"
+    labelled = any(name.lower().startswith(("imagenet", "cifar")) for name in card.datasets)
+    if labelled and names and all(_CLASSIFIER.match(name) for name in names):
+        return "image-classification"
+    return None

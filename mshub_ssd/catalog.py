@@ -1,0 +1,249 @@
+"""Which models there are, and what each card means: decisions only, nothing is fetched or built here."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd import networks
+from mshub_ssd.checkpoints import supported_format
+from mshub_ssd.errors import MshubError, UnknownModelError, UnsupportedFormatError, UsageError
+from mshub_ssd.registry import default_registry
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Asset, Card
+
+__all__ = ["Choice", "Plan", "choose_asset", "choose_network", "find_card", "info", "list_models", "plan", "search"]
+
+_log = logging.getLogger(__name__)
+
+# The official client's words for where its cards lie; the cards are part of this library.
+_SOURCES = (None, "local", "gitee", "github")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The network a card means.
+
+    Attributes:
+        key: Architecture key.
+        reason: What in the card says so.
+        arguments: Constructor arguments the card gives.
+    """
+
+    key: str
+    reason: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What loading a card would do; nothing has been done yet.
+
+    Attributes:
+        card: The card.
+        choice: The network it means.
+        asset: The asset to load, None without pretrained weights.
+        file_format: Its format, a key of `mshub_ssd.checkpoints.FORMATS`.
+    """
+
+    card: Card
+    choice: Choice
+    asset: Asset | None = None
+    file_format: str = ""
+
+
+def info(name: str) -> Card:
+    """The card of a uid or of a card file.
+
+    Raises:
+        MshubError: No such card, or one that cannot be read.
+    """
+    return find_card(name)
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    task: str | None = None,
+    dataset: str | None = None,
+    backbone: str | None = None,
+    publisher: str | None = None,
+    mindspore_version: str | None = None,
+    loadable: bool | None = None,
+) -> list[str]:
+    """Uids of the models, in natural order (1.9 before 1.10).
+
+    Args:
+        pattern: Shell-style pattern on the uid.
+        task: E.g. ``object-detection``.
+        dataset: Name of a training data set.
+        backbone: Name of the backbone.
+        publisher: First part of the uid.
+        mindspore_version: The card's MindSpore version, e.g. ``"1.10"``.
+        loadable: Only models that `load` has a network and a checkpoint for (True), or only the others (False).
+    """
+
+    def fits(card: Card) -> bool:
+        return _is_loadable(card) is loadable
+
+    return default_registry().list_models(
+        pattern,
+        task=task,
+        dataset=dataset,
+        backbone=backbone,
+        publisher=publisher,
+        mindspore_version=mindspore_version,
+        predicate=None if loadable is None else fits,
+    )
+
+
+def search(text: str) -> list[str]:
+    """Uids of the models whose cards mention every word of `text`, best first."""
+    return default_registry().search(text)
+
+
+def find_card(name: str, source: str | None = None) -> Card:
+    """The card of a uid or of a card file.
+
+    Raises:
+        UnknownModelError: No such uid, no such file.
+        CardError: The card cannot be read.
+        UsageError: `source` is not one of the known words.
+    """
+    if source not in _SOURCES:
+        raise UsageError(
+            "unknown source", expected='None, "local", "gitee" or "github"', got=repr(source), hint="leave it out"
+        )
+    if not isinstance(name, str | Path):
+        raise UsageError("a model is named by text", expected="a uid or the path of a card", got=repr(type(name)))
+    path = Path(name).expanduser()
+    looks_like_path = isinstance(name, Path) or name.endswith(".md")
+    if source == "local" or (source is None and looks_like_path and path.is_file()):
+        if not path.is_file():
+            raise UnknownModelError("no such card file", where=str(path), hint="give the path of a .md file")
+        # Listing goes through this module and needs no parser.
+        from mshub_ssd.cards import read_card
+
+        return read_card(path)
+    return default_registry().card(str(name))
+
+
+def plan(card: Card, *, pretrained: bool = True) -> Plan:
+    """Decide what loading the card means, without touching network, disk or MindSpore.
+
+    Raises:
+        UnknownModelError: The card means no network that is known here.
+        UnsupportedFormatError: None of its assets can be loaded.
+        IntegrityError: The asset has no digest.
+    """
+    choice = choose_network(card)
+    if not pretrained:
+        return Plan(card, choice)
+    asset, file_format = choose_asset(card)
+    return Plan(card, choice, asset, file_format)
+
+
+def choose_network(card: Card) -> Choice:
+    """Which network a card means, from the surest sign to the weakest.
+
+    In this order: its ``network:`` key; the uid's last part before the data set; the asset's file name; the
+    backbone's name, or the model's name where the backbone's name bears it out. The model's name alone proves
+    nothing: published cards of five different networks say ``ssd300``.
+
+    Raises:
+        UnknownModelError: None of them names a known network.
+    """
+    if card.network is not None:
+        key = networks.find(card.network.name)
+        if key is None:
+            networks.constructor(card.network.name)  # raises, naming the nearest
+        return Choice(key or card.network.name, "the card's `network:`", dict(card.network.arguments))
+    last = card.uid.rsplit("/", 1)[-1]
+    for text, reason in [
+        (last, f"the uid's {last!r}"),
+        *((_file_stem(asset.url), f"the asset's file name {_file_stem(asset.url)!r}") for asset in card.assets),
+    ]:
+        found = _leading_key(text)
+        if found:
+            return Choice(found, reason)
+    named = _named_key(card)
+    if named:
+        return Choice(*named)
+    raise UnknownModelError(
+        f"the card {card.uid} does not say which network it means, or means one that is not known here",
+        where=str(card.path or card.uid),
+        expected=", ".join(networks.names()),
+        got=f"model-name {card.model_name!r}, backbone-name {card.backbone_name!r}",
+        hint="add `network: <one of these>` to the card, or register the network with mshub_ssd.register_network",
+    )
+
+
+def choose_asset(card: Card) -> tuple[Asset, str]:
+    """The asset to load, and its format: the first one that can be loaded.
+
+    Raises:
+        UnsupportedFormatError: The card has none.
+    """
+    if not card.assets:
+        raise UnsupportedFormatError(
+            f"the card {card.uid} names no checkpoint",
+            where=str(card.path or card.uid),
+            expected="an `asset:` with link and sha256",
+            hint="look for a sibling with `mshub search`, or load without weights: pretrained=False",
+        )
+    refusal: UnsupportedFormatError | None = None
+    for asset in card.assets:
+        try:
+            return asset, supported_format(asset.file_format or "", asset.url)
+        except UnsupportedFormatError as error:
+            refusal = refusal or error
+    assert refusal is not None  # the loop ran at least once
+    raise refusal
+
+
+def _is_loadable(card: Card) -> bool:
+    try:
+        planned = plan(card)
+    except MshubError as error:
+        _log.debug("%s is not loadable: %s", card.uid, error.message)
+        return False
+    return bool(planned.asset and planned.asset.sha256)
+
+
+def _leading_key(text: str) -> str | None:
+    """The architecture whose key the words of `text` begin with; the longest match wins."""
+    words = text.split("_")
+    for count in range(len(words), 0, -1):
+        key = networks.find("".join(words[:count]))
+        if key:
+            return key
+    return None
+
+
+def _named_key(card: Card) -> tuple[str, str] | None:
+    by_backbone = networks.find(card.backbone_name or "")
+    if by_backbone:
+        return by_backbone, f"the backbone's name {card.backbone_name!r}"
+    # GhostNet_SSD and ssd_ghostnet are the same words; ghostnet1.3x bears the name out.
+    root = re.match(r"[a-z]*", networks.normal(card.backbone_name or ""))
+    words = sorted(re.split(r"[_-]", (card.model_name or "").lower()))
+    fits = [
+        key
+        for key in networks.names()
+        if sorted(re.split(r"[_-]", key.lower())) == words
+        and root
+        and len(root[0]) > len("ssd")
+        and root[0] in networks.normal(key)
+    ]
+    if len(fits) == 1:
+        return fits[0], f"the model's name {card.model_name!r} with backbone {card.backbone_name!r}"
+    return None
+
+
+def _file_stem(url: str) -> str:
+    return url.split("?")[0].rsplit("/", 1)[-1].rsplit(".", 1)[0]

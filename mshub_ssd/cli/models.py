@@ -1,0 +1,287 @@
+"""``list``, ``search``, ``info`` and ``fetch``: which models there are, and their files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mshub_ssd.cli.output import (
+    as_refusal,
+    emit,
+    emit_json,
+    mshub_command,
+    note,
+    on_terminal,
+    table,
+    verbosity_options,
+    width,
+)
+from mshub_ssd.errors import CardError, MshubError
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Card, Metric
+
+__all__ = [
+    "complete_uid",
+    "fetch_command",
+    "human_size",
+    "info_command",
+    "json_option",
+    "list_command",
+    "metric_text",
+    "search_command",
+]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+def complete_uid(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Uids for the shell's completion."""
+    from mshub_ssd import catalog
+
+    try:
+        return catalog.list_models(f"{incomplete}*")
+    except MshubError:
+        return []  # a completion has nowhere to tell it
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a card can be loaded here, and as what.
+
+    Attributes:
+        key: Architecture key, None if the card means none that is known.
+        reason: What in the card says so.
+        obstacle: Why it cannot be loaded; None if it can.
+        hint: What would help.
+    """
+
+    key: str | None = None
+    reason: str | None = None
+    obstacle: str | None = None
+    hint: str | None = None
+
+
+def standing(card: Card) -> Standing:
+    """Whether `card` can be loaded; decided from its text alone."""
+    from mshub_ssd import catalog
+
+    try:
+        choice = catalog.choose_network(card)
+    except MshubError as error:
+        return Standing(obstacle=error.message, hint=error.hint)
+    try:
+        asset = catalog.plan(card).asset
+    except MshubError as error:
+        return Standing(choice.key, choice.reason, error.message, error.hint)
+    if asset is None or not asset.sha256:
+        obstacle = "the card gives no digest for its checkpoint, so it cannot be verified"
+        return Standing(choice.key, choice.reason, obstacle, "add asset-sha256 to the card")
+    return Standing(choice.key, choice.reason)
+
+
+@click.command("list")
+@click.argument("pattern", default="*", metavar="[PATTERN]")
+@click.option("--task", metavar="NAME", help="E.g. object-detection.")
+@click.option("--dataset", metavar="NAME", help="Data set it was trained on, e.g. coco2017.")
+@click.option("--backbone", metavar="NAME", help="E.g. resnet50.")
+@click.option("--publisher", metavar="NAME", help="First part of the uid, e.g. mindspore.")
+@click.option("--mindspore-version", metavar="VERSION", help="MindSpore version of the card, e.g. 1.10.")
+@click.option("--loadable/--not-loadable", default=None, help="Only models that can, or cannot, be loaded here.")
+@json_option
+@verbosity_options
+def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: str | None) -> None:
+    """List the models, one uid per line.
+
+    PATTERN is a wildcard for the uid, such as 'mindspore/*' or '*resnet50*'; quote it. Filters take wildcards, too.
+    A terminal also shows task, data sets and the first published figure; a pipe gets the bare uids.
+    """
+    from mshub_ssd import catalog
+
+    uids = catalog.list_models(pattern, loadable=loadable, **filters)
+    if not uids:
+        part = pattern != "*" and not set(pattern) & set("*?[")
+        why = "PATTERN must fit the whole uid. " if part else ""
+        note(f"No model fits. {why}Try: {mshub_command()} list" + (f" {shlex.quote(f'*{pattern}*')}" if part else ""))
+    _show(uids, as_json)
+
+
+@click.command("search")
+@click.argument("text", nargs=-1, required=True)
+@json_option
+@verbosity_options
+def search_command(text: tuple[str, ...], as_json: bool) -> None:
+    """Find models whose cards mention every word of TEXT, best first."""
+    from mshub_ssd import catalog
+
+    words = " ".join(text)
+    uids = catalog.search(words)
+    if not uids:
+        note(f"No card mentions {words!r}. Try fewer words, or: {mshub_command()} list")
+    _show(uids, as_json)
+
+
+@click.command("info")
+@click.argument("uid", shell_complete=complete_uid)
+@json_option
+@verbosity_options
+def info_command(uid: str, as_json: bool) -> None:
+    """Show what a model's card says.
+
+    UID is a name as `mshub list` shows it, or the path of a card file.
+    """
+    from mshub_ssd import catalog
+
+    card = catalog.info(uid)
+    found = standing(card)
+    if as_json:
+        facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
+        emit_json({**card.to_dict(), **facts})
+    else:
+        emit(_description(card, found, uid))
+
+
+@click.command("fetch")
+@click.argument("uids", nargs=-1, required=True, shell_complete=complete_uid, metavar="UID...")
+@json_option
+@verbosity_options
+def fetch_command(uids: tuple[str, ...], as_json: bool) -> None:
+    """Download checkpoints, verify them, and print their paths, one per line.
+
+    Files that were fetched before are not downloaded again. When one fails, the others are still fetched, and the
+    exit code is 1; the JSON answer lists those that are there.
+    """
+    from mshub_ssd import loading
+    from mshub_ssd.store.blobs import hash_file
+
+    done: list[dict[str, Any]] = []
+    failed = 0
+    for uid in dict.fromkeys(uids):
+        try:
+            path = loading.fetch(uid)
+            if as_json:
+                # The card's own digest may be a short one.
+                hashed = hash_file(path)
+                done.append({"uid": uid, "path": str(path), "sha256": hashed.hexdigest, "size": path.stat().st_size})
+        except MshubError as error:
+            as_refusal(error).show()
+            failed += 1
+            continue
+        if not as_json:
+            emit(str(path))
+    if as_json:
+        emit_json(done)
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def metric_text(metric: Metric) -> str:
+    """E.g. ``mAP 25.17``; the value as the card has it."""
+    return f"{metric.name} {metric.value:.15g}"
+
+
+def human_size(count: int) -> str:
+    """A number of bytes for people, e.g. ``2.4 MB``."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def _show(uids: list[str], as_json: bool) -> None:
+    if as_json:
+        emit_json([_entry(uid) for uid in uids])
+    elif not uids:
+        return
+    elif on_terminal():
+        space = max(map(width, uids))
+        columns = shutil.get_terminal_size().columns
+        # Line by line: reading thousands of cards takes a while.
+        for uid in uids:
+            line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid)}".rstrip()
+            emit(line if len(line) <= columns else line[: max(columns - 1, len(uid))] + "…")
+    else:
+        emit("\n".join(uids))
+
+
+def _aside(uid: str) -> str:
+    from mshub_ssd import catalog
+
+    try:
+        card = catalog.info(uid)
+    except CardError as error:
+        return f"(unreadable: {error.message})"
+    return ", ".join([card.task or "task unknown", *card.datasets, *map(metric_text, card.metrics[:1])])
+
+
+def _entry(uid: str) -> dict[str, Any]:
+    from mshub_ssd import catalog
+
+    try:
+        card = catalog.info(uid)
+    except CardError as error:
+        return {"uid": uid, "loadable": False, "obstacle": error.message}
+    whole = card.to_dict()
+    found = standing(card)
+    names = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
+    return {
+        "uid": uid,
+        **{name: whole[name] for name in names},
+        "network_key": found.key,
+        "loadable": found.obstacle is None,
+        "obstacle": found.obstacle,
+    }
+
+
+def _description(card: Card, found: Standing, name: str) -> str:
+    rows: list[tuple[str, str]] = [("uid", card.uid)]
+
+    def row(label: str, text: object) -> None:
+        if text:
+            rows.append((label, str(text)))
+
+    row("task", card.task or card.module_type)
+    row("network", f"{found.key}, by {found.reason}" if found.key else "unknown")
+    row("backbone", card.backbone_name)
+    row("input", _shape(card.input_shape))
+    row("data sets", ", ".join(card.datasets))
+    row("classes", ", ".join(card.classes or ()))
+    row("metrics", ", ".join(map(metric_text, card.metrics)) or "none given")
+    row("MindSpore", card.mindspore_version)
+    row("author", ", ".join(str(part) for part in (card.author, card.update_time) if part))
+    row("licence", card.license or "none given")
+    row("repository", card.repo_link)
+    for asset in card.assets:
+        row(asset.file_format or "asset", asset.url)
+        row("  sha256", asset.sha256 or "none given")
+    row("card", card.path)
+    parts = [card.title or card.uid, table(rows)]
+    if card.summary:
+        parts.insert(1, card.summary)
+    if found.obstacle:
+        parts.append(f"It cannot be loaded: {found.obstacle}." + (f"\n  next: {found.hint}" if found.hint else ""))
+    else:
+        parts.append(
+            f"In Python:\n  import mshub_ssd as mshub\n  network = mshub.load({json.dumps(name, ensure_ascii=False)})"
+        )
+        if card.task == "object-detection":
+            parts[-1] += '\n  mshub.detect(network, "picture.jpg").save("found.png")'
+            parts.append(
+                f"In a shell:\n  {mshub_command()} detect picture.jpg --model {shlex.quote(name)} --out found.png"
+            )
+    return "\n\n".join(parts)
+
+
+def _shape(shape: tuple[Any, ...] | None) -> str:
+    if not shape:
+        return ""
+    if any(isinstance(side, tuple) for side in shape):
+        return " and ".join(_shape(side if isinstance(side, tuple) else (side,)) for side in shape)
+    return " x ".join(map(str, shape))

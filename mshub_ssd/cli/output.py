@@ -1,0 +1,242 @@
+"""What all commands share: how answers, refusals and the log reach the user."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import shlex
+import shutil
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from mshub_ssd.errors import MshubError
+
+__all__ = [
+    "Interrupted",
+    "Refusal",
+    "as_refusal",
+    "emit",
+    "emit_json",
+    "guarded_stdout",
+    "mshub_command",
+    "note",
+    "on_terminal",
+    "plain",
+    "python_command",
+    "reporting",
+    "table",
+    "verbosity_options",
+    "width",
+]
+
+_LIBRARY = "mshub_ssd"
+_log = logging.getLogger(__name__)
+
+
+class Refusal(click.ClickException):
+    """Something the user can mend: plain text on stderr, exit code 1."""
+
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        click.echo(f"error: {plain(self.message)}", file=file, err=file is None)
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C: one line, and the exit code of a process that died of SIGINT."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+class _ReaderGone(click.ClickException):
+    """``mshub list | head -1``: nothing to say, and the exit code of a process that died of SIGPIPE."""
+
+    exit_code = 141
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print nothing."""
+
+
+def emit(text: str) -> None:
+    """Write lines of an answer to stdout.
+
+    Raises:
+        Refusal: stdout cannot be written, e.g. because the disk is full.
+    """
+    try:
+        click.echo(plain(text))
+    except BrokenPipeError as error:
+        _silence_stdout()
+        raise _ReaderGone("") from error
+    except OSError as error:
+        _silence_stdout()
+        raise Refusal(f"the output cannot be written: {error.strerror}") from error
+
+
+def emit_json(value: Any) -> None:
+    """Write a whole JSON document to stdout, in ASCII, so that it is the same in every locale."""
+    emit(json.dumps(value, indent=2, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Tell the user something that is not part of the answer; ``-q`` silences it."""
+    if logging.getLogger(_LIBRARY).isEnabledFor(logging.WARNING):
+        click.echo(plain(text), err=True)
+
+
+def plain(text: str) -> str:
+    """`text` without control characters: cards come from strangers, and terminals obey escape sequences."""
+    return "".join(c if c == "\n" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}" for c in text)
+
+
+def width(text: str) -> int:
+    """Columns a text takes in a terminal."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows as aligned columns.
+
+    Args:
+        rows: Texts, the same number in each row.
+        right: Columns to align on their right, such as numbers.
+    """
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+
+    def padded(column: int, text: str) -> str:
+        space = " " * (widths[column] - width(text))
+        return space + text if column in right else text + space
+
+    return "\n".join("  ".join(padded(*cell) for cell in enumerate(row)).rstrip() for row in rows)
+
+
+def on_terminal() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()
+
+
+def mshub_command() -> str:
+    """What to type to run this program again, whether or not its environment is active."""
+    return "mshub" if _is_ours("mshub") else f"{python_command()} -m mshub_ssd"
+
+
+def python_command() -> str:
+    """What to type for the Python that runs now."""
+    return next((name for name in ("python", "python3") if _is_ours(name)), shlex.quote(sys.executable))
+
+
+def _is_ours(name: str) -> bool:
+    found = shutil.which(name)
+    # Not resolved: the python of every virtual environment is a link to the same file.
+    return found is not None and Path(found).parent == Path(sys.executable).parent
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            click.echo(f"{record.levelname.lower()}: {plain(self.format(record))}", err=True)
+        except OSError:
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def reporting() -> Iterator[None]:
+    """Bring the library's log and Python's warnings to stderr, one line each; as before at the end."""
+    logger = logging.getLogger(_LIBRARY)
+    handler = _Handler()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    with warnings.catch_warnings():
+        # The line of code that warned means nothing to someone at a command line.
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, DeprecationWarning | PendingDeprecationWarning):
+        return
+    click.echo(f"warning: {plain(str(message))}", err=True)
+
+
+def verbosity_options(command: Any) -> Any:
+    """Decorator: the options ``-v`` and ``-q``, which every command and the program itself take."""
+
+    def louder(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
+        if count:
+            logging.getLogger(_LIBRARY).setLevel(logging.INFO if count == 1 else logging.DEBUG)
+
+    def quieter(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
+        if quiet:
+            logging.getLogger(_LIBRARY).setLevel(logging.ERROR)
+            warnings.simplefilter("ignore")
+
+    verbose = click.option(
+        "-v", "--verbose", count=True, expose_value=False, callback=louder, help="Say what is done; -vv for more."
+    )
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=quieter, help="No warnings and remarks."
+    )
+    return verbose(quiet(command))
+
+
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[None]:
+    """Keep stdout for the answer while a network is built and run.
+
+    MindSpore writes to stderr, but networks of other packages may print, and native code may write to the
+    descriptor itself; both go to stderr. MindSpore's own warnings (deprecated calls, by the dozen) are for
+    developers: they come with ``-vv``, or as the user's ``GLOG_v`` says.
+    """
+    if not logging.getLogger(_LIBRARY).isEnabledFor(logging.DEBUG):
+        os.environ.setdefault("GLOG_v", "3")
+    sys.stdout.flush()
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        # What native code still holds in its buffer would come out behind the answer.
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(answer, 1)
+        os.close(answer)
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere instead of failing once more."""
+    try:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+    except (OSError, ValueError) as error:
+        _log.debug("stdout has no descriptor: %s", error)
+
+
+def as_refusal(error: MshubError) -> Refusal:
+    """One of the library's errors as the command line tells it."""
+    _log.debug("refused here:", exc_info=error)
+    return Refusal(str(error))

@@ -1,0 +1,158 @@
+"""SHA-256 digests as cards write them: parsing, hashing, and telling why bytes do not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mshub_ssd.errors import IntegrityError
+
+__all__ = ["Digest", "Hashed", "human", "mismatch", "parse", "read_fully"]
+
+FULL = 64
+"""Hex digits of a whole SHA-256."""
+
+SHORTEST = 8
+"""Fewest hex digits that are accepted as the beginning of one."""
+
+HEAD = 512
+"""Bytes of a file's beginning that are kept to guess what it is."""
+
+CHUNK = 1 << 20
+
+_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
+_EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A digest from a card: all 64 hex digits, or the first 8 or more of them."""
+
+    text: str
+
+    @property
+    def full(self) -> bool:
+        """Whether all 64 digits are known."""
+        return len(self.text) == FULL
+
+    def fits(self, hexdigest: str) -> bool:
+        """Whether the digest of some bytes (64 lower-case hex digits) is the promised one."""
+        return hexdigest.startswith(self.text)
+
+    def __str__(self) -> str:
+        return f"sha256 {self.text}" if self.full else f"sha256 beginning with {self.text}"
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """What was learnt from reading bytes once.
+
+    Attributes:
+        hexdigest: SHA-256, 64 lower-case hex digits; empty when they were not read to the end.
+        size: Number of bytes.
+        head: The first 512 of them.
+    """
+
+    hexdigest: str
+    size: int
+    head: bytes
+
+
+def parse(text: object) -> Digest:
+    """Read a card's digest; case does not matter.
+
+    Raises:
+        IntegrityError: Neither 64 hex digits nor the first 8 or more of them.
+    """
+    word = text.lower() if isinstance(text, str) else ""
+    if _HEX.fullmatch(word) and SHORTEST <= len(word) <= FULL:
+        return Digest(word)
+    shown = repr(text)
+    raise IntegrityError(
+        "asset-sha256 must be 64 hex digits",
+        expected=f"64 hex digits, or at least the first {SHORTEST} of them",
+        got=shown if len(shown) <= 100 else f"{shown[:97]}...",
+        hint="put the output of `sha256sum FILE` into the card",
+    )
+
+
+def read_fully(stream: Any) -> Hashed:
+    """Hash an unbuffered binary stream from where it stands to its end."""
+    hasher = hashlib.sha256()
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    size, head = 0, b""
+    while count := stream.readinto(buffer):
+        hasher.update(view[:count])
+        if len(head) < HEAD:
+            head += bytes(view[: min(count, HEAD - len(head))])
+        size += count
+    return Hashed(hasher.hexdigest(), size, head)
+
+
+def human(count: int) -> str:
+    """Number of bytes for a sentence: ``1.5 GiB (1610612736 bytes)``."""
+    if count < 1024:
+        return f"{count} bytes"
+    value, unit = float(count), "bytes"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one reached is the answer
+        value /= 1024
+        if value < 1024:
+            break
+    return f"{value:.1f} {unit} ({count} bytes)"
+
+
+def mismatch(
+    message: str,
+    wanted: Digest,
+    got: Hashed,
+    *,
+    where: str,
+    size: int | None = None,
+    pinned_from: str | None = None,
+    also: str = "",
+    hint: str,
+) -> IntegrityError:
+    """The error for bytes that do not fit, with the likely cause.
+
+    Args:
+        message: First line.
+        wanted: The digest asked for.
+        got: What the bytes are.
+        where: Url (already redacted) or path.
+        size: Promised number of bytes, if known.
+        pinned_from: The shorter digest of the card, when `wanted` was recorded on first use.
+        also: What else to tell after the facts, e.g. what other mirrors did.
+        hint: What to do next.
+    """
+    promised = str(wanted) if size is None else f"{wanted}, {human(size)}"
+    if pinned_from is not None:
+        promised += f" (recorded on first use; the card gives {pinned_from})"
+    cause = _likely_cause(got, size, pinned_from)
+    found = f"sha256 {got.hexdigest}, {human(got.size)}" if got.hexdigest else f"at least {human(got.size)}"
+    return IntegrityError(
+        message,
+        where=where,
+        expected=promised,
+        got=f"{found}; likely cause: {cause}{also}",
+        hint=hint,
+    )
+
+
+def _likely_cause(got: Hashed, size: int | None, pinned_from: str | None) -> str:
+    start = got.head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if got.hexdigest == _EMPTY:
+        return "the body was empty"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page (login, captive portal or error page) instead of the file"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer instead of the file"
+    if size is not None and got.size < size:
+        return f"truncated, {size - got.size} bytes are missing"
+    if size is not None and got.size > size:
+        return "more bytes than promised"
+    if pinned_from is not None and got.hexdigest.startswith(pinned_from):
+        return "the file was exchanged for another one with the same short digest"
+    return "the file was replaced or damaged, or the card's digest is of another file"

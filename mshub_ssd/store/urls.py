@@ -1,0 +1,158 @@
+"""Decisions about addresses, pure: what may be asked, in which order, with whose secret, shown how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+
+from mshub_ssd.errors import TransferError, UsageError
+
+__all__ = ["Origin", "check", "file_name", "hop", "origin", "redact", "sources", "strip_userinfo"]
+
+_PORTS = {"http": 80, "https": 443}
+_LONGEST_SHOWN = 300
+
+Origin = tuple[str, str, int]
+"""Scheme, host, port: the only place a secret belongs to."""
+
+
+def redact(url: object) -> str:
+    """A url fit for a message: no userinfo, no query, no fragment, nothing that moves a terminal's cursor."""
+    text = url if isinstance(url, str) else repr(url)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = None
+    if parts is None:
+        text = text.partition("?")[0].rpartition("@")[2]
+    else:
+        lead = f"{parts.scheme}:" if parts.scheme else ""
+        host = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+        path = parts.path if parts.netloc else parts.path.rpartition("@")[2]
+        text = f"{lead}{host}{path}{'?...' if parts.query else ''}"
+    text = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in text)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def check(url: object) -> SplitResult:
+    """Split a url that may be asked for.
+
+    Raises:
+        TransferError: It is not an http or https url with a host.
+    """
+    shown = redact(url)
+    if not isinstance(url, str) or not url:
+        raise TransferError("asset-link is not a url", got=shown or "nothing", expected="https://HOST/PATH")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise TransferError("not a usable url", where=shown, expected="https://HOST/PATH") from None
+    if parts.scheme not in _PORTS:
+        scheme = parts.scheme or "(none)"
+        raise TransferError(
+            f"the scheme {scheme} is not one this library downloads from",
+            where=shown,
+            expected="http or https",
+            got=scheme,
+            hint="give the card an https asset-link, or a path relative to the card",
+        )
+    if not host or port == 0:
+        raise TransferError("the url names no host", where=shown, expected="https://HOST/PATH")
+    return parts
+
+
+def origin(url: str) -> Origin:
+    """Scheme, host and port of a url that `check` accepted."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
+
+
+def strip_userinfo(url: str) -> tuple[str, str | None]:
+    """Take ``user:password`` out of a url.
+
+    Returns:
+        The url without it, and the unquoted pair, or None.
+    """
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    bare = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    return bare, (unquote(userinfo) if at and userinfo else None)
+
+
+def file_name(url: str) -> str:
+    """Last part of the path, for a progress bar."""
+    return redact(url).rstrip("?.").rpartition("/")[2][-40:] or "download"
+
+
+def sources(urls: Iterable[str], endpoint: str | None) -> tuple[str, ...]:
+    """Addresses to try, in order: the user's mirror of each url, then the urls themselves.
+
+    Args:
+        urls: The asset's own urls.
+        endpoint: Root of a mirror; ``https://HOST[:PORT]/PATH?QUERY`` lies there as
+            ``<endpoint>/HOST[:PORT]/PATH?QUERY``.
+
+    Raises:
+        TransferError: A url that may not be asked for.
+        UsageError: The endpoint is not an http or https url.
+    """
+    own = list(urls)
+    mirrored = []
+    for url in own:
+        parts = check(url)
+        # `..` would lead a card out of its own corner of the mirror, with the user's token.
+        climbs = any(unquote(step) in (".", "..") for step in unquote(parts.path).split("/"))
+        if endpoint and not climbs:
+            root = _endpoint(endpoint)
+            if not url.startswith(f"{root}/"):
+                path = f"{root}/{parts.netloc.rpartition('@')[2]}/{parts.path.lstrip('/')}"
+                mirrored.append(f"{path}?{parts.query}" if parts.query else path)
+    return tuple(dict.fromkeys([*mirrored, *own]))
+
+
+def hop(chain: tuple[str, ...], location: str, limit: int) -> str:
+    """Where a redirect leads.
+
+    Args:
+        chain: Urls asked so far, the redirecting one last.
+        location: The server's ``Location``.
+        limit: Most redirects followed.
+
+    Raises:
+        TransferError: A loop, too many, another scheme, from https down to http.
+    """
+    try:
+        target, _ = strip_userinfo(urljoin(chain[-1], location))
+        shown = " -> ".join(redact(url) for url in (*chain, target))
+        scheme = check(target).scheme
+    except TransferError as error:
+        raise TransferError(f"redirect refused, {error.message}: {shown}") from None
+    except ValueError:
+        raise TransferError(f"redirect from {redact(chain[-1])} to something that is no url") from None
+    if scheme == "http" and urlsplit(chain[-1]).scheme == "https":
+        raise TransferError(f"redirect refused, it leaves https for http: {shown}")
+    if target in chain:
+        raise TransferError(f"redirect loop: {shown}")
+    if len(chain) > limit:
+        raise TransferError(f"more than {limit} redirects: {shown}")
+    return target
+
+
+def _endpoint(endpoint: str) -> str:
+    try:
+        parts = check(endpoint)
+    except TransferError as error:
+        raise _bad_endpoint(endpoint, error.message) from None
+    if parts.query or parts.fragment:
+        raise _bad_endpoint(endpoint, "a mirror's address has no query and no fragment")
+    return endpoint.rstrip("/")
+
+
+def _bad_endpoint(endpoint: str, reason: str) -> UsageError:
+    return UsageError(
+        f"MSHUB_ENDPOINT cannot be used: {reason}",
+        where=redact(endpoint),
+        expected="https://HOST/PATH",
+        hint="mend or unset MSHUB_ENDPOINT",
+    )

@@ -1,0 +1,32 @@
+"""What every test gets: a home, settings and network of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from faultserver import fault_server  # noqa: F401 - a fixture for all tests
+
+_NETWORK = {
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "requests_ca_bundle",
+    "curl_ca_bundle",
+    "ssl_cert_file",
+    "ssl_cert_dir",
+    "netrc",
+}
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the user's settings, cache or proxies."""
+    for name in list(os.environ):
+        if name.startswith("MSHUB_") or name.lower() in _NETWORK:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "mshub-home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -1,0 +1,284 @@
+"""A local HTTP/1.1 server whose answers go wrong by script.
+
+    def test_something(fault_server):
+        url = fault_server.add("/file", body, Fault(status=500), Fault(cut_after=100))
+        ...                                   # 500, then a cut body, then whole ones
+        assert fault_server.requests[1].headers["range"] == "bytes=100-"
+
+Each request to a path takes the next fault of its script; when the script is used up, `then` (a good
+answer unless told otherwise) serves all further requests. Every request is recorded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import random
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+HTML = b"<!DOCTYPE html><html><head><title>Please log in</title></head><body>Welcome</body></html>"
+"""What a captive portal says."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One answer; without arguments a good one.
+
+    Attributes:
+        status: Answer with this status and `body` (or nothing) rather than the file.
+        headers: Header lines to add or replace; a value of None leaves one out.
+        body: Other bytes than the file's.
+        redirect: Location of a redirect (status 302 unless `status` says otherwise).
+        cut_after: Close the connection after so many bytes of the body.
+        reset: Close it by RST rather than FIN.
+        hang_up: Close it without any answer.
+        stall_after: Stop sending after so many bytes, and keep the connection.
+        infinite: Never stop sending; no Content-Length.
+        flip_bit: Number of the bit of the body to flip.
+        truncate: Send only so many bytes, with a Content-Length that fits them.
+        ignore_range: Answer a Range request with the whole file and 200.
+        content_range: Another Content-Range.
+        gzip: Send the body compressed.
+        chunked: Use Transfer-Encoding: chunked.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    body: bytes | None = None
+    redirect: str | None = None
+    cut_after: int | None = None
+    reset: bool = False
+    hang_up: bool = False
+    stall_after: int | None = None
+    infinite: bool = False
+    flip_bit: int | None = None
+    truncate: int | None = None
+    ignore_range: bool = False
+    content_range: str | None = None
+    gzip: bool = False
+    chunked: bool = False
+
+
+GOOD = Fault()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came: method, path with query, headers by lower-case name."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class _Page:
+    body: bytes
+    script: deque[Fault]
+    then: Fault
+    etag: str
+
+
+class FaultServer:
+    """A server on a free port of 127.0.0.1, running in threads until `close`.
+
+    Attributes:
+        base: ``http://127.0.0.1:PORT``.
+        host: ``127.0.0.1:PORT``.
+        requests: All requests so far, oldest first.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Request] = []
+        self._pages: dict[str, _Page] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.faults = self
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.base = f"{'http' if tls is None else 'https'}://{self.host}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> FaultServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, path: str, body: bytes, *script: Fault, then: Fault = GOOD) -> str:
+        """Serve `body` at `path` (no query), going wrong by script; returns its url."""
+        page = _Page(body, deque(script), then, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+        with self._lock:
+            self._pages[path] = page
+        return self.base + path
+
+    def seen(self, path: str) -> list[Request]:
+        """The requests to one path, queries left aside."""
+        return [request for request in list(self.requests) if request.path.partition("?")[0] == path]
+
+    def close(self) -> None:
+        """Stop; answers under way are broken off."""
+        self._closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def _next(self, request: Request) -> tuple[_Page, Fault] | None:
+        with self._lock:
+            self.requests.append(request)
+            page = self._pages.get(request.path.partition("?")[0])
+            if page is None:
+                return None
+            return page, page.script.popleft() if page.script else page.then
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+    faults: FaultServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is what these tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        found = self.server.faults._next(Request(self.command, self.path, headers))
+        if found is None:
+            self._send(404, {"Content-Length": "9"}, b"not found", GOOD)
+            return
+        page, fault = found
+        if fault.hang_up:
+            self._drop(fault.reset)
+            return
+        body = page.body if fault.body is None else fault.body
+        if fault.flip_bit is not None and body:
+            spot, bit = divmod(fault.flip_bit % (8 * len(body)), 8)
+            body = body[:spot] + bytes([body[spot] ^ (1 << bit)]) + body[spot + 1 :]
+        if fault.truncate is not None:
+            body = body[: fault.truncate]
+        extra: dict[str, str | None] = {}
+        if fault.redirect is not None:
+            status, body = fault.status or 302, b""
+            extra["Location"] = fault.redirect
+        elif fault.status is not None:
+            status, body = fault.status, fault.body or b""
+        else:
+            status, body, extra = self._file(page, fault, headers, body)
+        extra["Content-Length"] = str(len(body))
+        if fault.infinite:
+            extra["Content-Length"] = None
+        if fault.chunked:
+            extra |= {"Content-Length": None, "Transfer-Encoding": "chunked"}
+        self._send(status, extra | dict(fault.headers), body, fault)
+
+    def _file(
+        self, page: _Page, fault: Fault, asked: dict[str, str], body: bytes
+    ) -> tuple[int, bytes, dict[str, str | None]]:
+        extra: dict[str, str | None] = {"Accept-Ranges": "bytes", "ETag": page.etag}
+        if fault.gzip:
+            return 200, gzip.compress(body), extra | {"Content-Encoding": "gzip"}
+        span = asked.get("range", "")
+        fresh = asked.get("if-range", page.etag) == page.etag
+        if not span.startswith("bytes=") or fault.ignore_range or not fresh:
+            return 200, body, extra
+        start = int(span[6:].rstrip("-"))
+        if start >= len(body):
+            return 416, b"", extra | {"Content-Range": f"bytes */{len(body)}"}
+        place = fault.content_range or f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return 206, body[start:], extra | {"Content-Range": place}
+
+    def _send(self, status: int, headers: Mapping[str, str | None], body: bytes, fault: Fault) -> None:
+        if headers.get("Content-Length") is None and not fault.chunked:
+            self.close_connection = True
+        self.send_response(status)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if fault.infinite:
+            self._forever(body or b"x")
+            return
+        stop = fault.cut_after if fault.cut_after is not None else fault.stall_after
+        piece = body if stop is None else body[:stop]
+        if fault.chunked:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"")
+            if stop is None:
+                self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.wfile.write(piece)
+        if fault.stall_after is not None:
+            self._wait_for_the_end()
+            self._drop(reset=True)
+        elif fault.cut_after is not None:
+            self._drop(fault.reset)
+
+    def _forever(self, body: bytes) -> None:
+        block = body * (1 + (1 << 16) // len(body))
+        while not self.server.faults._closing.is_set():
+            self.wfile.write(block)
+
+    def _wait_for_the_end(self) -> None:
+        until = time.monotonic() + 30
+        self.connection.settimeout(0.05)
+        while time.monotonic() < until and not self.server.faults._closing.is_set():
+            try:
+                if not self.connection.recv(1):
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+
+    def _drop(self, reset: bool) -> None:
+        self.close_connection = True
+        if reset:
+            time.sleep(0.01)  # an RST overtakes what was sent just before
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Bytes that no compression and no accident makes."""
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def fault_server() -> Iterator[FaultServer]:
+    """A `FaultServer` for one test."""
+    with FaultServer() as server:
+        yield server

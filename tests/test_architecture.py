@@ -1,0 +1,191 @@
+"""The house's own rules: who may import whom, what stays lazy, and how large a file may grow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mshub_ssd
+
+PACKAGE = Path(mshub_ssd.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Room → rooms it may import. Rooms not listed (cli, compat, the package itself) may import everything.
+MAY_IMPORT = {
+    "errors": set(),
+    "settings": {"errors"},
+    "cards": {"errors"},
+    "checkpoints": {"errors"},
+    "store": {"errors", "settings"},
+    "lint": {"errors", "cards"},
+    "registry": {"errors", "settings", "cards", "store"},
+    "networks": {"errors"},
+    "catalog": {"errors", "settings", "cards", "registry", "checkpoints", "networks"},
+    "runtime": {"errors", "settings"},
+    "engines": {"errors", "settings", "runtime", "networks"},
+    "vision": {"errors", "networks"},
+    "loading": {
+        "errors",
+        "catalog",
+        "settings",
+        "cards",
+        "registry",
+        "store",
+        "checkpoints",
+        "networks",
+        "runtime",
+        "engines",
+    },
+    "inference": {"errors", "cards", "catalog", "loading", "runtime", "engines", "vision", "networks"},
+}
+# The parts of networks that need NumPy only; vision and inference may use these and no others.
+NUMPY_ONLY = {"networks.ssd.config", "networks.ssd.anchors", "networks.ssd.boxes", "networks.ssd.matching"}
+MINDSPORE_ROOMS = {"networks", "checkpoints", "runtime", "engines", "loading", "inference"}
+HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(path: Path) -> str:
+    return module_name(path).split(".")[0] or "__init__"
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules a file imports, and whether at run time and at its top level."""
+    found: list[tuple[str, bool]] = []
+
+    def visit(node: ast.AST, eager: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, eager) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: relative import"
+                found.extend((f"{child.module}.{alias.name}", eager) for alias in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                for statement in child.body:
+                    visit(ast.Module([statement], []), False)
+                for statement in child.orelse:
+                    visit(ast.Module([statement], []), eager)
+            else:
+                visit(child, eager and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), True)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_rooms_import_only_what_the_design_allows(path: Path) -> None:
+    room = room_of(path)
+    if room not in MAY_IMPORT:
+        return
+    for name, _ in imports(path):
+        if not name.startswith("mshub_ssd."):
+            continue
+        target = name.split(".")[1]
+        assert target == room or target in MAY_IMPORT[room], f"{path.name} imports {name}"
+        if room in ("vision", "inference") and target == "networks":
+            assert any(f"{name}.".startswith(f"mshub_ssd.{part}.") for part in NUMPY_ONLY), f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_mindspore_stays_in_its_rooms(path: Path) -> None:
+    module = module_name(path)
+    for name, eager in imports(path):
+        if name.split(".")[0] != "mindspore":
+            continue
+        assert room_of(path) in MINDSPORE_ROOMS, f"{module} imports {name}"
+        assert module not in NUMPY_ONLY, f"{module} imports {name}"
+        if room_of(path) != "networks":
+            assert not eager, f"{module} imports {name} at its top level"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_light_rooms_import_nothing_heavy_at_their_top_level(path: Path) -> None:
+    if room_of(path) in ("networks", "vision", "inference", "engines") or module_name(path) == "checkpoints.ckpt":
+        return
+    heavy = {name for name, eager in imports(path) if eager and name.split(".")[0] in HEAVY}
+    assert not heavy
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_file_is_larger_than_a_room(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").count("\n") <= 600
+
+
+def test_the_public_names_are_all_there() -> None:
+    for name in mshub_ssd.__all__:
+        assert getattr(mshub_ssd, name) is not None
+    assert set(mshub_ssd.__all__) <= set(dir(mshub_ssd))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mshub_ssd.no_such_name  # noqa: B018
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = "import sys, mshub_ssd; print(len(mshub_ssd.list_models())); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, modules = done.stdout.splitlines()
+    assert int(count) >= 2
+    assert not HEAVY & set(modules.split())
+
+
+def test_listing_takes_less_than_150_ms_beyond_the_interpreter() -> None:
+    def best(code: str) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert best("import mshub_ssd; mshub_ssd.list_models()") - best("pass") < 0.150
+
+
+# Runs with these packages made unimportable, as if only the light core were installed.
+WITHOUT = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run_without(blocked: set[str], code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(blocked=blocked) + code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_light_core_lists_and_fetches_without_mindspore_and_numpy(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "weights.ckpt").write_bytes(b"abc")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    (tmp_path / "own" / "net.md").write_text(
+        f"# net\n\n---\n\nmodel-name: net\n\nasset:\n- file-format: ckpt\n  asset-link: weights.ckpt\n"
+        f"  asset-sha256: {digest}\n\n---\n\n## Introduction\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path))
+    out = run_without(
+        {"mindspore", "numpy", "cv2", "PIL"},
+        "import mshub_ssd as m\n"
+        "assert 'own/net' in m.list_models()\n"
+        "assert m.list_models(loadable=True)\n"
+        "assert m.info('own/net').model_name == 'net'\n"
+        "assert m.search('net')\n"
+        "print(m.fetch('own/net').read_bytes())\n"
+        "uid = 'mindspore/1.7/ssdresnet50fpn_coco2017'\n"
+        "try: m.load(uid, pretrained=False)\n"
+        "except m.errors.MissingDependencyError as e: print(e.hint)\n",
+    )
+    assert out.splitlines() == ["b'abc'", "pip install 'mshub_ssd[mindspore]'"]

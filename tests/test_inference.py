@@ -1,0 +1,88 @@
+"""From a picture to detections, through the public doors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mshub_ssd as mshub
+from mshub_ssd import inference, vision
+from mshub_ssd.errors import ImageError, UsageError
+
+mindspore = pytest.importorskip("mindspore")
+
+DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
+DEMO = Path(mshub.__file__).parent / "cli" / "demo_digits.png"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return mshub.load(DIGITS)
+
+
+def test_the_bundled_detector_finds_digits(network) -> None:
+    found = mshub.detect(network, DEMO)
+    assert len(found) >= 5
+    assert set(found.names) <= set("0123456789")
+    height, width = found.image_size
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= [width, height, width, height]).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert all(name == network.config.class_names[label] for name, label in zip(found.names, found.labels, strict=True))
+
+
+def test_every_form_of_a_picture_gives_the_same_detections(network) -> None:
+    with Image.open(DEMO) as opened:
+        picture = opened.convert("RGB")
+    forms = [str(DEMO), DEMO, picture, np.asarray(picture)]
+    results = [mshub.detect(network, form).to_dict() for form in forms]
+    assert all(result == results[0] for result in results)
+
+
+def test_a_uid_works_as_well_and_is_loaded_once(network, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = mshub.detect(DIGITS, DEMO)
+    monkeypatch.setattr(inference.loading, "load", lambda *_: pytest.fail("loaded again"))
+    second = mshub.detect(DIGITS, DEMO)
+    assert first.to_dict() == second.to_dict() == mshub.detect(network, DEMO).to_dict()
+
+
+def test_detect_is_preprocessing_network_and_postprocess(network) -> None:
+    picture = vision.read_image(DEMO)
+    outputs = network(mindspore.Tensor(vision.preprocess(picture, network.config)))
+    by_hand = mshub.postprocess(network, outputs, picture.shape[:2])
+    arrays = tuple(output.asnumpy() for output in outputs)
+    assert by_hand.to_dict() == mshub.postprocess(network, arrays, picture.shape[:2]).to_dict()
+    assert by_hand.to_dict() == mshub.detect(network, DEMO).to_dict()
+
+
+def test_thresholds_and_limits_are_honoured(network) -> None:
+    usual = mshub.detect(network, DEMO)
+    lower = mshub.detect(network, DEMO, score_threshold=0.005)
+    assert len(lower) > len(usual)
+    assert lower.scores.min() < network.config.score_threshold
+    higher = mshub.detect(network, DEMO, score_threshold=0.9)
+    assert (higher.scores > 0.9).all()
+    best = mshub.detect(network, DEMO, max_detections=3)
+    np.testing.assert_array_equal(best.scores, usual.scores[:3])
+
+
+def test_detections_draw_themselves(network, tmp_path: Path) -> None:
+    found = mshub.detect(network, DEMO)
+    assert found._repr_png_().startswith(b"\x89PNG")
+    found.save(tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == (found.image_size[1], found.image_size[0])
+
+
+def test_bad_input_is_refused(network) -> None:
+    with pytest.raises(ImageError, match=r"nothing\.png"):
+        mshub.detect(network, "nothing.png")
+    with pytest.raises(ImageError):
+        mshub.detect(network, np.zeros((3, 5), np.float64))
+    with pytest.raises(UsageError, match="pair"):
+        mshub.postprocess(network, np.zeros((1, 2, 4)), (10, 10))
+    with pytest.raises(UsageError):
+        mshub.postprocess(network, (np.zeros((1, 2, 4)), np.zeros((1, 2, 11))), (10, 10))
