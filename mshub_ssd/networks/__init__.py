@@ -20,8 +20,16 @@ __all__ = ["ARCHITECTURES", "constructor", "find", "names", "normal", "register_
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
 ARCHITECTURES: dict[str, str] = {
+    "ssd300": "mshub_ssd.networks.ssd.variants:ssd300",
+    "ssd_ghostnet": "mshub_ssd.networks.ssd.variants:ssd_ghostnet",
+    "ssd_inceptionv2": "mshub_ssd.networks.ssd.variants:ssd_inception_v2",
+    "ssd_mobilenet_v1_fpn": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v1_fpn",
     "ssd_mobilenetV2": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v2",
+    "ssd_mobilenetV2_FPNlite": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v2_fpnlite",
+    "ssd_resnet34": "mshub_ssd.networks.ssd.variants:ssd_resnet34",
+    "ssd_resnet50": "mshub_ssd.networks.ssd.variants:ssd_resnet50",
     "ssd_resnet50_fpn": "mshub_ssd.networks.ssd.variants:ssd_resnet50_fpn",
+    "ssd_vgg16": "mshub_ssd.networks.ssd.variants:ssd_vgg16",
 }
 
 _registered: dict[str, Callable[..., Any]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mindspore import Tensor, nn
 
-__all__ = ["ConvBNAct", "InvertedResidual", "batch_norm", "conv", "depthwise"]
+__all__ = ["ConvBNAct", "InvertedResidual", "batch_norm", "conv", "conv_bn_relu6", "depthwise"]
 
 Activation = Callable[[], nn.Cell]
 
@@ -50,15 +50,20 @@ def batch_norm(channels: int, eps: float = 1e-3, momentum: float = 0.97) -> nn.B
     return nn.BatchNorm2d(channels, eps=eps, momentum=momentum)
 
 
+def conv_bn_relu6(convolution: nn.Conv2d) -> nn.SequentialCell:
+    """A convolution with the usual batch norm of pyramids (1e-5, 0.9) and ReLU6; parameters ``0`` and ``1``."""
+    return nn.SequentialCell([convolution, batch_norm(convolution.out_channels, 1e-5, 0.9), nn.ReLU6()])
+
+
 class ConvBNAct(nn.Cell):
     """Convolution, batch norm, activation; parameters under ``features.0`` and ``features.1``."""
 
     def __init__(
-        self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None, activation: Activation = nn.ReLU6
+        self, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None = None, activation: Activation | None = nn.ReLU6
     ) -> None:
         super().__init__()
         norm = norm or batch_norm(convolution.out_channels)
-        self.features = nn.SequentialCell([convolution, norm, activation()])
+        self.features = nn.SequentialCell([convolution, norm, *([activation()] if activation else [])])
 
     def construct(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, out_channels, H / stride, W / stride]."""

@@ -8,73 +8,117 @@ from mindspore import Tensor, nn
 
 from mshub_ssd.networks.layers import batch_norm, conv
 
-__all__ = ["Bottleneck", "ResNet"]
+__all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
 
-class Bottleneck(nn.Cell):
+class _Block(nn.Cell):
+    """The shortcut, which both kinds of blocks share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.down_sample_layer = None
+
+    def project(self, in_channels: int, channels: int, stride: int, eps: float, momentum: float) -> None:
+        """Give the shortcut a 1x1 convolution where shapes differ; defined last, as in published checkpoints."""
+        if stride != 1 or in_channels != channels:
+            self.down_sample_layer = nn.SequentialCell(
+                [conv(in_channels, channels, 1, stride), batch_norm(channels, eps, momentum)]
+            )
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """The input, or its projection."""
+        return x if self.down_sample_layer is None else self.down_sample_layer(x)
+
+
+class Bottleneck(_Block):
     """1x1 to a quarter of the channels, 3x3 with the stride, 1x1 back, and the shortcut."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, project: bool, eps: float, momentum: float
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, eps: float, momentum: float) -> None:
         super().__init__()
-        inner = out_channels // 4
+        inner = channels // 4
         self.conv1 = conv(in_channels, inner)
         self.bn1 = batch_norm(inner, eps, momentum)
         self.conv2 = conv(inner, inner, 3, stride)
         self.bn2 = batch_norm(inner, eps, momentum)
-        self.conv3 = conv(inner, out_channels)
+        self.conv3 = conv(inner, channels)
         # A last gamma of 0 makes a fresh block the identity, which eases training.
-        self.bn3 = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum, gamma_init=0)
-        self.relu = nn.ReLU()
-        self.down_sample_layer = None
-        if project:
-            self.down_sample_layer = nn.SequentialCell(
-                [conv(in_channels, out_channels, 1, stride), batch_norm(out_channels, eps, momentum)]
-            )
+        self.bn3 = nn.BatchNorm2d(channels, eps=eps, momentum=momentum, gamma_init=0)
+        self.project(in_channels, channels, stride, eps, momentum)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, in_channels, H, W] to [B, out_channels, H / stride, W / stride]."""
-        shortcut = x if self.down_sample_layer is None else self.down_sample_layer(x)
+        """[B, in_channels, H, W] to [B, channels, H / stride, W / stride]."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y + shortcut)
+        return self.relu(y + self.shortcut(x))
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions, padded by one on every side, and the shortcut."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride, padding=1)
+        self.bn1 = batch_norm(channels, eps, momentum)
+        self.conv2 = conv(channels, channels, 3, padding=1)
+        self.bn2 = batch_norm(channels, eps, momentum)
+        self.project(in_channels, channels, stride, eps, momentum)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] to [B, channels, H / stride, W / stride]."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + self.shortcut(x))
 
 
 class ResNet(nn.Cell):
     """ResNet without its classifier.
 
     Args:
-        blocks: Number of blocks of each of the four stages, e.g. (3, 4, 6, 3) for ResNet-50.
+        block: `BasicBlock` or `Bottleneck`.
+        stages: (blocks, channels, stride of the first) of each stage.
+        outputs: Numbers of the stages whose outputs are returned, the first stage being 1.
+        stem_padding: Zeros on every side before the 7x7 convolution; None pads ``same``.
         eps: Epsilon of the batch norms.
         momentum: Momentum of the batch norms.
 
     Attributes:
-        channels: Channels of the three outputs (stages 2, 3 and 4; strides 8, 16 and 32).
+        channels: Channels of each output.
     """
 
-    def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3), *, eps: float = 1e-3, momentum: float = 0.997) -> None:
+    def __init__(
+        self,
+        block: type[Bottleneck] | type[BasicBlock],
+        stages: Sequence[tuple[int, int, int]],
+        outputs: Sequence[int],
+        *,
+        stem_padding: int | None = None,
+        eps: float = 1e-3,
+        momentum: float = 0.997,
+    ) -> None:
         super().__init__()
-        self.conv1 = conv(3, 64, 7, 2)
+        self.conv1 = conv(3, 64, 7, 2, padding=stem_padding)
         self.bn1 = batch_norm(64, eps, momentum)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="same")
-        widths = (64, 256, 512, 1024, 2048)
-
-        def stage(number: int) -> nn.SequentialCell:
-            width = widths[number]
-            stride = 1 if number == 1 else 2
-            cells = [Bottleneck(widths[number - 1], width, stride, True, eps, momentum)]
-            cells += [Bottleneck(width, width, 1, False, eps, momentum) for _ in range(blocks[number - 1] - 1)]
-            return nn.SequentialCell(cells)
-
-        self.layer1, self.layer2, self.layer3, self.layer4 = (stage(number) for number in (1, 2, 3, 4))
-        self.channels = widths[2:]
+        width = 64
+        for number, (count, channels, first_stride) in enumerate(stages, start=1):
+            cells = []
+            for i in range(count):
+                cells.append(block(width, channels, first_stride if i == 0 else 1, eps, momentum))
+                width = channels
+            self.insert_child_to_cell(f"layer{number}", nn.SequentialCell(cells))
+        self.stage_names = tuple(f"layer{number}" for number in range(1, len(stages) + 1))
+        self.output_names = tuple(f"layer{number}" for number in outputs)
+        self.channels = tuple(stages[number - 1][1] for number in outputs)
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Picture [B, 3, H, W] to the maps of strides 8, 16 and 32."""
+        """Picture [B, 3, H, W] to the outputs of the chosen stages, finest first."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        c3 = self.layer2(self.layer1(x))
-        c4 = self.layer3(c3)
-        return c3, c4, self.layer4(c4)
+        outputs = []
+        for name in self.stage_names:
+            x = getattr(self, name)(x)
+            if name in self.output_names:
+                outputs.append(x)
+        return tuple(outputs)

@@ -32,6 +32,10 @@ class AnchorSpec(Protocol):
     def per_cell(self) -> tuple[int, ...]:
         """Number of anchors per cell, one entry per level."""
 
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+
 
 @dataclass(frozen=True)
 class LevelAnchors:

@@ -41,8 +41,9 @@ class SSDConfig:
         class_names: Names of the classes without the background, ``num_classes - 1`` of them.
         anchor_spec: Description of the default boxes; `anchors` are the boxes themselves.
         prior_scaling: Factors of the centre's and of the size's offsets in box coding.
-        activation: What the network applies to its class logits in inference mode.
-        score_threshold: A detection's score must be greater than this.
+        activation: What the network applies to its class logits in inference mode; after "none" the sigmoid is
+            left to post-processing.
+        score_threshold: A detection's probability must be greater than this.
         nms_threshold: A box that overlaps a better one of its class by more than this (IoU) is dropped.
         max_per_class: At most so many boxes are kept per class.
         mean: Per channel, RGB, subtracted from pixel values of 0 to 255.
@@ -55,7 +56,7 @@ class SSDConfig:
     class_names: tuple[str, ...]
     anchor_spec: AnchorSpec
     prior_scaling: tuple[float, float] = (0.1, 0.2)
-    activation: Literal["sigmoid"] = "sigmoid"
+    activation: Literal["sigmoid", "none"] = "sigmoid"
     score_threshold: float = 0.1
     nms_threshold: float = 0.6
     max_per_class: int = 100
