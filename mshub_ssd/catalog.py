@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
 from mshub_ssd.checkpoints import supported_format
-from mshub_ssd.errors import MshubError, UnknownModelError, UnsupportedFormatError, UsageError
+from mshub_ssd.errors import IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError, UsageError
 from mshub_ssd.registry import default_registry
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
 
     Raises:
         UnsupportedFormatError: The card has none.
+        IntegrityError: The card gives no digest for it.
     """
     if not card.assets:
         raise UnsupportedFormatError(
@@ -199,20 +200,29 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
     refusal: UnsupportedFormatError | None = None
     for asset in card.assets:
         try:
-            return asset, supported_format(asset.file_format or "", asset.url)
+            file_format = supported_format(asset.file_format or "", asset.url)
         except UnsupportedFormatError as error:
             refusal = refusal or error
+            continue
+        if not asset.sha256:
+            raise IntegrityError(
+                f"the card {card.uid} gives no digest for its checkpoint, so it cannot be verified",
+                where=str(card.path or card.uid),
+                expected="asset-sha256: 64 hex digits",
+                hint="add the digest of a file you trust: sha256sum FILE",
+            )
+        return asset, file_format
     assert refusal is not None  # the loop ran at least once
     raise refusal
 
 
 def _is_loadable(card: Card) -> bool:
     try:
-        planned = plan(card)
+        plan(card)
     except MshubError as error:
         _log.debug("%s is not loadable: %s", card.uid, error.message)
         return False
-    return bool(planned.asset and planned.asset.sha256)
+    return True
 
 
 def _leading_key(text: str) -> str | None:

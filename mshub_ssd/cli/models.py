@@ -25,6 +25,7 @@ from mshub_ssd.errors import CardError, MshubError
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card, Metric
+    from mshub_ssd.registry import Registry
 
 __all__ = [
     "complete_uid",
@@ -76,12 +77,9 @@ def standing(card: Card) -> Standing:
     except MshubError as error:
         return Standing(obstacle=error.message, hint=error.hint)
     try:
-        asset = catalog.plan(card).asset
+        catalog.plan(card)
     except MshubError as error:
         return Standing(choice.key, choice.reason, error.message, error.hint)
-    if asset is None or not asset.sha256:
-        obstacle = "the card gives no digest for its checkpoint, so it cannot be verified"
-        return Standing(choice.key, choice.reason, obstacle, "add asset-sha256 to the card")
     return Standing(choice.key, choice.reason)
 
 
@@ -196,8 +194,12 @@ def human_size(count: int) -> str:
 
 
 def _show(uids: list[str], as_json: bool) -> None:
+    from mshub_ssd.registry import default_registry
+
+    # One for all cards: each looks through its folders once.
+    registry = default_registry()
     if as_json:
-        emit_json([_entry(uid) for uid in uids])
+        emit_json([_entry(uid, registry) for uid in uids])
     elif not uids:
         return
     elif on_terminal():
@@ -205,27 +207,23 @@ def _show(uids: list[str], as_json: bool) -> None:
         columns = shutil.get_terminal_size().columns
         # Line by line: reading thousands of cards takes a while.
         for uid in uids:
-            line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid)}".rstrip()
+            line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid, registry)}".rstrip()
             emit(line if len(line) <= columns else line[: max(columns - 1, len(uid))] + "…")
     else:
         emit("\n".join(uids))
 
 
-def _aside(uid: str) -> str:
-    from mshub_ssd import catalog
-
+def _aside(uid: str, registry: Registry) -> str:
     try:
-        card = catalog.info(uid)
+        card = registry.card(uid)
     except CardError as error:
         return f"(unreadable: {error.message})"
     return ", ".join([card.task or "task unknown", *card.datasets, *map(metric_text, card.metrics[:1])])
 
 
-def _entry(uid: str) -> dict[str, Any]:
-    from mshub_ssd import catalog
-
+def _entry(uid: str, registry: Registry) -> dict[str, Any]:
     try:
-        card = catalog.info(uid)
+        card = registry.card(uid)
     except CardError as error:
         return {"uid": uid, "loadable": False, "obstacle": error.message}
     whole = card.to_dict()

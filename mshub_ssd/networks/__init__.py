@@ -8,6 +8,7 @@ networks come from `register_network` or from installed packages through the ent
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import re
 from collections.abc import Callable
@@ -115,6 +116,7 @@ def constructor(name: str) -> Callable[..., Any]:
     return function
 
 
+@functools.cache
 def _plugins() -> dict[str, str]:
     from importlib.metadata import entry_points
 
