@@ -21,19 +21,23 @@ if TYPE_CHECKING:
     from mshub_ssd.catalog import list_models as list_models
     from mshub_ssd.catalog import search as search
     from mshub_ssd.errors import MshubError as MshubError
+    from mshub_ssd.inference import classify as classify
     from mshub_ssd.inference import detect as detect
     from mshub_ssd.inference import postprocess as postprocess
     from mshub_ssd.loading import fetch as fetch
     from mshub_ssd.loading import load as load
     from mshub_ssd.loading import load_weights as load_weights
     from mshub_ssd.networks import register_network as register_network
+    from mshub_ssd.vision import Classification as Classification
     from mshub_ssd.vision import Detections as Detections
 
 # Public name → the module it lives in (PEP 562).
 _HOMES = {
     "Card": "cards",
+    "Classification": "vision",
     "Detections": "vision",
     "MshubError": "errors",
+    "classify": "inference",
     "detect": "inference",
     "fetch": "loading",
     "info": "catalog",

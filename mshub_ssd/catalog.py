@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
+from mshub_ssd.cards.names import version_key
 from mshub_ssd.checkpoints import supported_format
 from mshub_ssd.errors import IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError, UsageError
 from mshub_ssd.registry import default_registry
@@ -134,7 +136,7 @@ def find_card(name: str, source: str | None = None) -> Card:
 
 
 def plan(card: Card, *, pretrained: bool = True) -> Plan:
-    """Decide what loading the card means, without touching network, disk or MindSpore.
+    """Decide what loading the card means, without touching network, weights or MindSpore.
 
     Raises:
         UnknownModelError: The card means no network that is known here.
@@ -151,9 +153,9 @@ def plan(card: Card, *, pretrained: bool = True) -> Plan:
 def choose_network(card: Card) -> Choice:
     """Which network a card means, from the surest sign to the weakest.
 
-    In this order: its ``network:`` key; the uid's last part before the data set; the asset's file name; the
-    backbone's name, or the model's name where the backbone's name bears it out. The model's name alone proves
-    nothing: published cards of five different networks say ``ssd300``.
+    In this order: its ``network:`` key; the uid's last part before the data set, with the publisher before it and
+    without; the asset's file name; the backbone's name, or the model's name where the backbone's name bears it out.
+    The model's name alone proves nothing: published cards of five different networks say ``ssd300``.
 
     Raises:
         UnknownModelError: None of them names a known network.
@@ -163,12 +165,15 @@ def choose_network(card: Card) -> Choice:
         if key is None:
             networks.constructor(card.network.name)  # raises, naming the nearest
         return Choice(key or card.network.name, "the card's `network:`", dict(card.network.arguments))
-    last = card.uid.rsplit("/", 1)[-1]
-    for text, reason in [
-        (last, f"the uid's {last!r}"),
-        *((_file_stem(asset.url), f"the asset's file name {_file_stem(asset.url)!r}") for asset in card.assets),
+    publisher, _, last = card.uid.rpartition("/")
+    publisher = publisher.split("/")[0]
+    for text, before, reason in [
+        # OpenMMLab's SSD300 is another network than the zoo's.
+        *([(last, publisher, f"the uid's {last!r} with its publisher {publisher!r}")] if publisher else []),
+        (last, "", f"the uid's {last!r}"),
+        *((_file_stem(asset.url), "", f"the asset's file name {_file_stem(asset.url)!r}") for asset in card.assets),
     ]:
-        found = _leading_key(text)
+        found = _leading_key(text, before)
         if found:
             return Choice(found, reason)
     named = _named_key(card)
@@ -187,15 +192,25 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
     """The asset to load, and its format: the first one that can be loaded.
 
     Raises:
-        UnsupportedFormatError: The card has none.
+        UnsupportedFormatError: The card has none; names the newest sibling that has one.
         IntegrityError: The card gives no digest for it.
     """
+    try:
+        return _first_asset(card)
+    except UnsupportedFormatError as error:
+        sibling = _sibling(card)
+        if sibling is not None:
+            error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
+        raise
+
+
+def _first_asset(card: Card) -> tuple[Asset, str]:
     if not card.assets:
         raise UnsupportedFormatError(
             f"the card {card.uid} names no checkpoint",
             where=str(card.path or card.uid),
             expected="an `asset:` with link and sha256",
-            hint="look for a sibling with `mshub search`, or load without weights: pretrained=False",
+            hint="load it without weights: pretrained=False",
         )
     refusal: UnsupportedFormatError | None = None
     for asset in card.assets:
@@ -216,20 +231,42 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
     raise refusal
 
 
+def _sibling(card: Card) -> Card | None:
+    """The newest card of the very same network whose checkpoint can be loaded."""
+    try:
+        wanted = _kind(card)
+    except UnknownModelError:
+        return None
+    found = [other for other in default_registry().cards() if _is_loadable(other) and _kind(other) == wanted]
+    return max(reversed(found), key=_age, default=None)
+
+
+def _kind(card: Card) -> tuple[Any, ...]:
+    """Equal for cards of one network; with arguments and classes, for a COCO card is no help to somebody's digits."""
+    choice = choose_network(card)
+    return choice.key, dict(choice.arguments), card.classes
+
+
+def _age(card: Card) -> tuple[datetime.date, tuple[object, ...]]:
+    """Sorting key, the newest last; cards of one age keep their order."""
+    return card.update_time or datetime.date.min, version_key(card.mindspore_version or card.model_version or "")
+
+
 def _is_loadable(card: Card) -> bool:
     try:
-        plan(card)
+        choose_network(card)
+        _first_asset(card)
     except MshubError as error:
         _log.debug("%s is not loadable: %s", card.uid, error.message)
         return False
     return True
 
 
-def _leading_key(text: str) -> str | None:
-    """The architecture whose key the words of `text` begin with; the longest match wins."""
+def _leading_key(text: str, before: str = "") -> str | None:
+    """The architecture whose key is `before` and the first words of `text`; the longest match wins."""
     words = text.split("_")
     for count in range(len(words), 0, -1):
-        key = networks.find("".join(words[:count]))
+        key = networks.find(before + "".join(words[:count]))
         if key:
             return key
     return None

@@ -1,4 +1,4 @@
-"""From a picture to detections: loading, the network and vision joined."""
+"""From a picture to detections or classes: loading, the network and vision joined."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mshub_ssd import loading, runtime, vision
 from mshub_ssd.cards import Card
 from mshub_ssd.catalog import find_card
 from mshub_ssd.errors import UsageError
-from mshub_ssd.networks.ssd.config import SSDConfig
-from mshub_ssd.vision import Detections
+from mshub_ssd.networks.classification import ClassifierConfig
+from mshub_ssd.vision import Classification, Detections, DetectorConfig, classification
 
 if TYPE_CHECKING:
     from mindspore import nn
 
-__all__ = ["detect", "postprocess"]
+__all__ = ["classify", "detect", "postprocess"]
 
 # The network of the last uid, so that a loop over pictures loads it once. One only: networks are large.
 _last: tuple[Card, nn.Cell] | None = None
@@ -33,7 +33,8 @@ def detect(
             kept for the next call.
         image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
         score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
-        max_detections: At most so many, the best ones; None for all.
+        max_detections: At most so many, the best ones; None for all (for OpenMMLab's networks: for the published
+            200).
 
     Returns:
         Boxes in pixels of the original picture, best first.
@@ -44,11 +45,14 @@ def detect(
     picture = vision.read_image(image)
     network = _network(model)
     config = _config(network)
-    location, scores = runtime.call(network, vision.preprocess(picture, config))
+    outputs = runtime.call(network, vision.preprocess(picture, config))
+    # A pair of arrays, or of as many arrays each as there are levels.
+    middle = len(outputs) // 2
+    first, second = outputs if len(outputs) == 2 else (outputs[:middle], outputs[middle:])
     return vision.postprocess(
         config,
-        location,
-        scores,
+        first,
+        second,
         picture.shape[:2],
         score_threshold=score_threshold,
         max_detections=max_detections,
@@ -67,7 +71,8 @@ def postprocess(
 
     Args:
         model: The network, or its uid.
-        outputs: ``(pred_loc [1, N, 4], scores [1, N, classes])`` as arrays or tensors.
+        outputs: ``(pred_loc [1, N, 4], scores [1, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``, each
+            a tuple of one map per level; arrays or tensors.
         image_size: (height, width) of the original picture in pixels.
         score_threshold: As for `detect`.
         max_detections: As for `detect`.
@@ -83,10 +88,46 @@ def postprocess(
         raise UsageError(
             "the outputs of a detector are a pair", expected="(pred_loc, scores)", got=repr(type(outputs).__name__)
         )
-    location, scores = (output.asnumpy() if hasattr(output, "asnumpy") else output for output in outputs)
+    first, second = map(_arrays, outputs)
     return vision.postprocess(
-        config, location, scores, image_size, score_threshold=score_threshold, max_detections=max_detections
+        config, first, second, image_size, score_threshold=score_threshold, max_detections=max_detections
     )
+
+
+def _arrays(output: Any) -> Any:
+    """A network's output with its tensors, however nested, as arrays."""
+    if isinstance(output, tuple | list) and any(hasattr(item, "asnumpy") or hasattr(item, "shape") for item in output):
+        return tuple(map(_arrays, output))
+    return output.asnumpy() if hasattr(output, "asnumpy") else output
+
+
+def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification:
+    """Say what is on a picture.
+
+    Args:
+        model: A uid, the path of a card, or a network from `mshub_ssd.load`. The network of the last uid is
+            kept for the next call.
+        image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
+        top_k: So many classes, or all if there are fewer.
+
+    Returns:
+        The most probable classes, best first.
+
+    Raises:
+        MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
+    """
+    classification.check_top_k(top_k)
+    picture = vision.read_image(image)
+    network = _network(model)
+    config = _classifier_config(network)
+    outputs = runtime.call(network, classification.preprocess(picture, config))
+    if len(outputs) != 1:
+        raise UsageError(
+            f"the classifier {config.name} does not return one tensor of logits",
+            expected=f"logits of shape [1, {config.num_classes}]",
+            got=", ".join(str(list(output.shape)) for output in outputs),
+        )
+    return classification.rank(config, outputs[0], picture, top_k)
 
 
 def _network(model: str | nn.Cell) -> nn.Cell:
@@ -100,9 +141,37 @@ def _network(model: str | nn.Cell) -> nn.Cell:
     return _last[1]
 
 
-def _config(network: nn.Cell) -> SSDConfig:
+def _classifier_config(network: nn.Cell) -> ClassifierConfig:
     config = getattr(network, "config", None)
-    if not isinstance(config, SSDConfig):
+    if isinstance(config, DetectorConfig):
+        raise UsageError(
+            "this network is a detector: it finds objects and does not classify pictures",
+            got=config.name,
+            hint="mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID",
+        )
+    if not isinstance(config, ClassifierConfig):
+        raise UsageError(
+            "this network is not a classifier of this library: it has no configuration",
+            expected="a uid, or a network from mshub_ssd.load",
+            got=repr(type(network).__name__),
+        )
+    if network.training:
+        raise UsageError(
+            "the network is in training mode, where dropout makes its answers random",
+            hint="call network.set_train(False) first",
+        )
+    return config
+
+
+def _config(network: nn.Cell) -> DetectorConfig:
+    config = getattr(network, "config", None)
+    if isinstance(config, ClassifierConfig):
+        raise UsageError(
+            "this network is a classifier: it names a whole picture and finds no objects on it",
+            got=config.name,
+            hint="mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID",
+        )
+    if not isinstance(config, DetectorConfig):
         raise UsageError(
             "this network is not a detector of this library: it has no configuration",
             expected="a uid, or a network from mshub_ssd.load",

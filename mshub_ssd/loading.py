@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import checkpoints, networks, runtime, store
+from mshub_ssd import checkpoints, networks, recognise, runtime, store
 from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, plan
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     import mindspore
-    import numpy as np
     from mindspore import nn
 
     from mshub_ssd.cards import Asset, Card
@@ -58,7 +57,7 @@ def load(
     runtime.ensure_fast_cpu()
     # The file first: a failing download should not cost the time of building a network.
     arrays = _read_asset(planned, force_reload) if pretrained else None
-    with _uninitialised_parameters(arrays is not None):
+    with nullcontext() if arrays is None else runtime.uninitialised_parameters():
         network = _construct(planned, args, kwargs)
     report = None
     if arrays is not None:
@@ -94,8 +93,8 @@ def load_weights(name: str, source: str | None = None, force_reload: bool = Fals
     except UnknownModelError:
         _log.info("%s: network unknown, so the wrapper's prefix is read off the file", card.uid)
     else:
-        with _uninitialised_parameters(True):
-            expected = _expected(_construct(Plan(card, choice), (), {}))
+        with runtime.uninitialised_parameters():
+            expected = runtime.parameter_types(_construct(Plan(card, choice), (), {}))
     import mindspore
 
     return {
@@ -177,25 +176,16 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def _expected(network: nn.Cell) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    import numpy as np
-
-    # MindSpore's types are NumPy's with a capital: Float32, Int64, Bool.
-    return {
-        parameter.name: (tuple(parameter.shape), np.dtype(str(parameter.dtype).lower()))
-        for parameter in network.get_parameters()
-    }
-
-
 def _fill(network: nn.Cell, arrays: Any, planned: Plan, strict: bool) -> checkpoints.LoadReport:
     """Give the network the checkpoint's values, all or, when not strict, those that fit."""
     import mindspore
 
-    values, report = checkpoints.match_parameters(arrays, _expected(network))
+    values, report = checkpoints.match_parameters(arrays, runtime.parameter_types(network))
     card, asset = planned.card, planned.asset
     if strict and not report.ok:
         raise checkpoints.refuse(
             report,
+            got=recognise.owner(arrays, planned.choice.key),
             network=f"{planned.choice.key} (chosen by {planned.choice.reason})",
             where=f"{asset.url if asset else '?'} of {card.uid}",
             hint="correct `network:` or the asset in the card; strict=False loads what fits",
@@ -208,19 +198,3 @@ def _fill(network: nn.Cell, arrays: Any, planned: Plan, strict: bool) -> checkpo
     if not report.ok:
         network.init_parameters_data()
     return report
-
-
-@contextmanager
-def _uninitialised_parameters(skip: bool) -> Iterator[None]:
-    """Build networks without drawing random values that a checkpoint overwrites."""
-    if not skip:
-        yield
-        return
-    try:
-        from mindspore.nn.utils import no_init_parameters
-    except ImportError:
-        # Other versions of MindSpore: slower, and just as right.
-        yield
-        return
-    with no_init_parameters():
-        yield

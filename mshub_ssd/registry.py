@@ -141,7 +141,7 @@ class Registry:
                 and (predicate is None or predicate(card))
             )
 
-        return [card.uid for card in self._cards(chosen) if wanted(card)]
+        return [card.uid for card in self.cards(chosen) if wanted(card)]
 
     def search(self, text: str) -> list[str]:
         """Uids of the cards in which all words of `text` occur, best first.
@@ -151,7 +151,7 @@ class Registry:
         """
         words = text.casefold().split()
         found: list[tuple[int, str]] = []
-        for card in self._cards(self._index()):
+        for card in self.cards():
             uid = card.uid.casefold()
             network = card.network.name if card.network else None
             names = (card.title, card.model_name, card.backbone_name, network, card.task, card.module_type)
@@ -161,10 +161,14 @@ class Registry:
         # The index is in natural order, and sorting is stable.
         return [uid for _, uid in sorted(found, key=lambda item: item[0])]
 
-    def _cards(self, uids: Sequence[str] | dict[str, Path]) -> Iterator[Card]:
+    def cards(self, uids: Sequence[str] | None = None) -> Iterator[Card]:
+        """The cards of some uids of this registry, by default of all, read one by one.
+
+        Cards that cannot be read are left out, with a warning in the log.
+        """
         from mshub_ssd.cards import read_card
 
-        for uid in uids:
+        for uid in self._index() if uids is None else uids:
             try:
                 yield read_card(self._index()[uid], uid)
             except CardError as error:

@@ -1,4 +1,4 @@
-"""MindSpore on this machine: the CPU instruction set limit, device facts, and calling a Cell on arrays."""
+"""MindSpore on this machine: the CPU instruction set limit, building Cells, and calling them on arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -17,9 +18,20 @@ from typing import TYPE_CHECKING, Any
 from mshub_ssd.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["IsaPlan", "call", "ensure_fast_cpu", "plan_isa_limit", "require_mindspore"]
+__all__ = [
+    "IsaPlan",
+    "call",
+    "device_target",
+    "ensure_fast_cpu",
+    "isa_plan",
+    "parameter_types",
+    "plan_isa_limit",
+    "require_mindspore",
+    "uninitialised_parameters",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +82,22 @@ def require_mindspore() -> None:
         )
 
 
+def device_target() -> str:
+    """The device that networks run on as things are, e.g. ``CPU`` or ``Ascend``.
+
+    Raises:
+        MissingDependencyError: MindSpore is there, but cannot be imported.
+    """
+    try:
+        import mindspore
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(
+            f"MindSpore cannot be imported: {error}",
+            hint="pip install --force-reinstall 'mshub_ssd[mindspore]'",
+        ) from error
+    return str(mindspore.get_context("device_target"))
+
+
 def plan_isa_limit(environ: Mapping[str, str], cpu_flags: frozenset[str], libraries: Path | None) -> IsaPlan:
     """Decide about oneDNN's instruction set, from facts alone.
 
@@ -99,8 +127,7 @@ def ensure_fast_cpu() -> IsaPlan:
     convolution or matrix product has run. After that it warns: the limit has no effect any more.
     """
     global _ensured
-    libraries = _wheel_libraries()
-    plan = plan_isa_limit(os.environ, _cpu_flags(), libraries)
+    plan = isa_plan()
     if _ensured or plan.limit is None:
         return plan
     _ensured = True
@@ -116,6 +143,35 @@ def ensure_fast_cpu() -> IsaPlan:
     else:
         _log.info("set %s=%s: %s", _VARIABLES[0], plan.limit, plan.reason)
     return plan
+
+
+def isa_plan() -> IsaPlan:
+    """`plan_isa_limit` for this process and machine; changes nothing."""
+    return plan_isa_limit(os.environ, _cpu_flags(), _wheel_libraries())
+
+
+@contextmanager
+def uninitialised_parameters() -> Iterator[None]:
+    """Build networks without drawing random values, which a checkpoint overwrites anyway."""
+    try:
+        from mindspore.nn.utils import no_init_parameters
+    except ImportError:
+        # Other versions of MindSpore: slower, and just as right.
+        yield
+        return
+    with no_init_parameters():
+        yield
+
+
+def parameter_types(network: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and NumPy type of each parameter of a Cell, by name and in order."""
+    import numpy as np
+
+    # MindSpore's types are NumPy's with a capital: Float32, Int64, Bool.
+    return {
+        parameter.name: (tuple(parameter.shape), np.dtype(str(parameter.dtype).lower()))
+        for parameter in network.get_parameters()
+    }
 
 
 def call(network: Any, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:

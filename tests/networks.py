@@ -16,7 +16,19 @@ from typing import Any
 import numpy as np
 
 DATA = Path(__file__).parent / "data"
-GOLDEN = ("ssd_mobilenetV2", "ssd_resnet50_fpn")
+# Detectors with golden outputs: number of their anchors, and the digest of the anchors' float32 bytes.
+GOLDEN = {
+    "ssd300": (1917, "84c2eb29965dfc07a298e795a134e964c490e1e30f233d94c8630f0ef19bbaf9"),
+    "ssd_ghostnet": (1917, "84c2eb29965dfc07a298e795a134e964c490e1e30f233d94c8630f0ef19bbaf9"),
+    "ssd_inceptionv2": (1917, "84c2eb29965dfc07a298e795a134e964c490e1e30f233d94c8630f0ef19bbaf9"),
+    "ssd_mobilenetV2": (2034, "14e7d8a50a086ce6f0182eee7680e74d6ddfa840ad91d5bf381cbb862c25be60"),
+    "ssd_mobilenetV2_FPNlite": (12804, "6caef7e84be003dddd6a6e8e46059aa9eb5b3b9dec578dcd29cf5c6c0fbaf288"),
+    "ssd_mobilenet_v1_fpn": (51150, "d9778564cdb91ed6e3c063d2fe7624c83ab9752403e721d94c15f9ea2d00e018"),
+    "ssd_resnet34": (8732, "9d47fbb0c6a31a6e8ae2a72e4ddc267583f91194021f72a4a2369b74551d22c7"),
+    "ssd_resnet50": (51150, "d9778564cdb91ed6e3c063d2fe7624c83ab9752403e721d94c15f9ea2d00e018"),
+    "ssd_resnet50_fpn": (51150, "d9778564cdb91ed6e3c063d2fe7624c83ab9752403e721d94c15f9ea2d00e018"),
+    "ssd_vgg16": (7308, "7de0a175ec56024032f3d3484dcb532c1f941effef1623e52ad2c5dbcc9c9078"),
+}
 
 
 def parameters(key: str) -> list[tuple[str, tuple[int, ...]]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -139,23 +141,41 @@ def test_a_truncated_file_is_refused_at_any_length(file: Path, tmp_path: Path) -
     assert complete == len(ARRAYS) - 1
 
 
-def test_mutated_files_end_in_our_error_or_a_reading(file: Path, tmp_path: Path) -> None:
-    whole = file.read_bytes()
+def mutants(whole: bytes, count: int) -> Iterator[bytes]:
     draw = random.Random(7)
-    mutant = tmp_path / "mutant.ckpt"
-    outcomes = {"read": 0, "refused": 0}
-    for _ in range(500):
+    for _ in range(count):
         content = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
             at = draw.randrange(len(content))
             content[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
+        yield bytes(content)
+
+
+def outcomes(whole: bytes, folder: Path, count: int) -> dict[str, int]:
+    mutant = folder / "mutant.ckpt"
+    found = {"read": 0, "refused": 0}
+    for content in mutants(whole, count):
         mutant.write_bytes(content)
         try:
-            checkpoints.read(mutant)
-            outcomes["read"] += 1
+            for array in checkpoints.read(mutant).values():
+                array.tobytes()
+            found["read"] += 1
         except CheckpointError:
-            outcomes["refused"] += 1
-    assert min(outcomes.values()) > 20
+            found["refused"] += 1
+    return found
+
+
+def test_mutated_files_end_in_our_error_or_a_reading(file: Path, tmp_path: Path) -> None:
+    assert min(outcomes(file.read_bytes(), tmp_path, 500).values()) > 20
+
+
+@pytest.mark.slow
+def test_two_thousand_mutated_files_stay_within_their_memory(file: Path, tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = outcomes(file.read_bytes(), tmp_path, 2000)
+    assert sum(found.values()) == 2000
+    assert min(found.values()) > 100
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 * 1024
 
 
 @pytest.mark.parametrize(("ending", "hint"), [("mindir", "GraphCell"), ("onnx", "ONNX"), ("ms", "Lite"), ("x", "card")])

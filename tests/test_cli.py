@@ -183,8 +183,11 @@ def test_a_terminal_gets_a_second_column(root: Path, break_a_card: None) -> None
         (["--publisher", "own"], [PETS, "own/1.0/strange_flowers"]),
         (["own/*", "--task", "object-detection"], [PETS]),
         (["--dataset", "flowers"], ["own/1.0/strange_flowers"]),
-        (["--backbone", "resnet50", "mindspore/1.7/*"], ["mindspore/1.7/ssdresnet50fpn_coco2017"]),
-        (["mindspore/*", "--mindspore-version", "1.8"], [COCO]),
+        (
+            ["--backbone", "resnet50", "mindspore/1.7/*"],
+            ["mindspore/1.7/ssdresnet50_coco2017", "mindspore/1.7/ssdresnet50fpn_coco2017"],
+        ),
+        (["*/ssdmobilenetv2_*", "--mindspore-version", "1.8"], [COCO]),
         (["own/*", "--loadable"], [PETS]),
         (["own/*", "--not-loadable"], ["own/1.0/strange_flowers"]),
     ],
@@ -218,7 +221,8 @@ def test_an_empty_list_is_an_answer_with_a_remark(root: Path) -> None:
 
 def test_search_takes_several_words(root: Path) -> None:
     assert run("search", "flowers").stdout.splitlines() == ["own/1.0/strange_flowers"]
-    assert run("search", "mobilenet", "coco").stdout.splitlines() == mshub_ssd.search("mobilenet coco") == [COCO]
+    words = ("1.8", "mobilenetv2_", "Fast")
+    assert run("search", *words).stdout.splitlines() == mshub_ssd.search(" ".join(words)) == [COCO]
     assert [entry["uid"] for entry in answer("search", "flowers")] == ["own/1.0/strange_flowers"]
     nothing = run("search", "no-such-thing")
     assert (nothing.exit_code, nothing.stdout) == (0, "")

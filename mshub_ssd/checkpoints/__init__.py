@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.checkpoints.matching import LoadReport, match_parameters, refuse, without_wrapping
-from mshub_ssd.errors import UnsupportedFormatError
+from mshub_ssd.checkpoints.torch_names import Translation, translate
+from mshub_ssd.errors import MissingDependencyError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,16 +17,23 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "LoadReport",
+    "Translation",
     "match_parameters",
     "read",
     "refuse",
     "supported_format",
+    "translate",
     "without_wrapping",
+    "write",
 ]
 
 # File formats that can be read, by the card's `file-format` or the file's ending, and their readers. The readers
 # need NumPy, which fetching a file does not.
-FORMATS = {"ckpt": "mshub_ssd.checkpoints.ckpt:read_ckpt"}
+FORMATS = {
+    "ckpt": "mshub_ssd.checkpoints.ckpt:read_ckpt",
+    "pth": "mshub_ssd.checkpoints.pth:read_pth",
+    "safetensors": "mshub_ssd.checkpoints.safetensors_file:read_safetensors",
+}
 
 _ADVICE = {
     "mindir": "a MINDIR holds a compiled graph: load it with mindspore.load and nn.GraphCell",
@@ -54,7 +63,7 @@ def supported_format(file_format: str, name: str) -> str:
         where=name,
         expected=" or ".join(sorted(FORMATS)),
         got=key or "no file-format and no file name ending",
-        hint=_ADVICE.get(key, "look for a card whose asset is a MindSpore checkpoint (.ckpt)"),
+        hint=_ADVICE.get(key, "look for a card whose asset is a .ckpt, .safetensors or .pth file"),
     )
 
 
@@ -66,12 +75,40 @@ def read(path: Path, file_format: str = "ckpt") -> dict[str, NDArray[Any]]:
         file_format: A key of `FORMATS`.
 
     Returns:
-        Arrays by name, in the file's order; they may be read-only views of the file.
+        Arrays by the file's own names, in its order; they may be read-only, strided views of the file.
 
     Raises:
         CheckpointError: The file is damaged or is no checkpoint.
         UnsupportedFormatError: No reader for this format.
+        MissingDependencyError: NumPy, or the format's own package, is not installed.
     """
-    module, _, reader = FORMATS[supported_format(file_format, path.name)].partition(":")
-    arrays: dict[str, NDArray[Any]] = getattr(importlib.import_module(module), reader)(path)
+    key = supported_format(file_format, path.name)
+    module, _, reader = FORMATS[key].partition(":")
+    arrays: dict[str, NDArray[Any]] = getattr(_part(module, f"reading a .{key} file"), reader)(path)
     return arrays
+
+
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:
+    """Write a ``.ckpt`` or ``.safetensors`` file, as its ending says; it appears whole or not at all.
+
+    Args:
+        path: Target.
+        arrays: Tensors by name, in order.
+        overwrite: Replace a file that is there.
+
+    Raises:
+        UsageError: The ending is another one, or the file is there.
+        CheckpointError: A tensor's type has no place in the format, or the file cannot be written.
+        MissingDependencyError: NumPy, or the format's own package, is not installed.
+    """
+    _part("mshub_ssd.checkpoints.writing", "writing a checkpoint").write(path, arrays, overwrite=overwrite)
+
+
+def _part(module: str, purpose: str) -> Any:
+    """A module that needs NumPy, which the light core does not have."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{purpose} needs {error.name or 'NumPy'}", hint="pip install 'mshub_ssd[mindspore]'"
+        ) from error

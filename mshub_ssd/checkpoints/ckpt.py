@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import binascii
 import math
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import CheckpointError
+from mshub_ssd.checkpoints.mapped import DamagedError, mapped, refusing, widen_bfloat16
 
 __all__ = ["read_ckpt"]
 
@@ -46,10 +45,6 @@ _MAX_DIMS = 32
 _CRC_MARK = b"crc_num"
 
 
-class _DamagedError(Exception):
-    """What is wrong with the bytes; becomes a CheckpointError that names the file."""
-
-
 @dataclass
 class _Tensor:
     dims: tuple[int, ...]
@@ -70,22 +65,8 @@ def read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         CheckpointError: The file cannot be read, is damaged, or is not a checkpoint.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell() == 0:
-                raise _DamagedError("the file is empty")
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return _arrays(_tensors(_without_crc(view)))
-    except _DamagedError as error:
-        raise CheckpointError(
-            f"not a readable MindSpore checkpoint: {error}",
-            where=str(path),
-            expected="a .ckpt file written by mindspore.save_checkpoint",
-            hint="check that the file is complete, and that the card's `file-format` is right",
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint: {error.strerror or error}", where=str(path)) from error
+    with refusing(path, "MindSpore checkpoint", "a .ckpt file written by mindspore.save_checkpoint"):
+        return _arrays(_tensors(_without_crc(mapped(path))))
 
 
 def _without_crc(view: memoryview) -> memoryview:
@@ -95,7 +76,7 @@ def _without_crc(view: memoryview) -> memoryview:
         return view
     body = view[:-tail]
     if binascii.crc32(body) != int.from_bytes(view[-10:], "big"):
-        raise _DamagedError("its CRC-32 does not fit its content")
+        raise DamagedError("its CRC-32 does not fit its content")
     return body
 
 
@@ -104,16 +85,16 @@ def _tensors(view: memoryview) -> dict[str, _Tensor]:
     last = None
     for number, value in _fields(view):
         if number != 1 or not isinstance(value, memoryview):
-            raise _DamagedError(f"unexpected field {number} at the top level")
+            raise DamagedError(f"unexpected field {number} at the top level")
         tag, tensor = _value(value)
         if tag in found:
             known = found[tag]
             # Slices of one large tensor stand side by side; anything else is a clash.
             if tag != last or known.dims != tensor.dims or known.kind != tensor.kind:
-                raise _DamagedError(f"two tensors are called {tag!r}")
+                raise DamagedError(f"two tensors are called {tag!r}")
             known.chunks += tensor.chunks
         elif len(found) >= _MAX_TENSORS:
-            raise _DamagedError(f"more than {_MAX_TENSORS:,} tensors")
+            raise DamagedError(f"more than {_MAX_TENSORS:,} tensors")
         else:
             found[tag] = tensor
         last = tag
@@ -129,11 +110,11 @@ def _value(view: memoryview) -> tuple[str, _Tensor]:
         elif number == 2 and isinstance(value, memoryview):
             tensor = _tensor(value)
         elif number == 3:
-            raise _DamagedError("it holds a map parameter, which no network here has")
+            raise DamagedError("it holds a map parameter, which no network here has")
         else:
-            raise _DamagedError(f"unexpected field {number} in an entry")
+            raise DamagedError(f"unexpected field {number} in an entry")
     if not tag or tensor is None:
-        raise _DamagedError("an entry has no name or no tensor")
+        raise DamagedError("an entry has no name or no tensor")
     return tag, tensor
 
 
@@ -146,13 +127,13 @@ def _tensor(view: memoryview) -> _Tensor:
             # Written one by one by MindSpore; the packed form is as valid.
             dims += [value] if isinstance(value, int) else _varints(value)
             if len(dims) > _MAX_DIMS:
-                raise _DamagedError(f"a tensor with more than {_MAX_DIMS} dimensions")
+                raise DamagedError(f"a tensor with more than {_MAX_DIMS} dimensions")
         elif number == 2 and isinstance(value, memoryview):
             kind = _text(value, "a tensor's type")
         elif number == 3 and isinstance(value, memoryview):
             content = value
         else:
-            raise _DamagedError(f"unexpected field {number} in a tensor")
+            raise DamagedError(f"unexpected field {number} in a tensor")
     # Scalars were written as [0] by older versions, as [] by newer ones.
     return _Tensor(() if dims == [0] and len(content) else tuple(dims), kind, [content])
 
@@ -163,22 +144,22 @@ def _arrays(tensors: dict[str, _Tensor]) -> dict[str, NDArray[Any]]:
         if tensor.kind == "str":
             continue
         if tensor.kind not in _DTYPES:
-            raise _DamagedError(f"tensor {name!r} has the unknown type {tensor.kind!r}")
+            raise DamagedError(f"tensor {name!r} has the unknown type {tensor.kind!r}")
         dtype = np.dtype(_DTYPES[tensor.kind])
         count = math.prod(tensor.dims)
         size = sum(len(chunk) for chunk in tensor.chunks)
         if size != count * dtype.itemsize:
-            raise _DamagedError(
+            raise DamagedError(
                 f"tensor {name!r} of shape {tensor.dims} and type {tensor.kind} has {size:,} bytes, "
                 f"not {count * dtype.itemsize:,}"
             )
         content = tensor.chunks[0] if len(tensor.chunks) == 1 else b"".join(tensor.chunks)
         array: NDArray[Any] = np.frombuffer(content, dtype=dtype).reshape(tensor.dims)
         if tensor.kind == "BFloat16":
-            array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+            array = widen_bfloat16(array)
         arrays[name] = array
     if not arrays:
-        raise _DamagedError("it holds no tensors")
+        raise DamagedError("it holds no tensors")
     return arrays
 
 
@@ -194,24 +175,24 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire == 2:
             length, at = _varint(view, at)
             if length > end - at:
-                raise _DamagedError(f"it ends early: {length:,} bytes are announced, {end - at:,} are left")
+                raise DamagedError(f"it ends early: {length:,} bytes are announced, {end - at:,} are left")
             yield number, view[at : at + length]
             at += length
         else:
-            raise _DamagedError(f"field {number} has wire type {wire}")
+            raise DamagedError(f"field {number} has wire type {wire}")
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):
-            raise _DamagedError("it ends within a number")
+            raise DamagedError("it ends within a number")
         byte = view[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise _DamagedError("a number is longer than 64 bits")
+    raise DamagedError("a number is longer than 64 bits")
 
 
 def _varints(view: memoryview) -> list[int]:
@@ -225,8 +206,8 @@ def _varints(view: memoryview) -> list[int]:
 
 def _text(view: memoryview, what: str) -> str:
     if len(view) > _MAX_NAME:
-        raise _DamagedError(f"{what} is longer than {_MAX_NAME} bytes")
+        raise DamagedError(f"{what} is longer than {_MAX_NAME} bytes")
     try:
         return bytes(view).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _DamagedError(f"{what} is not UTF-8") from error
+        raise DamagedError(f"{what} is not UTF-8") from error

@@ -3,7 +3,7 @@
 Training saves its checkpoints from the training cell: every parameter carries the name of the loss cell's field
 (``network.``, sometimes twice), and beside it stand optimizer slots (``moments.network.conv1.weight``), and
 counters. Which prefix is the wrapper is decided by the network's own names, never guessed from the file alone
-when the network is known.
+when the network is known. Names in PyTorch's spelling are translated first (`torch_names`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mshub_ssd.checkpoints.torch_names import translate
 from mshub_ssd.errors import MismatchError
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ _COUNTERS = frozenset(
         "global_step",
         "last_overflow_iterator_step",
         "learning_rate",
+        "learning_rate_group_0",
+        "learning_rate_group_1",
         "loss_scale",
         "loss_scale_value",
         "moment_factor",
@@ -90,6 +93,7 @@ class LoadReport:
         wrong_type: (name, network's type, file's type), where converting would not be safe.
         ignored: Training state: optimizer slots and counters.
         prefix: Wrapper prefix that was taken off the file's names.
+        layout: Older layout of names that the file was translated from, or empty.
     """
 
     loaded: tuple[str, ...] = ()
@@ -99,6 +103,7 @@ class LoadReport:
     wrong_type: tuple[tuple[str, str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     prefix: str = ""
+    layout: str = ""
 
     @property
     def ok(self) -> bool:
@@ -131,6 +136,8 @@ def match_parameters(
     Returns:
         The values that fit, by the network's names and in its order and type, and the full account.
     """
+    translation = translate(arrays, expected)
+    arrays = {new: arrays[name] for name, new in translation.names.items()}
     prefix = _wrapper_prefix(arrays, expected)
     values: dict[str, NDArray[Any]] = {}
     missing: list[str] = []
@@ -145,8 +152,9 @@ def match_parameters(
         elif array.dtype != dtype and not (array.dtype.kind == "f" and dtype.kind == "f"):
             wrong_type.append((name, str(dtype), str(array.dtype)))
         else:
-            values[name] = array.astype(dtype, copy=False)
-    unexpected, ignored = [], []
+            # A file's array may be a strided view of a larger one.
+            values[name] = array.astype(dtype, order="C", copy=False)
+    unexpected, ignored = [], list(translation.dropped)
     for name in arrays:
         inner = name[len(prefix) :] if name.startswith(prefix) else None
         if inner in expected:
@@ -163,16 +171,18 @@ def match_parameters(
         wrong_type=tuple(wrong_type),
         ignored=tuple(ignored),
         prefix=prefix,
+        layout=translation.layout,
     )
     return values, report
 
 
-def refuse(report: LoadReport, network: str, where: str, hint: str) -> MismatchError:
-    """The error for a report that is not `ok`; it carries the report."""
+def refuse(report: LoadReport, network: str, where: str, hint: str, got: str | None = None) -> MismatchError:
+    """The error for a report that is not `ok`; it carries the report. `got` says whose parameters the file holds."""
     error = MismatchError(
         f"the checkpoint does not fit {network}: {report}",
         where=where,
         expected=f"the parameters of {network}, all of them and no others",
+        got=got,
         hint=hint,
     )
     error.report = report
@@ -182,20 +192,15 @@ def refuse(report: LoadReport, network: str, where: str, hint: str) -> MismatchE
 def without_wrapping(
     arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, object] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """The network's own entries of a checkpoint: wrapper prefix off, training state left out.
+    """The network's own entries of a checkpoint: names translated, wrapper prefix off, training state left out.
 
     Args:
         arrays: The file's arrays by name.
         expected: The network's parameter names, where the network is known. Otherwise ``network.`` is taken
             off as often as all remaining entries carry it.
     """
-    if expected is not None:
-        prefix = _wrapper_prefix(arrays, expected)
-    else:
-        names = [name for name in arrays if not _is_training_state(name)]
-        prefix = ""
-        while names and all(name.startswith(prefix + "network.") for name in names):
-            prefix += "network."
+    arrays = {new: arrays[name] for name, new in translate(arrays, expected or ()).names.items()}
+    prefix = _common_wrapper(arrays) if expected is None else _wrapper_prefix(arrays, expected)
     return {
         name[len(prefix) :] if name.startswith(prefix) else name: array
         for name, array in arrays.items()
@@ -215,9 +220,21 @@ def _wrapper_prefix(arrays: Mapping[str, object], expected: Mapping[str, object]
                 votes["".join(f"{part}." for part in parts[:cut])] += 1
         if name in expected and parts[0] in _SLOTS:
             votes[""] += 1
-    if not votes:
-        return ""
-    return min(votes, key=lambda prefix: (-votes[prefix], len(prefix), prefix))
+    entries = sum(not _is_training_state(name) for name in arrays)
+    best = min(votes, key=lambda prefix: (-votes[prefix], len(prefix), prefix), default="")
+    # A few names in common are a coincidence: conv1.weight occurs somewhere in many backbones.
+    if 2 * votes[best] < min(len(expected), entries):
+        return _common_wrapper(arrays)
+    return best
+
+
+def _common_wrapper(arrays: Mapping[str, object]) -> str:
+    """``network.``, as often as all entries but training state carry it."""
+    names = [name for name in arrays if not _is_training_state(name)]
+    prefix = ""
+    while names and all(name.startswith(prefix + "network.") for name in names):
+        prefix += "network."
+    return prefix
 
 
 def _is_training_state(name: str) -> bool:

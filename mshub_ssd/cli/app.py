@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mshub_ssd.cli import models, pictures
+from mshub_ssd.cli import convert, doctor, models, pictures
 from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
 from mshub_ssd.errors import MshubError
 
@@ -46,7 +46,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 )
 @verbosity_options
 def cli() -> None:
-    """Model hub for MindSpore: from a model card to detections on a picture.
+    """Model hub for MindSpore: from a model card to what is on a picture.
 
     Exit codes: 0 done, 1 a refusal you can mend (the message says how), 2 wrong usage.
     """
@@ -57,7 +57,10 @@ for command in (
     models.search_command,
     models.info_command,
     models.fetch_command,
+    pictures.classify_command,
     pictures.detect_command,
     pictures.demo_command,
+    doctor.doctor_command,
+    convert.convert_command,
 ):
     cli.add_command(command)

@@ -274,6 +274,9 @@ def _description(card: Card, found: Standing, name: str) -> str:
             parts.append(
                 f"In a shell:\n  {mshub_command()} detect picture.jpg --model {shlex.quote(name)} --out found.png"
             )
+        elif card.task == "image-classification":
+            parts[-1] += '\n  print(mshub.classify(network, "picture.jpg"))'
+            parts.append(f"In a shell:\n  {mshub_command()} classify picture.jpg --model {shlex.quote(name)}")
     return "\n\n".join(parts)
 
 

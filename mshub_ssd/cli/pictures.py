@@ -1,4 +1,4 @@
-"""``detect`` and ``demo``: objects on a picture."""
+"""``detect``, ``classify`` and ``demo``: what is on a picture."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 import os
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -25,15 +26,22 @@ from mshub_ssd.cli.output import (
 from mshub_ssd.errors import UsageError
 
 if TYPE_CHECKING:
-    from mshub_ssd.vision import Detections
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["demo_command", "detect_command"]
+    from mshub_ssd.cards import Card
+    from mshub_ssd.vision import Classification, Detections
+
+    RGB: TypeAlias = NDArray[np.uint8]
+    Answer = TypeVar("Answer", Detections, Classification)
+    Look: TypeAlias = Callable[[Any, RGB], Answer]
+
+__all__ = ["classify_command", "demo_command", "detect_command"]
 
 _log = logging.getLogger(__name__)
 
 _DEMO_MODEL = "mshub/1.0/ssdmobilenetv2_digits"
 _DEMO_PICTURE = "demo_digits.png"
-_ABOUT_OUT = "Write the picture with the boxes drawn; the ending decides the format."
 _FIGURES = (1, 2, 3, 4, 5)  # columns of numbers in the table of detections
 
 
@@ -43,16 +51,25 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float |
     return value
 
 
-@click.command("detect")
-@click.argument("image", type=click.Path(path_type=Path))
-@click.option(
+def _about_out(what: str) -> str:
+    return f"Write the picture with {what}; the ending decides the format."
+
+
+_image_argument = click.argument("image", type=click.Path(path_type=Path))
+_model_option = click.option(
     "--model",
     required=True,
     shell_complete=complete_uid,
     metavar="UID",
     help="A name from `mshub list`, or a card file.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=_ABOUT_OUT)
+_OUT_TYPE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("detect")
+@_image_argument
+@_model_option
+@click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the boxes drawn"))
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
@@ -61,7 +78,10 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float |
     help="Show what scores higher, 0 to 1.  [default: the model's own]",
 )
 @click.option(
-    "--max-detections", type=click.IntRange(min=1), metavar="N", help="Show the best N at most.  [default: all]"
+    "--max-detections",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the best N at most.  [default: the model's own limit]",
 )
 @json_option
 @verbosity_options
@@ -78,33 +98,15 @@ def detect_command(
     Prints a table, best first, with boxes in pixels of the picture as x1 y1 (top left) and x2 y2 (bottom right).
     Nothing is written unless --out is given.
     """
-    from mshub_ssd import catalog, loading, runtime
 
-    if out is not None and out.exists() and image.exists() and out.samefile(image):
-        raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
-    card = catalog.find_card(model)
-    runtime.require_mindspore()
-    with guarded_stdout():
-        from mshub_ssd import inference, vision
+    def look(network: Any, pixels: RGB) -> Detections:
+        from mshub_ssd import inference
 
-        # Whatever can be refused is refused before the model is loaded.
-        if out is not None:
-            _check_out(out)
-        pixels = vision.read_image(image)
-        began = time.perf_counter()
-        network = loading.load(model)
-        loaded = time.perf_counter()
-        _log.info("loaded %s as %s in %.2f s", card.uid, catalog.plan(card).choice.key, loaded - began)
-        found = inference.detect(network, pixels, score_threshold, max_detections)
-        _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
-        if out is not None:
-            found.save(out)
+        return inference.detect(network, pixels, score_threshold, max_detections)
+
+    card, network, found = _look_at(image, model, out, look)
     if as_json:
-        answer = found.to_dict()
-        answer["model"] = card.uid
-        answer["image"] = {"path": str(image), **answer["image"]}
-        answer["out"] = None if out is None else str(out)
-        emit_json(answer)
+        emit_json(_answer(found, card, image, out))
         return
     threshold = network.config.score_threshold if score_threshold is None else score_threshold
     emit(_table(found) if len(found) else _nothing(threshold))
@@ -112,14 +114,44 @@ def detect_command(
         emit(f"\nwrote {out}")
 
 
+@click.command("classify")
+@_image_argument
+@_model_option
+@click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the classes below it"))
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
+)
+@json_option
+@verbosity_options
+def classify_command(image: Path, model: str, out: Path | None, top_k: int, as_json: bool) -> None:
+    """Say what is on a picture.
+
+    Prints the most probable classes, best first. Nothing is written unless --out is given.
+    """
+
+    def look(network: Any, pixels: RGB) -> Classification:
+        from mshub_ssd import inference
+
+        return inference.classify(network, pixels, top_k)
+
+    card, _, found = _look_at(image, model, out, look)
+    if as_json:
+        emit_json(_answer(found, card, image, out))
+        return
+    rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
+    emit(table(rows, right=(0, 1)))
+    if out is not None:
+        emit(f"\nwrote {out}")
+
+
 @click.command("demo")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_OUT_TYPE,
     default=Path("mshub-demo.png"),
     show_default=True,
     metavar="FILE",
-    help=_ABOUT_OUT,
+    help=_about_out("the boxes drawn"),
 )
 @json_option
 @verbosity_options
@@ -170,11 +202,8 @@ def demo_command(out: Path, as_json: bool) -> None:
         }
         found.save(out)
     if as_json:
-        answer = found.to_dict()
-        answer["model"] = card.uid
+        answer = _answer(found, card, picture, out)
         answer["sha256"] = digest
-        answer["image"] = {"path": str(picture), **answer["image"]}
-        answer["out"] = str(out)
         answer["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
         emit_json(answer)
         return
@@ -184,6 +213,40 @@ def demo_command(out: Path, as_json: bool) -> None:
     )
     emit(_table(found) if len(found) else _nothing(network.config.score_threshold))
     emit(f"\nwrote {out}\n\n{_what_next(picture)}")
+
+
+def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> tuple[Card, Any, Answer]:
+    """Read the picture, load the model, ask it, and write what it says if that is wanted."""
+    from mshub_ssd import catalog, loading, runtime
+
+    if out is not None and out.exists() and image.exists() and out.samefile(image):
+        raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
+    card = catalog.find_card(model)
+    runtime.require_mindspore()
+    with guarded_stdout():
+        from mshub_ssd import vision
+
+        # Whatever can be refused is refused before the model is loaded.
+        if out is not None:
+            _check_out(out)
+        pixels = vision.read_image(image)
+        began = time.perf_counter()
+        network = loading.load(model)
+        loaded = time.perf_counter()
+        _log.info("loaded %s as %s in %.2f s", card.uid, catalog.plan(card).choice.key, loaded - began)
+        found = look(network, pixels)
+        _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
+        if out is not None:
+            found.save(out)
+    return card, network, found
+
+
+def _answer(found: Detections | Classification, card: Card, image: Path, out: Path | None) -> dict[str, Any]:
+    answer = found.to_dict()
+    answer["model"] = card.uid
+    answer["image"] = {"path": str(image), **answer["image"]}
+    answer["out"] = None if out is None else str(out)
+    return answer
 
 
 def _table(found: Detections) -> str:

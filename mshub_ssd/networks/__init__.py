@@ -16,11 +16,17 @@ from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
 
-__all__ = ["ARCHITECTURES", "constructor", "find", "names", "normal", "register_network"]
+__all__ = ["ARCHITECTURES", "constructor", "describe", "find", "names", "normal", "register_network"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
 ARCHITECTURES: dict[str, str] = {
+    "openmmlab_ssd300": "mshub_ssd.networks.ssd.openmmlab:ssd300",
+    "openmmlab_ssd512": "mshub_ssd.networks.ssd.openmmlab:ssd512",
+    "openmmlab_ssdlite_mobilenetv2": "mshub_ssd.networks.ssd.openmmlab:ssdlite_mobilenet_v2",
+    "sppnet_mult": "mshub_ssd.networks.sppnet:sppnet_mult",
+    "sppnet_single": "mshub_ssd.networks.sppnet:sppnet_single",
+    "sppnet_zfnet": "mshub_ssd.networks.sppnet:sppnet_zfnet",
     "ssd300": "mshub_ssd.networks.ssd.variants:ssd300",
     "ssd_ghostnet": "mshub_ssd.networks.ssd.variants:ssd_ghostnet",
     "ssd_inceptionv2": "mshub_ssd.networks.ssd.variants:ssd_inception_v2",
@@ -63,7 +69,7 @@ def register_network(key: str) -> Callable[[Constructor], Constructor]:
             if not same:
                 raise UsageError(
                     f"the architecture key {key!r} is taken",
-                    got=f"{taken!r}, built by {_describe(taken)}",
+                    got=f"{taken!r}, built by {describe(taken)}",
                     hint="choose another key",
                 )
             del _registered[taken]
@@ -127,7 +133,8 @@ def _origin(function: Callable[..., Any]) -> tuple[str | None, str | None]:
     return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
 
 
-def _describe(key: str) -> str:
+def describe(key: str) -> str:
+    """Where the constructor of a known architecture key lies, for messages; imports nothing."""
     if key in _registered:
         return ".".join(part or "?" for part in _origin(_registered[key]))
     return ARCHITECTURES.get(key) or _plugins().get(key, "?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from mshub_ssd.vision.nms import class_nms, pairs_above
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Detection", "Detections", "Selection", "postprocess", "select"]
+__all__ = ["Detection", "Detections", "Selection", "picture_size", "postprocess", "probability", "select"]
 
 Floats = NDArray[np.float32]
 
@@ -29,8 +29,6 @@ Floats = NDArray[np.float32]
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 _COCO_IDS = dict(zip(COCO_CLASSES, sorted(set(range(1, 91)) - _COCO_GAPS), strict=True))
 
-# A notebook should not carry a picture larger than a screen.
-_NOTEBOOK_SIDE = 1600
 # A sigmoid may end a rounding error above 1; anything more is a logit.
 _ROUNDING = 1e-4
 
@@ -208,26 +206,9 @@ class Detections:
         Raises:
             UsageError: No picture is known, the suffix is unknown, or the file cannot be written.
         """
-        target = Path(path)
-        drawn = self.draw(image)
-        from PIL import Image as Pillow
+        from mshub_ssd.vision.drawing import write_picture
 
-        suffix = target.suffix.lower()
-        writable = {known for known, kind in Pillow.registered_extensions().items() if kind in Pillow.SAVE}
-        if suffix not in writable:
-            raise UsageError(
-                f"no picture can be written with the suffix {suffix!r}",
-                where=str(target),
-                expected=".png, .jpg, .webp, …",
-                hint=f"{target.with_suffix('.png')}",
-            )
-        options: dict[str, Any] = {"quality": 92} if suffix in (".jpg", ".jpeg", ".webp") else {}
-        try:
-            drawn.save(target, **options)
-        except OSError as error:
-            hint = None if target.parent.is_dir() else f"mkdir -p '{target.parent}'"
-            raise UsageError(f"the picture cannot be written: {error}", where=str(target), hint=hint) from error
-        return target
+        return write_picture(self.draw(image), path)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON."""
@@ -261,11 +242,9 @@ class Detections:
         """What a notebook shows; None, and so the plain text, where the picture is not known."""
         if self.image is None:
             return None
-        drawn = self.draw()
-        drawn.thumbnail((_NOTEBOOK_SIDE, _NOTEBOOK_SIDE))
-        buffer = io.BytesIO()
-        drawn.save(buffer, format="PNG")
-        return buffer.getvalue()
+        from mshub_ssd.vision.drawing import notebook_png
+
+        return notebook_png(self.draw())
 
 
 def postprocess(
@@ -301,7 +280,7 @@ def postprocess(
         chosen.scores,
         chosen.classes - 1,
         config.class_names,
-        _picture_size(image_size),
+        picture_size(image_size),
         max_detections=max_detections,
         image=image,
     )
@@ -321,13 +300,17 @@ def select(
     anchors = config.anchors
     offsets = _one_picture("pred_loc", pred_loc, (len(anchors), 4), config)
     table = _one_picture("scores", scores, (len(anchors), config.num_classes), config)
-    height, width = _picture_size(image_size)
-    threshold = _threshold(config.score_threshold if score_threshold is None else score_threshold)
+    height, width = picture_size(image_size)
+    threshold = probability(config.score_threshold if score_threshold is None else score_threshold)
+    logits = config.activation == "none"
+    if logits:
+        # The order and the threshold of probabilities, without their rounding.
+        threshold = _logit(threshold)
 
     rows, classes = pairs_above(table[:, 1:], threshold)
     classes = classes + 1
     values = table[rows, classes]
-    if len(values) and values.max() > 1 + _ROUNDING:
+    if not logits and len(values) and values.max() > 1 + _ROUNDING:
         raise UsageError(
             "these scores are no probabilities: they look like raw logits",
             expected="scores of 0 to 1, as the network gives them in inference mode",
@@ -343,7 +326,21 @@ def select(
     boxes = decode(offsets[picked], anchors[picked], config.prior_scaling) * scale
     kept = class_nms(boxes, place[rows], classes, values, config.nms_threshold, max_per_class=config.max_per_class)
     index = rows[kept]
-    return Selection(boxes[place[index]], values[kept], classes[kept], index)
+    chosen = _sigmoid(values[kept]) if logits else values[kept]
+    return Selection(boxes[place[index]], chosen, classes[kept], index)
+
+
+def _logit(probability: float) -> float:
+    if not 0 < probability < 1:
+        return -math.inf if probability <= 0 else math.inf
+    return math.log(probability / (1 - probability))
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # Half of a hyperbolic tangent never overflows.
+    half = np.float32(0.5)
+    result: Floats = half + half * np.tanh(half * logits)
+    return result
 
 
 def _one_picture(name: str, values: ArrayLike, shape: tuple[int, int], config: SSDConfig) -> Floats:
@@ -365,7 +362,8 @@ def _one_picture(name: str, values: ArrayLike, shape: tuple[int, int], config: S
     )
 
 
-def _picture_size(image_size: Sequence[int]) -> tuple[int, int]:
+def picture_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """(height, width), checked."""
     try:
         height, width = image_size
     except (TypeError, ValueError):
@@ -381,7 +379,8 @@ def _picture_size(image_size: Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _threshold(value: float) -> float:
+def probability(value: float) -> float:
+    """A score threshold, checked."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise UsageError(
             "score_threshold must be a probability",

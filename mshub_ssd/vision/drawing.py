@@ -1,28 +1,37 @@
-"""Labelled boxes on a picture, readable on any: bright, dark, busy, small or large. Pillow only."""
+"""Labelled boxes on a picture and bars below it, readable on any: bright, dark, busy, small or large. Pillow only."""
 
 from __future__ import annotations
 
+import io
 import math
+import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import MissingDependencyError
+from mshub_ssd.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-__all__ = ["colour", "draw_boxes"]
+__all__ = ["colour", "draw_boxes", "draw_scores", "notebook_png", "write_picture"]
 
 Colour = tuple[int, int, int]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom; the last two are outside
 
 _BLACK: Colour = (0, 0, 0)
 _WHITE: Colour = (255, 255, 255)
+_PANEL: Colour = (24, 24, 27)
+_TRACK: Colour = (63, 63, 70)
+
+# A notebook should not carry a picture larger than a screen.
+_NOTEBOOK_SIDE = 1600
 
 
 def draw_boxes(
@@ -41,12 +50,7 @@ def draw_boxes(
     Raises:
         MissingDependencyError: Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise MissingDependencyError("drawing needs Pillow", hint="pip install 'mshub_ssd[mindspore]'") from error
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    pen = ImageDraw.Draw(picture)
+    picture, pen = _canvas(image)
     height, width = image.shape[:2]
     style = _Style.of(width, height)
     frames = [_frame(box, width, height) for box in np.asarray(boxes, dtype=np.float64).reshape(-1, 4)]
@@ -58,6 +62,88 @@ def draw_boxes(
         if text:
             _plate(pen, plate, text, ink, style)
     return picture
+
+
+def draw_scores(
+    image: NDArray[np.uint8], names: Sequence[str], scores: Sequence[float], labels: Sequence[int] | NDArray[Any]
+) -> Image.Image:
+    """Set the picture above a panel of rows: a name, a bar, a percentage.
+
+    The picture is not painted over, and the panel is as wide, or wider where names need it.
+
+    Args:
+        image: RGB uint8 [h, w, 3].
+        names: n texts; one that is too long ends in an ellipsis.
+        scores: n probabilities.
+        labels: n integers that choose the bars' colours.
+
+    Raises:
+        MissingDependencyError: Pillow is not installed.
+    """
+    height, width = image.shape[:2]
+    font = _font(max(13, min(160, round(_side(width, height) / 26))))
+    _, top, _, bottom = _extent(font, "ÄHbg0|")
+    letter = math.ceil(bottom - top)
+    margin = max(2, letter // 2)
+    figures = [f"{100 * score:.1f} %" for score in scores]
+    figure_width = math.ceil(max(_extent(font, figure)[2] for figure in (*figures, "100.0 %")))
+    panel = max(width, figure_width * 8)
+    row = letter + margin
+    canvas, pen = _canvas(np.full((height + row * len(names) + margin, panel, 3), _PANEL, dtype=np.uint8))
+    canvas.paste(_canvas(image)[0], ((panel - width) // 2, 0))
+
+    free = panel - 4 * margin - figure_width
+    texts = [_shorten(name, font, 0.6 * free) for name in names]
+    name_width = math.ceil(max((_extent(font, text)[2] for text in texts), default=0))
+    left, right = margin + name_width + margin, panel - 2 * margin - figure_width
+    for index, (text, score, figure, label) in enumerate(zip(texts, scores, figures, labels, strict=True)):
+        y = height + margin + row * index
+        base = y - math.floor(top)
+        pen.text((margin, base), text, fill=_WHITE, font=font)
+        pen.rectangle((left, y, right - 1, y + letter - 1), fill=_TRACK)
+        length = round(score * (right - left))
+        if length:
+            pen.rectangle((left, y, left + length - 1, y + letter - 1), fill=colour(int(label)))
+        pen.text((panel - margin - _extent(font, figure)[2], base), figure, fill=_WHITE, font=font)
+    return canvas
+
+
+def write_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
+    """Write a picture; the suffix decides the format.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: The suffix is unknown, or the file cannot be written.
+    """
+    from PIL import Image
+
+    target = Path(path)
+    suffix = target.suffix.lower()
+    writable = {known for known, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    if suffix not in writable:
+        raise UsageError(
+            f"no picture can be written with the suffix {suffix!r}",
+            where=str(target),
+            expected=".png, .jpg, .webp, …",
+            hint=f"{target.with_suffix('.png')}",
+        )
+    options: dict[str, Any] = {"quality": 92} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    try:
+        picture.save(target, **options)
+    except OSError as error:
+        hint = None if target.parent.is_dir() else f"mkdir -p '{target.parent}'"
+        raise UsageError(f"the picture cannot be written: {error}", where=str(target), hint=hint) from error
+    return target
+
+
+def notebook_png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file no larger than a screen; the picture itself is made that small, too."""
+    picture.thumbnail((_NOTEBOOK_SIDE, _NOTEBOOK_SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 @lru_cache(maxsize=1024)
@@ -101,8 +187,7 @@ class _Style:
 
     @staticmethod
     def of(width: int, height: int) -> _Style:
-        # Long narrow pictures count by their short side, though not fully.
-        side = math.sqrt(min(width, height) * math.sqrt(width * height))
+        side = _side(width, height)
         font = _font(max(10, min(160, round(side / 34))))
         # One height for all plates, so that a row of them looks even: from the tallest capital to the tail.
         _, top, _, bottom = _extent(font, "ÄHbg0|")
@@ -116,6 +201,21 @@ class _Style:
             rise=math.ceil(bottom - top) + 2 * gap,
             base=gap - math.floor(top),
         )
+
+
+def _canvas(image: NDArray[np.uint8]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A copy of the picture to draw on, and the pen."""
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise MissingDependencyError("drawing needs Pillow", hint="pip install 'mshub_ssd[mindspore]'") from error
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return picture, ImageDraw.Draw(picture)
+
+
+def _side(width: int, height: int) -> float:
+    """The size of a picture as letters and lines see it: long narrow ones count by their short side, mostly."""
+    return math.sqrt(min(width, height) * math.sqrt(width * height))
 
 
 def _frame(box: NDArray[Any], width: int, height: int) -> Rect:
@@ -161,6 +261,17 @@ def _fit(caption: str, style: _Style, width: int) -> tuple[str, int]:
             return text, needed
         text = text[: min(len(text) - 1, len(text) * width // needed)].rstrip()
     return "", 0
+
+
+def _shorten(caption: str, font: Any, room: float) -> str:
+    """The text, cut with an ellipsis where it is wider than the room."""
+    text = _printable(caption, font)
+    if _extent(font, text)[2] <= room:
+        return text
+    ellipsis = _printable("…", font)
+    # More letters are never narrower, so the longest beginning that fits can be bisected.
+    count = bisect_right(range(1, len(text)), room, key=lambda n: _extent(font, text[:n] + ellipsis)[2])
+    return text[:count].rstrip(" ,") + ellipsis
 
 
 def _place(

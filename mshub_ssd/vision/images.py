@@ -9,18 +9,17 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import ImageError, MissingDependencyError
-from mshub_ssd.networks.ssd.config import SSDConfig
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageLike", "normalize", "preprocess", "read_image", "resize"]
+__all__ = ["ImageLike", "InputSpec", "normalize", "preprocess", "read_image", "resize"]
 
 RGB = NDArray[np.uint8]
 ImageLike = Union[str, "os.PathLike[str]", "Image.Image", NDArray[Any]]
@@ -30,6 +29,22 @@ _INSTALL = "pip install 'mshub_ssd[mindspore]'"
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
+
+
+class InputSpec(Protocol):
+    """What of a detector's configuration concerns its input."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Per channel, RGB, subtracted from pixel values of 0 to 255."""
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Per channel, RGB, that the difference is divided by."""
 
 
 def read_image(image: ImageLike) -> RGB:
@@ -64,7 +79,7 @@ def read_image(image: ImageLike) -> RGB:
     raise ImageError("this is not a picture", expected=_ACCEPTED, got=type(image).__name__, hint=hint)
 
 
-def preprocess(image: RGB, config: SSDConfig) -> NDArray[np.float32]:
+def preprocess(image: RGB, config: InputSpec) -> NDArray[np.float32]:
     """Make a detector's input of a picture: resize (the aspect ratio is not kept) and normalise.
 
     Args:

@@ -6,10 +6,10 @@ from mindspore import Tensor, nn
 
 from mshub_ssd.networks.layers import conv
 
-__all__ = ["VGG16"]
+__all__ = ["BLOCKS", "VGG16"]
 
 # (convolutions, channels) of each block.
-_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 class VGG16(nn.Cell):
@@ -22,7 +22,7 @@ class VGG16(nn.Cell):
     def __init__(self) -> None:
         super().__init__()
         width = 3
-        for number, (count, channels) in enumerate(_BLOCKS, start=1):
+        for number, (count, channels) in enumerate(BLOCKS, start=1):
             cells: list[nn.Cell] = []
             for _ in range(count):
                 cells += [conv(width, channels, 3), nn.ReLU()]

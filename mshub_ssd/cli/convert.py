@@ -1,0 +1,88 @@
+"""``convert``: a checkpoint with MindSpore's names, in a format of MindSpore's, for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mshub_ssd.cli.models import json_option
+from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, verbosity_options
+from mshub_ssd.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["convert_command"]
+
+_ENDINGS = (".ckpt", ".safetensors")
+
+
+@click.command("convert")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--network", metavar="KEY", help="Refuse OLD unless it fits this network; takes off wrapper prefixes.")
+@click.option("--force", is_flag=True, help="Overwrite NEW.")
+@json_option
+@verbosity_options
+def convert_command(old: Path, new: Path, network: str | None, force: bool, as_json: bool) -> None:
+    """Convert a checkpoint to MindSpore's names and formats.
+
+    OLD is a .pth, .ckpt or .safetensors file, NEW a .ckpt or .safetensors file. Batch norms get MindSpore's names,
+    and SSDs of MMDetection before 2.14 their names of today; a file that has them keeps its tensors and names as
+    they are. The values never change. PyTorch is not needed, and nothing inside a .pth file is run.
+    """
+    if new.suffix.lower() not in _ENDINGS:
+        raise click.BadParameter(f"the ending must be {' or '.join(_ENDINGS)}", param_hint="'NEW'")
+    if new.exists() and not force:
+        raise UsageError("the file is there already", where=str(new), hint="choose another name, or --force")
+    from mshub_ssd import checkpoints
+
+    arrays = checkpoints.read(old, checkpoints.supported_format("", old.name))
+    translation = checkpoints.translate(arrays)
+    renamed = sum(name != new_name for name, new_name in translation.names.items())
+    if network is None:
+        values = {new_name: arrays[name] for name, new_name in translation.names.items()}
+    else:
+        values = _fitted(arrays, network, old)
+    checkpoints.write(new, values, overwrite=force)
+    if as_json:
+        emit_json(
+            {
+                "source": str(old),
+                "target": str(new),
+                "network": network,
+                "layout": translation.layout or None,
+                "tensors": len(values),
+                "renamed": renamed,
+                "dropped": list(translation.dropped),
+            }
+        )
+        return
+    parts = [f"{len(values)} tensors", f"{renamed} renamed"]
+    if translation.layout:
+        parts.append(f"from the layout of {translation.layout}")
+    if translation.dropped:
+        parts.append(f"{len(translation.dropped)} counters left out")
+    emit(f"wrote {new}: {', '.join(parts)}")
+
+
+def _fitted(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> dict[str, NDArray[Any]]:
+    """The values of a network's parameters, all of them and no others."""
+    from mshub_ssd import checkpoints, networks, recognise, runtime
+
+    build = networks.constructor(key)
+    runtime.require_mindspore()
+    with guarded_stdout(), runtime.uninitialised_parameters():
+        expected = runtime.parameter_types(build())
+        values, report = checkpoints.match_parameters(arrays, expected)
+        if not report.ok:
+            raise checkpoints.refuse(
+                report,
+                network=key,
+                where=str(path),
+                got=recognise.owner(arrays, key),
+                hint="give another --network, or leave it out to convert the names alone",
+            )
+    return values
