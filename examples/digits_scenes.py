@@ -203,8 +203,11 @@ def compose(rng: np.random.Generator, digits: Digits, style: Style) -> Scene:
     )
 
 
-def demo_scene(seed: int = 11) -> Scene:
-    """The picture `mshub demo` looks at: held-out digits, light on the dark side and dark on the light one."""
+def demo_scene(seed: int = 106) -> Scene:
+    """The picture `mshub demo` looks at: held-out digits, light on the dark side and dark on the light one.
+
+    The seed is one of those where the published detector gets every digit right: a demonstration, no measurement.
+    """
     _, digits = load_digits()
     rng = np.random.default_rng(seed)
     height, width, cell = 480, 640, 160

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -148,11 +148,13 @@ def test_listing_imports_nothing_heavy() -> None:
 
 def test_listing_takes_less_than_150_ms_beyond_the_interpreter() -> None:
     def best(code: str) -> float:
+        # CPU time, because other processes may be using the machine.
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-            times.append(time.perf_counter() - start)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return min(times)
 
     assert best("import mshub_ssd; mshub_ssd.list_models()") - best("pass") < 0.150

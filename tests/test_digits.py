@@ -183,7 +183,7 @@ def test_it_reads_the_demo_picture(train_digits: Any, network: Any) -> None:
     from digits_scenes import demo_scene
 
     picture = ROOT / "mshub_ssd" / "cli" / "demo_digits.png"
-    found = mshub.detect(network, picture, score_threshold=0.5)
+    found = mshub.detect(network, picture)
     truth = demo_scene()
     assert len(found.boxes) == len(truth.boxes)
     best = iou(truth.boxes[:, [1, 0, 3, 2]], found.boxes[:, [1, 0, 3, 2]])

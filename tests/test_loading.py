@@ -386,3 +386,20 @@ def test_unknown_names_suggest_the_nearest() -> None:
         mshub.load("mindspore/1.7/ssdresnet50fpn_coco")
     with pytest.raises(UsageError):
         mshub.load(None)
+
+
+def test_no_random_values_are_drawn_that_a_checkpoint_overwrites(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mindspore.common import initializer
+
+    drawn = []
+    for kind in ("HeUniform", "HeNormal", "XavierUniform", "Normal", "Uniform", "TruncatedNormal"):
+        original = getattr(initializer, kind)._initialize
+        monkeypatch.setattr(
+            getattr(initializer, kind),
+            "_initialize",
+            lambda *args, original=original, kind=kind: (drawn.append(kind), original(*args))[1],
+        )
+    mshub.load(MOBILENET)
+    assert drawn == []
+    mshub.load(MOBILENET, pretrained=False)
+    assert drawn

@@ -204,7 +204,7 @@ def _show(uids: list[str], as_json: bool) -> None:
         return
     elif on_terminal():
         space = max(map(width, uids))
-        columns = shutil.get_terminal_size().columns
+        columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
         # Line by line: reading thousands of cards takes a while.
         for uid in uids:
             line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid, registry)}".rstrip()

@@ -34,7 +34,7 @@ class SmoothL1(nn.Cell):
         super().__init__()
         self.beta = beta
 
-    def construct(self, prediction, target):  # type: ignore[no-untyped-def]
+    def construct(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape to the losses of that shape."""
         distance = ops.abs(prediction - target)
         return ops.select(distance < self.beta, 0.5 * distance * distance / self.beta, distance - 0.5 * self.beta)
@@ -53,7 +53,7 @@ class SigmoidFocalLoss(nn.Cell):
         self.gamma = gamma
         self.alpha = alpha
 
-    def construct(self, logits, targets):  # type: ignore[no-untyped-def]
+    def construct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits and targets (0 or 1) of one shape to the losses of that shape."""
         # log(1 + exp(-|x|)) stays finite for any logit.
         entropy = ops.relu(logits) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
@@ -76,7 +76,7 @@ class HardNegativeMining(nn.Cell):
         self.ratio = ratio
         self.minimum = minimum
 
-    def construct(self, losses, labels):  # type: ignore[no-untyped-def]
+    def construct(self, losses: Tensor, labels: Tensor) -> Tensor:
         """Losses [B, N] and labels [B, N] to a float mask [B, N], 1 at the chosen background anchors."""
         background = labels == 0
         # Losses are never negative, so -1 puts everything else last.
@@ -110,7 +110,7 @@ class BoxIoULoss(nn.Cell):
         half = ops.exp(ops.clamp(offsets[..., 2:] * self.size_scale, max=8.0)) * self.size * 0.5
         return centre - half, centre + half
 
-    def construct(self, prediction, target):  # type: ignore[no-untyped-def]
+    def construct(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Offsets [B, N, 4], twice, to losses [B, N] between 0 and 2."""
         low, high = self.corners(prediction)
         target_low, target_high = self.corners(target)
@@ -140,7 +140,7 @@ class MultiBoxLoss(nn.Cell):
         self.smooth_l1 = SmoothL1()
         self.location_weight = location_weight
 
-    def construct(self, pred_loc, logits, locations, labels):  # type: ignore[no-untyped-def]
+    def construct(self, pred_loc: Tensor, logits: Tensor, locations: Tensor, labels: Tensor) -> Tensor:
         """Predictions and targets to one number."""
         positive = ops.cast(labels > 0, mstype.float32)
         classes = ops.one_hot(ops.relu(labels), logits.shape[-1], Tensor(1.0), Tensor(0.0))
@@ -197,7 +197,7 @@ class FocalSSDLoss(nn.Cell):
                 )
             self.iou_loss = BoxIoULoss(anchors, prior_scaling)
 
-    def construct(self, pred_loc, logits, locations, labels):  # type: ignore[no-untyped-def]
+    def construct(self, pred_loc: Tensor, logits: Tensor, locations: Tensor, labels: Tensor) -> Tensor:
         """Predictions and targets to one number."""
         positive = ops.cast(labels > 0, mstype.float32)
         counted = ops.cast(labels >= 0, mstype.float32)
@@ -223,7 +223,7 @@ class WithLoss(nn.Cell):
         self.network = network
         self.loss = loss
 
-    def construct(self, pictures, locations, labels):  # type: ignore[no-untyped-def]
+    def construct(self, pictures: Tensor, locations: Tensor, labels: Tensor) -> Tensor:
         """Normalised pictures [B, 3, S, S] and targets to one number."""
         pred_loc, logits = self.network(pictures)
         return self.loss(pred_loc, logits, locations, labels)
