@@ -136,7 +136,7 @@ def test_outputs_match_the_golden_data(key: str, network, mode: str) -> None:
     assert_same_detections(mshub.postprocess(network, (scores, deltas), (height, width)), stored, "rescaled", key)
     everything = mshub.postprocess(network, (scores, deltas), (size, size), max_detections=100_000)
     assert len(everything) == pytest.approx(len(stored["all_scores"]), rel=0.005)
-    assert_same_detections(everything, stored, "all", key, share=0.99)
+    assert_same_detections(everything, stored, "all", key, share=0.99 if "lite" in key else 0.995)
     assert found.names[0] == config.class_names[found.labels[0]]
 
     # More than the published threshold lets through, and fewer than the published number.

@@ -53,11 +53,12 @@ class _SqueezeExcite(nn.Cell):
         self.conv_reduce = conv(channels, inner, bias=True)
         self.conv_expand = conv(inner, channels, bias=True)
         self.relu = nn.ReLU()
-        self.relu6 = nn.ReLU6()
+        # relu6(x + 3) / 6
+        self.hard_sigmoid = nn.HSigmoid()
 
     def construct(self, x: Tensor) -> Tensor:
         gate = self.conv_expand(self.relu(self.conv_reduce(ops.mean(x, (2, 3), True))))
-        return x * (self.relu6(gate + 3.0) / 6.0)
+        return x * self.hard_sigmoid(gate)
 
 
 class _Bottleneck(nn.Cell):
