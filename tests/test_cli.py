@@ -433,7 +433,15 @@ def test_ctrl_c_says_one_line(root: Path) -> None:
         text = card.read_text(encoding="utf-8").replace("asset-link: small.ckpt", f"asset-link: <{url}>")
         card.write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "mshub_ssd", "fetch", PETS]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            # A shell's background jobs ignore Ctrl-C, and their children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         try:
             server.settimeout(PATIENCE)
             connection, _ = server.accept()
