@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import loading, runtime, vision
@@ -44,7 +45,7 @@ def detect(
     """
     picture = vision.read_image(image)
     network = _network(model)
-    config = _config(network)
+    config: DetectorConfig = _config(network, _DETECTOR)
     outputs = runtime.call(network, vision.preprocess(picture, config))
     # A pair of arrays, or of as many arrays each as there are levels.
     middle = len(outputs) // 2
@@ -83,7 +84,7 @@ def postprocess(
     Raises:
         UsageError: The outputs do not fit the network.
     """
-    config = _config(_network(model))
+    config: DetectorConfig = _config(_network(model), _DETECTOR)
     if not isinstance(outputs, tuple | list) or len(outputs) != 2:
         raise UsageError(
             "the outputs of a detector are a pair", expected="(pred_loc, scores)", got=repr(type(outputs).__name__)
@@ -119,7 +120,7 @@ def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification
     classification.check_top_k(top_k)
     picture = vision.read_image(image)
     network = _network(model)
-    config = _classifier_config(network)
+    config: ClassifierConfig = _config(network, _CLASSIFIER)
     outputs = runtime.call(network, classification.preprocess(picture, config))
     if len(outputs) != 1:
         raise UsageError(
@@ -141,45 +142,48 @@ def _network(model: str | nn.Cell) -> nn.Cell:
     return _last[1]
 
 
-def _classifier_config(network: nn.Cell) -> ClassifierConfig:
+@dataclass(frozen=True)
+class _Kind:
+    """What a network can be here, and what to say when it is the wrong thing."""
+
+    name: str
+    config: Any
+    does: str
+    door: str
+    while_training: str
+
+
+_DETECTOR = _Kind(
+    "detector",
+    DetectorConfig,
+    "it finds objects and does not classify pictures",
+    "mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID",
+    "it returns logits instead of scores",
+)
+_CLASSIFIER = _Kind(
+    "classifier",
+    ClassifierConfig,
+    "it names a whole picture and finds no objects on it",
+    "mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID",
+    "dropout makes its answers random",
+)
+
+
+def _config(network: nn.Cell, wanted: _Kind) -> Any:
+    """The network's configuration, if it is of the kind wanted and in inference mode."""
     config = getattr(network, "config", None)
-    if isinstance(config, DetectorConfig):
+    other = _CLASSIFIER if wanted is _DETECTOR else _DETECTOR
+    if isinstance(config, other.config):
+        raise UsageError(f"this network is a {other.name}: {other.does}", got=config.name, hint=other.door)
+    if not isinstance(config, wanted.config):
         raise UsageError(
-            "this network is a detector: it finds objects and does not classify pictures",
-            got=config.name,
-            hint="mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID",
-        )
-    if not isinstance(config, ClassifierConfig):
-        raise UsageError(
-            "this network is not a classifier of this library: it has no configuration",
+            f"this network is not a {wanted.name} of this library: it has no configuration",
             expected="a uid, or a network from mshub_ssd.load",
             got=repr(type(network).__name__),
         )
     if network.training:
         raise UsageError(
-            "the network is in training mode, where dropout makes its answers random",
-            hint="call network.set_train(False) first",
-        )
-    return config
-
-
-def _config(network: nn.Cell) -> DetectorConfig:
-    config = getattr(network, "config", None)
-    if isinstance(config, ClassifierConfig):
-        raise UsageError(
-            "this network is a classifier: it names a whole picture and finds no objects on it",
-            got=config.name,
-            hint="mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID",
-        )
-    if not isinstance(config, DetectorConfig):
-        raise UsageError(
-            "this network is not a detector of this library: it has no configuration",
-            expected="a uid, or a network from mshub_ssd.load",
-            got=repr(type(network).__name__),
-        )
-    if network.training:
-        raise UsageError(
-            "the network is in training mode, where it returns logits instead of scores",
+            f"the network is in training mode, where {wanted.while_training}",
             hint="call network.set_train(False) first",
         )
     return config

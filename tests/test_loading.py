@@ -55,7 +55,7 @@ def card_text(name: str, link: str, digest: str, **more: str) -> str:
         "mindspore-version": "1.7",
         "asset": f"\n\n-\n    file-format: ckpt\n    asset-link: <{link}>\n    asset-sha256: {digest}",
         "license": "Apache2.0",
-        "summary": f"{name} is used for cv",
+        "summary": f"{name}, a detector",
     }
     fields |= {key.replace("_", "-"): value for key, value in more.items()}
     lines = "\n\n".join(f"{key}: {value}" for key, value in fields.items())

@@ -9,7 +9,7 @@ import pytest
 from networks import GOLDEN, golden, parameters, picture, weights
 
 import mshub_ssd
-from mshub_ssd import networks
+from mshub_ssd import inference, networks
 from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.networks.ssd import boxes
 
@@ -78,13 +78,15 @@ def test_outputs_match_the_golden_data(key: str, network, mode: str) -> None:
     assert_close(stored, "boxes", boxes.decode(location, network.config.anchors), BOX)
 
     found = mshub_ssd.postprocess(network, (location, scores), IMAGE_SIZE)
-    published = stored["det_scores"]
-    if network.config.activation == "none":
-        # Published as logits; detections carry probabilities.
-        published = 1 / (1 + np.exp(-published))
-    expected = stored["det_boxes"][:, [1, 0, 3, 2]], published, stored["det_classes"] - 1
-    assert_same_detections((found.boxes, found.scores, found.labels), expected)
+    assert_same_detections((found.boxes, found.scores, found.labels), published_detections(key, network))
     assert found.names[0] == network.config.class_names[found.labels[0]]
+
+
+def test_detect_finds_the_golden_detections(key: str, network, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The golden input is no picture, so it takes the place of a preprocessed one.
+    monkeypatch.setattr(inference.vision, "preprocess", lambda image, config: picture(key))
+    found = mshub_ssd.detect(network, np.zeros((*IMAGE_SIZE, 3), np.uint8))
+    assert_same_detections((found.boxes, found.scores, found.labels), published_detections(key, network))
 
 
 def test_training_mode_returns_logits(key: str, network) -> None:
@@ -97,6 +99,16 @@ def test_training_mode_returns_logits(key: str, network) -> None:
             mshub_ssd.detect(network, np.zeros((8, 8, 3), np.uint8))
     finally:
         network.add_flags(training=False)
+
+
+def published_detections(key: str, network) -> tuple:
+    """Golden boxes as x1, y1, x2, y2, their probabilities and labels."""
+    stored = golden(key)
+    scores = stored["det_scores"]
+    if network.config.activation == "none":
+        # Published as logits; detections carry probabilities.
+        scores = 1 / (1 + np.exp(-scores))
+    return stored["det_boxes"][:, [1, 0, 3, 2]], scores, stored["det_classes"] - 1
 
 
 def assert_same_detections(found: tuple, expected: tuple) -> None:
@@ -115,7 +127,8 @@ def assert_same_detections(found: tuple, expected: tuple) -> None:
         assert unmatched <= 0.001 * len(one[2])
 
 
-def test_every_network_takes_another_number_of_classes(key: str) -> None:
+@pytest.mark.parametrize("key", ["ssd_mobilenetV2", "ssd_mobilenetV2_FPNlite", "ssd_vgg16", "ssd_inceptionv2"])
+def test_each_layout_takes_another_number_of_classes(key: str) -> None:
     cell = networks.constructor(key)(num_classes=4, classes=["a", "b", "c"])
     assert cell.config.class_names == ("a", "b", "c")
     size = cell.config.image_size

@@ -9,7 +9,7 @@ import openmmlab
 import pytest
 
 import mshub_ssd as mshub
-from mshub_ssd import checkpoints, networks, runtime, vision
+from mshub_ssd import checkpoints, inference, networks, runtime, vision
 from mshub_ssd.checkpoints.torch_names import translate
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.openmmlab_config import decode, percent_sizes
@@ -214,3 +214,13 @@ def test_sizes_in_percent_are_the_published_ones() -> None:
     assert percent_sizes(300, (7, 15), 15, 6) == expected
     expected = ((20, 51), (51, 133), (133, 215), (215, 296), (296, 378), (378, 460), (460, 542))
     assert percent_sizes(512, (4, 10), 10, 7) == expected
+
+
+def test_detect_finds_the_golden_detections(key: str, network, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = openmmlab.golden(key)
+    # The golden input is no picture, so it takes the place of a preprocessed one.
+    monkeypatch.setattr(inference.vision, "preprocess", lambda image, config: openmmlab.picture(key))
+    height, width = (int(side) for side in stored["rescaled_ori_hw"])
+    found = mshub.detect(network, np.zeros((height, width, 3), np.uint8))
+    assert len(found) == 200
+    assert_same_detections(found, stored, "rescaled", key)
