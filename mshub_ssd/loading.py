@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, networks, recognise, runtime, store
 from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, plan
-from mshub_ssd.errors import CardError, UnknownModelError, UsageError
+from mshub_ssd.errors import CardError, MshubError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     import mindspore
@@ -153,7 +153,10 @@ def _construct(planned: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     arguments.update(kwargs)
     try:
         inspect.signature(build).bind(*args, **arguments)
-    except TypeError as error:
+        network = build(*args, **arguments)
+    except MshubError:
+        raise
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise UsageError(
             f"the network {planned.choice.key} cannot be built with these arguments: {error}",
             where=str(planned.card.path or planned.card.uid),
@@ -161,7 +164,6 @@ def _construct(planned: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
             got=", ".join([*map(repr, args), *(f"{key}={value!r}" for key, value in arguments.items())]),
             hint="correct the arguments of load() or of the card's `network:`",
         ) from error
-    network = build(*args, **arguments)
     if not isinstance(network, nn.Cell):
         raise UsageError(
             f"the constructor of {planned.choice.key} did not return a network",

@@ -355,8 +355,9 @@ def test_arguments_and_class_names_of_the_card_reach_the_constructor(root: Path)
     assert network.config.class_names == ("cat", "dog")
     assert network.config.image_size == 96
     assert mshub.load("own/1/small", pretrained=False, num_classes=5).config.num_classes == 5
-    with pytest.raises(UsageError, match="cannot be built"):
-        mshub.load("own/1/small", pretrained=False, colour="red")
+    for nonsense in ({"colour": "red"}, {"blocks": [[1, 2]]}, {"image_size": "large"}, {"stem_channels": None}):
+        with pytest.raises(UsageError, match="cannot be built"):
+            mshub.load("own/1/small", pretrained=False, **nonsense)
 
 
 def test_networks_of_ones_own_load_from_a_card(root: Path) -> None:
