@@ -161,10 +161,8 @@ def choose_network(card: Card) -> Choice:
         UnknownModelError: None of them names a known network.
     """
     if card.network is not None:
-        key = networks.find(card.network.name)
-        if key is None:
-            networks.constructor(card.network.name)  # raises, naming the nearest
-        return Choice(key or card.network.name, "the card's `network:`", dict(card.network.arguments))
+        key = networks.require(card.network.name)
+        return Choice(key, "the card's `network:`", dict(card.network.arguments))
     publisher, _, last = card.uid.rpartition("/")
     publisher = publisher.split("/")[0]
     for text, before, reason in [

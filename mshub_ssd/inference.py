@@ -47,18 +47,7 @@ def detect(
     network = _network(model)
     config: DetectorConfig = _config(network, _DETECTOR)
     outputs = runtime.call(network, vision.preprocess(picture, config))
-    # A pair of arrays, or of as many arrays each as there are levels.
-    middle = len(outputs) // 2
-    first, second = outputs if len(outputs) == 2 else (outputs[:middle], outputs[middle:])
-    return vision.postprocess(
-        config,
-        first,
-        second,
-        picture.shape[:2],
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        image=picture,
-    )
+    return _detections(config, outputs, picture.shape[:2], score_threshold, max_detections, picture)
 
 
 def postprocess(
@@ -85,21 +74,23 @@ def postprocess(
         UsageError: The outputs do not fit the network.
     """
     config: DetectorConfig = _config(_network(model), _DETECTOR)
+    return _detections(config, runtime.to_arrays(outputs), image_size, score_threshold, max_detections)
+
+
+def _detections(
+    config: DetectorConfig,
+    outputs: Any,
+    image_size: Any,
+    score_threshold: float | None,
+    max_detections: int | None,
+    image: Any = None,
+) -> Detections:
     if not isinstance(outputs, tuple | list) or len(outputs) != 2:
         raise UsageError(
             "the outputs of a detector are a pair", expected="(pred_loc, scores)", got=repr(type(outputs).__name__)
         )
-    first, second = map(_arrays, outputs)
-    return vision.postprocess(
-        config, first, second, image_size, score_threshold=score_threshold, max_detections=max_detections
-    )
-
-
-def _arrays(output: Any) -> Any:
-    """A network's output with its tensors, however nested, as arrays."""
-    if isinstance(output, tuple | list) and any(hasattr(item, "asnumpy") or hasattr(item, "shape") for item in output):
-        return tuple(map(_arrays, output))
-    return output.asnumpy() if hasattr(output, "asnumpy") else output
+    first, second = outputs
+    return vision.postprocess(config, first, second, image_size, score_threshold, max_detections, image=image)
 
 
 def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification:
@@ -121,14 +112,14 @@ def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification
     picture = vision.read_image(image)
     network = _network(model)
     config: ClassifierConfig = _config(network, _CLASSIFIER)
-    outputs = runtime.call(network, classification.preprocess(picture, config))
-    if len(outputs) != 1:
+    logits = runtime.call(network, classification.preprocess(picture, config))
+    if isinstance(logits, tuple):
         raise UsageError(
             f"the classifier {config.name} does not return one tensor of logits",
             expected=f"logits of shape [1, {config.num_classes}]",
-            got=", ".join(str(list(output.shape)) for output in outputs),
+            got=f"{len(logits)} outputs",
         )
-    return classification.rank(config, outputs[0], picture, top_k)
+    return classification.rank(config, logits, picture, top_k)
 
 
 def _network(model: str | nn.Cell) -> nn.Cell:

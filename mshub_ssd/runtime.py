@@ -30,6 +30,7 @@ __all__ = [
     "parameter_types",
     "plan_isa_limit",
     "require_mindspore",
+    "to_arrays",
     "uninitialised_parameters",
 ]
 
@@ -174,7 +175,7 @@ def parameter_types(network: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[A
     }
 
 
-def call(network: Any, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def call(network: Any, *arrays: NDArray[Any]) -> Any:
     """Run a Cell on NumPy arrays, in the user's mode and on the user's device.
 
     Args:
@@ -182,18 +183,18 @@ def call(network: Any, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         arrays: The inputs.
 
     Returns:
-        The outputs as arrays, nested tuples flattened.
+        The outputs as arrays, see `to_arrays`.
     """
     import mindspore
 
-    outputs = network(*(mindspore.Tensor(array) for array in arrays))
-    return tuple(tensor.asnumpy() for tensor in _flat(outputs))
+    return to_arrays(network(*(mindspore.Tensor(array) for array in arrays)))
 
 
-def _flat(outputs: Any) -> list[Any]:
-    if isinstance(outputs, tuple | list):
-        return [tensor for output in outputs for tensor in _flat(output)]
-    return [outputs]
+def to_arrays(output: Any) -> Any:
+    """A network's output with its tensors, however nested in tuples or lists, as arrays in tuples."""
+    if isinstance(output, tuple | list) and any(hasattr(item, "asnumpy") or hasattr(item, "shape") for item in output):
+        return tuple(map(to_arrays, output))
+    return output.asnumpy() if hasattr(output, "asnumpy") else output
 
 
 def _limit_loaded_library(library: Path) -> bool:

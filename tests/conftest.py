@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,14 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "mshub-home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(params=["GRAPH_MODE", "PYNATIVE_MODE"])
+def mode(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each of MindSpore's modes in turn; the one before is restored."""
+    import mindspore
+
+    before = mindspore.get_context("mode")
+    mindspore.set_context(mode=getattr(mindspore, request.param))
+    yield request.param
+    mindspore.set_context(mode=before)

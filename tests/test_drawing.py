@@ -99,7 +99,9 @@ def test_labels_of_boxes_in_one_place_do_not_cover_each_other() -> None:
 def test_captions_of_any_characters_and_length_can_be_drawn() -> None:
     before = np.zeros((120, 160, 3), np.uint8)
     for caption in ["größte Kuh", "人 0.5", "🐄", "a\nb\tc", "\ud800", "", "x" * 500, "\u202eabc", "e\u0301"]:
-        draw_boxes(before, np.float32([[20, 40, 90, 100]]), [caption], [1])
+        drawn = np.asarray(draw_boxes(before, np.float32([[20, 40, 90, 100]]), [caption], [1]))
+        assert drawn.shape == before.shape
+        assert drawn.any(), "at least the box is there"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (3, 3), (12, 12), (32, 32), (2000, 20)])

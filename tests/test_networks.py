@@ -34,14 +34,6 @@ def network(key: str):
     return cell.set_train(False)
 
 
-@pytest.fixture(params=["GRAPH_MODE", "PYNATIVE_MODE"])
-def mode(request: pytest.FixtureRequest):
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=getattr(mindspore, request.param))
-    yield request.param
-    mindspore.set_context(mode=before)
-
-
 def assert_close(stored: dict, name: str, value: np.ndarray, tolerance: float) -> None:
     assert value.shape == tuple(stored[f"{name}.shape"])
     if name in stored:

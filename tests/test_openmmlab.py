@@ -48,14 +48,6 @@ def network(key: str):
     return cell.set_train(False)
 
 
-@pytest.fixture(params=["PYNATIVE_MODE", "GRAPH_MODE"])
-def mode(request: pytest.FixtureRequest):
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=getattr(mindspore, request.param))
-    yield request.param
-    mindspore.set_context(mode=before)
-
-
 def assert_close(stored: dict, name: str, value: np.ndarray, absolute: float, relative: float = 0.0) -> None:
     assert value.shape == tuple(stored[f"{name}_shape"])
     sample = value.reshape(-1)[stored[f"{name}_idx"]]

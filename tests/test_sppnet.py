@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from networks import golden, parameters, tensor, weights
@@ -53,14 +51,6 @@ def network(key: str, values: dict[str, dict[str, np.ndarray]]):
 def small():
     """A pyramid network with few classes and narrow dense layers, built in a moment."""
     return networks.constructor("sppnet_single")(num_classes=4, hidden_units=8).set_train(False)
-
-
-@pytest.fixture(params=["GRAPH_MODE", "PYNATIVE_MODE"])
-def mode(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = mindspore.get_context("mode")
-    mindspore.set_context(mode=getattr(mindspore, request.param))
-    yield request.param
-    mindspore.set_context(mode=before)
 
 
 in_graphs = pytest.mark.parametrize("mode", ["GRAPH_MODE"], indirect=True)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
 
-__all__ = ["ARCHITECTURES", "constructor", "describe", "find", "names", "normal", "register_network"]
+__all__ = ["ARCHITECTURES", "constructor", "describe", "find", "names", "normal", "register_network", "require"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
@@ -95,11 +95,8 @@ def normal(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def constructor(name: str) -> Callable[..., Any]:
-    """The constructor of an architecture.
-
-    Args:
-        name: An architecture key, in any spelling.
+def require(name: str) -> str:
+    """The architecture key that `name` spells.
 
     Raises:
         UnknownModelError: No such architecture; the error names the nearest ones.
@@ -114,6 +111,19 @@ def constructor(name: str) -> Callable[..., Any]:
             got=name,
             hint="correct `network:` in the card, or add the network with mshub_ssd.register_network",
         )
+    return key
+
+
+def constructor(name: str) -> Callable[..., Any]:
+    """The constructor of an architecture.
+
+    Args:
+        name: An architecture key, in any spelling.
+
+    Raises:
+        UnknownModelError: No such architecture; the error names the nearest ones.
+    """
+    key = require(name)
     if key in _registered:
         return _registered[key]
     reference = ARCHITECTURES.get(key) or _plugins()[key]
