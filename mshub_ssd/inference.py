@@ -112,14 +112,15 @@ def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification
     picture = vision.read_image(image)
     network = _network(model)
     config: ClassifierConfig = _config(network, _CLASSIFIER)
-    logits = runtime.call(network, classification.preprocess(picture, config))
-    if isinstance(logits, tuple):
+    outputs = runtime.call(network, classification.preprocess(picture, config))
+    parts = outputs if isinstance(outputs, tuple) else (outputs,)
+    if len(parts) != 1 or isinstance(parts[0], tuple):
         raise UsageError(
             f"the classifier {config.name} does not return one tensor of logits",
             expected=f"logits of shape [1, {config.num_classes}]",
-            got=f"{len(logits)} outputs",
+            got=", ".join("a tuple" if isinstance(part, tuple) else str(list(part.shape)) for part in parts),
         )
-    return classification.rank(config, logits, picture, top_k)
+    return classification.rank(config, parts[0], picture, top_k)
 
 
 def _network(model: str | nn.Cell) -> nn.Cell:

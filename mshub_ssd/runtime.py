@@ -192,7 +192,7 @@ def call(network: Any, *arrays: NDArray[Any]) -> Any:
 
 def to_arrays(output: Any) -> Any:
     """A network's output with its tensors, however nested in tuples or lists, as arrays in tuples."""
-    if isinstance(output, tuple | list) and any(hasattr(item, "asnumpy") or hasattr(item, "shape") for item in output):
+    if isinstance(output, tuple | list):
         return tuple(map(to_arrays, output))
     return output.asnumpy() if hasattr(output, "asnumpy") else output
 
