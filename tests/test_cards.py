@@ -580,7 +580,7 @@ def test_twenty_levels_are_allowed() -> None:
 
 def test_deep_nesting_and_bombs_are_refused_at_once() -> None:
     assert "20 levels" in refusal(front("a: " + "[" * 900_000)).message
-    assert "50000 values" in refusal(front("a: [" + "1," * 500_000 + "1]")).message
+    assert "10000 values" in refusal(front("a: [" + "1," * 500_000 + "1]")).message
     assert "anchors" in refusal(front("a: &a [x]", *(f"b{n}: &b{n} [*a, *a]" for n in range(50)))).message
 
 

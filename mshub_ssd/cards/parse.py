@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+from mshub_ssd.cards.recovery import recover
 from mshub_ssd.cards.source import MAX_BYTES, MapNode, Node, Problem, Scalar, SeqNode, Source, read_source
 from mshub_ssd.errors import CardError
 
@@ -32,6 +33,7 @@ _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _REAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
 _METRIC_LENGTH = 200
+_MAX_PIECES = 1000
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -43,11 +45,13 @@ class Examination:
         card: The card, or None where a fatal problem leaves none.
         problems: Everything wrong with it, in the order found.
         source: The text and the nodes of the front matter.
+        draft: What could be read, fatal problems or not; None where there are no fields at all.
     """
 
     card: Card | None
     problems: tuple[Problem, ...]
     source: Source
+    draft: Card | None = None
 
 
 def parse_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Card:
@@ -97,15 +101,22 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
     return parse_card(data, uid=uid, path=file)
 
 
-def examine_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Examination:
-    """Read a card and collect everything that is wrong with it; never raises for what the text holds."""
-    source = read_source(text)
-    card = None
-    if source.root is not None:
-        built = _Reader(source, source.root).card(uid, path)
-        if not any(problem.fatal for problem in source.problems):
-            card = built
-    return Examination(card, tuple(source.problems), source)
+def examine_card(text: str | bytes, *, uid: str, path: Path | None = None, tolerant: bool = False) -> Examination:
+    """Read a card and collect everything that is wrong with it; never raises for what the text holds.
+
+    Args:
+        text: The whole file; bytes are read as UTF-8.
+        uid: The card's uid.
+        path: File the text comes from.
+        tolerant: Read on behind a fatal problem, field by field: one syntax error then hides no other. For a
+            reader of the nodes in `Examination.source`; the draft has no `Card.spans`.
+    """
+    source = read_source(text, tolerant=tolerant)
+    if tolerant and source.root is None and source.front is not None:
+        recover(source)
+    draft = None if source.root is None else _Reader(source, source.root).card(uid, path, spans=not tolerant)
+    fatal = any(problem.fatal for problem in source.problems)
+    return Examination(None if fatal else draft, tuple(source.problems), source, draft)
 
 
 def card_error(problem: Problem, where: str) -> CardError:
@@ -146,7 +157,7 @@ class _Reader:
         self.extra: dict[str, Any] = {}
         self.metrics: list[Metric] = []
 
-    def card(self, uid: str, path: Path | None) -> Card:
+    def card(self, uid: str, path: Path | None, spans: bool) -> Card:
         source = self.source
         fields: dict[str, Any] = {}
         for key, node in self.root.items:
@@ -156,9 +167,12 @@ class _Reader:
             else:
                 self._unknown(key.text, node)
         assert source.front is not None
-        parts = {":front-matter": source.span(*source.front), ":body": source.span(source.body, len(source.text))}
-        if source.title:
-            parts[":title"] = source.span(*source.title[1:])
+        parts: dict[str, Span] = {}
+        if spans:
+            parts = {":front-matter": source.span(*source.front), ":body": source.span(source.body, len(source.text))}
+            if source.title:
+                parts[":title"] = source.span(*source.title[1:])
+            self._spans(self.root, "", parts)
         fields["metrics"] = tuple(self.metrics)
         card = Card(
             uid=uid,
@@ -166,7 +180,7 @@ class _Reader:
             body=source.text[source.body :],
             extra=FrozenDict(self.extra),
             path=path,
-            spans=FrozenDict(self._spans(self.root, "", parts)),
+            spans=FrozenDict(parts),
             **{name: value for name, value in fields.items() if value is not None},
         )
         task = _task(card)
@@ -235,7 +249,7 @@ class _Reader:
             if not isinstance(item, Scalar):
                 self._unreadable(key, node, "names of data sets", fatal=False)
                 return None
-            pieces = re.split(r"[|,]", item.text) if item is node else [item.text]
+            pieces = re.split(r"[|,]", item.text, maxsplit=_MAX_PIECES) if item is node else [item.text]
             names += [name for name in (piece.strip() for piece in pieces) if name.lower() not in _NO_VALUE]
         return tuple(names)
 
@@ -251,7 +265,7 @@ class _Reader:
             found = []
             for item in items:
                 if isinstance(item, Scalar):
-                    found += [parse_metric(piece) for piece in item.text.split("|")]
+                    found += [parse_metric(piece) for piece in item.text.split("|", _MAX_PIECES)]
                 elif isinstance(item, MapNode):
                     found += [
                         None if (value := self._real(inner)) is None else Metric(name.text, value)

@@ -26,12 +26,13 @@ __all__ = [
     "Scalar",
     "SeqNode",
     "Source",
+    "compose",
     "read_source",
 ]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
-MAX_NODES = 50_000
+MAX_NODES = 10_000
 _MAX_DASHES = 32
 
 _BREAK = re.compile(r"\r\n|\n|\r")
@@ -39,6 +40,7 @@ _VISIBLE = re.compile(r"\S")
 _FENCE = re.compile(r"(?:\A|(?<=[\n\r]))---[ \t]*(?=\r|\n|\Z)")
 # What YAML has no room for, and the byte order mark: libyaml swallows one, and every place behind it would be wrong.
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_SECTION = re.compile(r"(?<=[\n\r])##+[ \t]")
 _REST_OF_BARE_DASH = re.compile(r"-[ \t]*(?:[ \t]#[^\r\n]*)?(?=\r|\n|\Z)")
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
@@ -104,6 +106,7 @@ class Source:
         front: Offsets of the text between the fences, or None without front matter.
         root: The front matter, or None where it cannot be composed.
         body: Offset of the body.
+        values: How many values the front matter holds.
         problems: What is wrong, in the order found.
     """
 
@@ -112,14 +115,19 @@ class Source:
     front: tuple[int, int] | None = None
     root: MapNode | None = None
     body: int = 0
+    values: int = 0
     problems: list[Problem] = field(default_factory=list)
     _starts: list[int] | None = None
 
+    def line_starts(self) -> list[int]:
+        """Offsets at which lines start."""
+        if self._starts is None:
+            self._starts = _line_starts(self.text)
+        return self._starts
+
     def span(self, start: int, end: int) -> Span:
         """The place of an offset range."""
-        starts = self._starts
-        if starts is None:
-            starts = self._starts = _line_starts(self.text)
+        starts = self.line_starts()
         line = bisect.bisect_right(starts, start)
         above = starts[line - 1]
         if line == len(starts) or end < starts[line]:
@@ -146,20 +154,25 @@ class Source:
         self.problems.append(Problem(code, message, fatal, span, expected, got, hint))
 
 
-def read_source(data: str | bytes) -> Source:
+def read_source(data: str | bytes, *, tolerant: bool = False) -> Source:
     """Take a card apart.
 
     Never raises for what the text holds: whatever is wrong is in `Source.problems`, and `Source.root` is None
     where a fatal one leaves nothing to read.
+
+    Args:
+        data: The whole file.
+        tolerant: Read on behind a fatal problem as far as the text makes sense, for a reader that wants to know
+            about all of them.
     """
-    source = _decode(data)
-    if source.problems:
+    source = _decode(data, tolerant)
+    if source.problems and not (tolerant and source.text):
         return source
-    _find_parts(source)
+    _find_parts(source, tolerant)
     if source.front is not None:
         _check_controls(source)
-        if not source.problems:
-            _compose(source)
+        if tolerant or not source.problems:
+            source.root = compose(source, *source.front)
     return source
 
 
@@ -170,7 +183,7 @@ def _line_starts(text: str) -> list[int]:
     return [0, *(found.end() for found in _BREAK.finditer(text))]
 
 
-def _decode(data: str | bytes) -> Source:
+def _decode(data: str | bytes, tolerant: bool) -> Source:
     too_long = Source(
         "",
         problems=[
@@ -191,6 +204,8 @@ def _decode(data: str | bytes) -> Source:
         except UnicodeDecodeError as error:
             source = Source(data[: error.start].decode("utf-8").removeprefix("\ufeff"))
             at = len(source.text)
+            if tolerant:
+                source.text = data.decode("utf-8", "replace").removeprefix("\ufeff")
             source.report(
                 "encoding",
                 "the card is not UTF-8",
@@ -233,7 +248,7 @@ def _decode(data: str | bytes) -> Source:
     return source
 
 
-def _find_parts(source: Source) -> None:
+def _find_parts(source: Source, tolerant: bool) -> None:
     text = source.text
     fence = _FENCE.search(text)
     if fence is None:
@@ -258,6 +273,10 @@ def _find_parts(source: Source) -> None:
             expected="a line --- after the card's fields",
             hint="put a line --- after the last field",
         )
+        if tolerant:
+            heading = _SECTION.search(text, start)
+            source.body = heading.start() if heading else len(text)
+            source.front = (start, source.body)
         return
     source.front = (start, closing.start())
     source.body = _next_line(text, closing.end())
@@ -326,13 +345,17 @@ class _RefusedError(Exception):
     """A fatal problem was reported; stop composing."""
 
 
-def _compose(source: Source) -> None:
-    """Compose the front matter; mends a bare dash (``evaluation: -``) where YAML stumbles over it."""
+def compose(source: Source, start: int, end: int) -> MapNode | None:
+    """Compose the fields between two offsets; mends a bare dash (``evaluation: -``) where YAML stumbles over it.
+
+    Returns:
+        The fields, or None with a fatal problem in `source`.
+    """
     import yaml
 
-    assert source.front is not None
-    start, end = source.front
     text = source.text[start:end]
+    if any(problem.code in ("control", "encoding") for problem in source.problems):
+        text = _CONTROL.sub(" ", text)  # reported already; one character for one, so no column moves
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     dashes: list[int] = []
     while True:
@@ -341,7 +364,7 @@ def _compose(source: Source) -> None:
         try:
             root = composer.document(loader(text))
         except _RefusedError:
-            return
+            return None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             # The pure Python loader lets the last two through for absurd escapes.
             at = _place(error, len(text))
@@ -349,8 +372,8 @@ def _compose(source: Source) -> None:
             bare = key_before and _REST_OF_BARE_DASH.match(text, at)
             if not bare or at in dashes or len(dashes) >= _MAX_DASHES:
                 _report_syntax(source, error, start + at)
-                return
-            # One character for one: no column moves. `~` is YAML's own "nothing".
+                return None
+            # `~` is YAML's own "nothing".
             text = f"{text[:at]}~{text[at + 1 :]}"
             dashes.append(at)
             del source.problems[found:]
@@ -365,9 +388,9 @@ def _compose(source: Source) -> None:
             hint="leave the key out, or quote the dash",
         )
     if isinstance(root, MapNode):
-        source.root = root
-    else:
-        _report_no_mapping(source, root)
+        return root
+    _report_no_mapping(source, root, start, end)
+    return None
 
 
 class _Composer:
@@ -386,6 +409,7 @@ class _Composer:
         try:
             return self._root(iter(loader.get_event, None))
         finally:
+            self._source.values += self._nodes
             loader.dispose()
 
     def _root(self, events: Iterator[Any]) -> Node | None:
@@ -524,9 +548,8 @@ def _report_syntax(source: Source, error: Exception, at: int) -> None:
     source.report("yaml", f"the front matter is not YAML: {problem}", (at, at), fatal=True, got=repr(line), hint=hint)
 
 
-def _report_no_mapping(source: Source, root: Node | None) -> None:
-    assert source.front is not None
-    place = (root.start, root.end) if root else source.front
+def _report_no_mapping(source: Source, root: Node | None, start: int, end: int) -> None:
+    place = (root.start, root.end) if root else (start, end)
     wide = source.text.find("\uff1a", *place)
     if wide >= 0:
         source.report(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mshub_ssd.cli import convert, doctor, models, pictures
+from mshub_ssd.cli import convert, doctor, models, pictures, validate
 from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
 from mshub_ssd.errors import MshubError
 
@@ -62,5 +62,7 @@ for command in (
     pictures.demo_command,
     doctor.doctor_command,
     convert.convert_command,
+    validate.validate_command,
+    validate.schema_command,
 ):
     cli.add_command(command)

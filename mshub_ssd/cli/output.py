@@ -26,6 +26,7 @@ __all__ = [
     "as_refusal",
     "emit",
     "emit_json",
+    "emit_raw",
     "guarded_stdout",
     "mshub_command",
     "note",
@@ -80,8 +81,21 @@ def emit(text: str) -> None:
     Raises:
         Refusal: stdout cannot be written, e.g. because the disk is full.
     """
+    _write(plain(text) + "\n")
+
+
+def emit_raw(text: str) -> None:
+    """Write a text to stdout in UTF-8 as it stands, colours and control characters included.
+
+    Raises:
+        Refusal: stdout cannot be written.
+    """
+    _write(text.encode("utf-8"))
+
+
+def _write(text: str | bytes) -> None:
     try:
-        click.echo(plain(text))
+        click.echo(text, nl=False)
     except BrokenPipeError as error:
         _silence_stdout()
         raise _ReaderGone("") from error

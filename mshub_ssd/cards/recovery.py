@@ -1,0 +1,112 @@
+"""Fields of a front matter that is broken as a whole: each is read on its own."""
+
+from __future__ import annotations
+
+import re
+
+from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode, Source, compose
+
+__all__ = ["recover"]
+
+_MAX_FIELDS = 200
+_FIELD = re.compile(r"^[^\s#-].*$", re.MULTILINE)
+_LINE = re.compile(
+    r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w))*)[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*?)[ \t]*\r?$",
+    re.MULTILINE,
+)
+# Reading on would cost more than it tells.
+_HOPELESS = {"yaml-size", "yaml-depth"}
+# What cards written in Chinese call their fields.
+_CHINESE = {
+    "\u6a21\u578b\u540d\u79f0": "model-name",
+    "\u9aa8\u5e72\u7f51\u7edc": "backbone-name",
+    "\u6a21\u5757\u7c7b\u578b": "module-type",
+    "\u53ef\u5fae\u8c03": "fine-tunable",
+    "\u8f93\u5165\u5f62\u72b6": "input-shape",
+    "\u6a21\u578b\u7248\u672c": "model-version",
+    "\u8bad\u7ec3\u6570\u636e\u96c6": "train-dataset",
+    "\u51c6\u786e\u7387": "accuracy",
+    "\u4f5c\u8005": "author",
+    "\u66f4\u65b0\u65f6\u95f4": "update-time",
+    "\u4ee3\u7801\u4ed3\u94fe\u63a5": "repo-link",
+    "\u7528\u6237ID": "user-id",
+    "\u7528\u9014": "used-for",
+    "\u8bad\u7ec3\u540e\u7aef": "train-backend",
+    "\u63a8\u7406\u540e\u7aef": "infer-backend",
+    "MindSpore Lite": "mindspore-lite",
+    "MindSpore\u7248\u672c": "mindspore-version",
+    "\u8d44\u6e90": "asset",
+    "\u6587\u4ef6\u683c\u5f0f": "file-format",
+    "\u8d44\u6e90\u94fe\u63a5": "asset-link",
+    "\u8d44\u6e90SHA256\u6821\u9a8c\u7801": "asset-sha256",
+    "\u8bb8\u53ef\u8bc1": "license",
+    "\u6458\u8981": "summary",
+}
+
+
+def recover(source: Source) -> None:
+    """Put what can be read of a broken front matter into `source.root`.
+
+    Fields that are sound YAML are composed; the others are read line by line. Problems of single fields take the
+    place of the one that stopped the whole, unless only the whole is broken.
+    """
+    if source.front is None or any(problem.code in _HOPELESS for problem in source.problems):
+        return
+    start, end = source.front
+    heads = [found.start() for found in _FIELD.finditer(source.text, start, end)][: _MAX_FIELDS + 1]
+    if not heads:
+        return
+    whole = source.problems[-1:]
+    kept = len(source.problems) - 1
+    del source.problems[kept:]
+    pairs: list[tuple[Scalar, Node]] = []
+    seen: set[str] = set()
+    for head, below in zip(heads, [*heads[1:], end], strict=True):
+        found = compose(source, head, below)
+        for key, node in found.items if found else _lines(source, head, below):
+            if key.text not in seen:
+                seen.add(key.text)
+                pairs.append((key, node))
+            else:
+                source.report(
+                    "duplicate-key",
+                    f"the key {key.text[:60]!r} stands twice",
+                    key,
+                    fatal=True,
+                    expected="every key once",
+                    hint="delete one of the two",
+                )
+    codes = {problem.code for problem in source.problems[kept:]}
+    if not any(problem.fatal for problem in source.problems[kept:]) or "fullwidth-colon" in codes:
+        source.problems[kept:] = whole
+    if pairs:
+        source.root = MapNode(pairs, start, end)
+
+
+def _lines(source: Source, start: int, end: int) -> list[tuple[Scalar, Node]]:
+    """The one field between two offsets, as lines ``key: value`` and list items of such lines."""
+    found = list(_LINE.finditer(source.text, start, end))
+    if not found or found[0].start() != start or found[0]["dash"]:
+        return []
+    key, value = _pair(source, found[0])
+    items: list[list[tuple[Scalar, Node]]] = []
+    for line in found[1:]:
+        if line["dash"] or not items:
+            items.append([])
+        pair = _pair(source, line)
+        if all(pair[0].text != known.text for known, _ in items[-1]):
+            items[-1].append(pair)
+    if not items or value.text:
+        return [(key, value)]
+    nodes: list[Node] = [MapNode(pairs, pairs[0][0].start, pairs[-1][1].end) for pairs in items if pairs]
+    return [(key, SeqNode(nodes, nodes[0].start, nodes[-1].end))]
+
+
+def _pair(source: Source, line: re.Match[str]) -> tuple[Scalar, Scalar]:
+    name, value = line["key"], line["value"]
+    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+    text = value[1:-1] if quoted else value
+    return (
+        Scalar(_CHINESE.get(name, name), True, *line.span("key")),
+        Scalar(text, not quoted, *line.span("value")),
+    )

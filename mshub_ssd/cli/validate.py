@@ -1,0 +1,445 @@
+"""``validate`` and ``schema``: what is wrong with model cards, and what their fields are.
+
+Exit codes of ``validate``: 0 neither errors nor warnings; 1 findings; 2 wrong usage, or a path that cannot be read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mshub_ssd.cli.output import as_refusal, emit, emit_json, emit_raw, note, on_terminal, table, verbosity_options
+from mshub_ssd.errors import MshubError, UsageError
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.config import Config
+    from mshub_ssd.lint.finding import Report, Severity
+
+__all__ = ["schema_command", "validate_command"]
+
+# Spelt out, because `mshub --help` must not load the linter.
+_FORMATS = ("text", "json", "github", "gitlab", "sarif", "junit")
+_MARKDOWN = "markdown"
+_LEVELS = ("error", "warning", "info")
+_SLOW = 1.0  # seconds after which a progress bar is worth its lines
+# Where CI systems say that the repository lies; their reports name files from there.
+_CHECKOUTS = {"github": ("GITHUB_WORKSPACE",), "gitlab": ("CI_PROJECT_DIR",)}
+_CHECKOUTS["sarif"] = (*_CHECKOUTS["github"], *_CHECKOUTS["gitlab"])
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """The command's options."""
+
+    paths: tuple[str, ...]
+    format: str
+    output: Path | None
+    select: list[str] | None
+    ignore: list[str]
+    fix: bool
+    unsafe_fixes: bool
+    diff: bool
+    baseline: Path | None
+    update_baseline: bool
+    no_config: bool
+    config: Path | None
+    level: str
+    statistics: bool
+    jobs: int
+    explain: tuple[str, ...]
+    list_rules: bool
+    online: bool
+    deep: bool
+    allow_private: bool
+
+
+@click.command("validate")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([*_FORMATS, _MARKDOWN]),
+    help="How to tell the findings; markdown is for --explain. By default text.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("--select", multiple=True, metavar="CODES", help="Run these rules only: MC013,MC02 or ALL.")
+@click.option("--ignore", multiple=True, metavar="CODES", help="Do not run these rules.")
+@click.option("--fix", is_flag=True, help="Apply the fixes that leave the cards' meaning alone.")
+@click.option("--unsafe-fixes", is_flag=True, help="Apply the other fixes, too.")
+@click.option("--diff", is_flag=True, help="Show what the fixes would change, and change nothing.")
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Findings to leave out: old debt.")
+@click.option("--update-baseline", is_flag=True, help="Write what is found now to the baseline.")
+@click.option("--no-config", is_flag=True, help="Read no mshub.toml and no pyproject.toml.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Read this mshub.toml or pyproject.toml."
+)
+@click.option(
+    "--level", type=click.Choice(_LEVELS), default="info", help="Hide milder findings; the exit code stays the same."
+)
+@click.option("--statistics", is_flag=True, help="Count the findings of each rule instead of showing them.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Most processes to use; by default all cores.")
+@click.option("--explain", multiple=True, metavar="CODE", help="Explain a rule, by code or name; all for all of them.")
+@click.option("--list-rules", is_flag=True, help="List the rules as configured here.")
+@click.option("--online", is_flag=True, help="Ask the network, too: do the links answer?")
+@click.option("--deep", is_flag=True, help="With --online: download every asset and compare its digest.")
+@click.option("--allow-private", is_flag=True, help="With --online: addresses of private networks, too.")
+@verbosity_options
+def validate_command(
+    paths: tuple[str, ...],
+    format_: str | None,
+    as_json: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    jobs: int | None,
+    **options: Any,
+) -> None:
+    """Check model cards: files, and folders with all cards below them.
+
+    Nothing leaves this machine unless --online is given. Findings that shall stay are silenced in the card itself,
+    with a reason; `--explain CODE` shows how. Settings are read from mshub.toml, or from [tool.mshub] in
+    pyproject.toml, in the first PATH's folder or above.
+
+    Exit codes: 0 neither errors nor warnings, 1 findings, 2 wrong usage or a path that cannot be read.
+    """
+    if as_json and format_ not in (None, "json"):
+        raise click.UsageError(f"--json and --format {format_} exclude each other")
+    wishes = _Wishes(
+        paths=paths,
+        format="json" if as_json else format_ or "text",
+        select=_split(select) if select else None,
+        ignore=_split(ignore),
+        jobs=jobs or _usable_cores(),
+        **options,
+    )
+    _check(wishes)
+    try:
+        status = _carry_out(wishes)
+    except MshubError as error:
+        # Exit code 1 means findings here, and nothing else.
+        refusal = as_refusal(error)
+        refusal.exit_code = 2
+        raise refusal from error
+    click.get_current_context().exit(status)
+
+
+@click.command("schema")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout.")
+@verbosity_options
+def schema_command(output: Path | None) -> None:
+    """Print the JSON Schema of a card's fields, for editors and other programs."""
+    from mshub_ssd.lint.schema import front_matter_schema
+
+    text = json.dumps(front_matter_schema(), indent=2)
+    if output is None:
+        emit(text)
+    else:
+        _write_file(output, f"{text}\n")
+
+
+def _check(wishes: _Wishes) -> None:
+    """Refuse what makes no sense before anything is done.
+
+    Raises:
+        click.UsageError: The options contradict each other, or there is no path.
+    """
+
+    def exclude(first: str, second: str, both: bool) -> None:
+        if both:
+            raise click.UsageError(f"{first} and {second} exclude each other")
+
+    exclude("--config", "--no-config", wishes.config is not None and wishes.no_config)
+    exclude("--diff", "--update-baseline", wishes.diff and wishes.update_baseline)
+    exclude("--diff", "--statistics", wishes.diff and wishes.statistics)
+    if wishes.explain or wishes.list_rules:
+        allowed = ("text", "json", _MARKDOWN) if wishes.explain else ("text", "json")
+        if wishes.format not in allowed:
+            raise click.UsageError(f"rules are told as {' or '.join(allowed)}, not as {wishes.format}")
+        return
+    if wishes.format == _MARKDOWN:
+        raise click.UsageError("--format markdown is for --explain")
+    if wishes.format != "text" and (wishes.diff or wishes.statistics):
+        option = "--diff" if wishes.diff else "--statistics"
+        more = "; the numbers are in its summary.codes" if wishes.statistics and wishes.format == "json" else ""
+        raise click.UsageError(f"{option} is text, not {wishes.format}{more}")
+    if not wishes.online and (wishes.deep or wishes.allow_private):
+        raise click.UsageError(f"{'--deep' if wishes.deep else '--allow-private'} needs --online")
+    if not wishes.paths:
+        raise click.UsageError("no PATH was given. Name a card, or a folder of cards: mshub validate hub_models")
+    if wishes.output is not None and not wishes.output.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {wishes.output.parent}", param_hint="'--output'")
+
+
+def _carry_out(wishes: _Wishes) -> int:
+    if wishes.explain:
+        _tell(wishes, _explanation(wishes))
+        return 0
+    config = _config(wishes)
+    if wishes.list_rules:
+        _tell(wishes, _rules(wishes, config))
+        return 0
+    report = _lint(wishes, config)
+    if wishes.update_baseline:
+        _update_baseline(wishes, config, report)
+    elif wishes.diff:
+        _show_diff(wishes, report)
+    elif wishes.statistics:
+        _tell(wishes, _statistics(report))
+    else:
+        _show(wishes, report)
+    if report.unreadable:
+        return 2
+    if wishes.update_baseline:
+        return 0
+    return 0 if report.ok and not report.diff else 1
+
+
+def _config(wishes: _Wishes) -> Config:
+    from mshub_ssd.lint.config import load_config
+
+    config = load_config(
+        Path(wishes.paths[0]) if wishes.paths else None,
+        select=wishes.select,
+        ignore=wishes.ignore,
+        file=wishes.config,
+        use_file=not wishes.no_config,
+        baseline=wishes.baseline,
+        read_baseline=not wishes.update_baseline,
+    )
+    if wishes.update_baseline and config.baseline_file is None:
+        raise UsageError(
+            "no baseline file was named",
+            expected="--baseline FILE, or baseline in mshub.toml",
+            hint='--baseline mshub-baseline.json, and put baseline = "mshub-baseline.json" into mshub.toml',
+        )
+    return config
+
+
+def _lint(wishes: _Wishes, config: Config) -> Report:
+    from mshub_ssd.lint.engine import lint
+    from mshub_ssd.lint.finding import Unreadable
+
+    # One mistyped path should not keep the others from being checked.
+    paths = [path for path in wishes.paths if os.path.lexists(path)]
+    missing = tuple(Unreadable(path, "no such file or folder") for path in wishes.paths if path not in paths)
+    answers = None
+    if wishes.online and paths:
+        online = importlib.import_module("mshub_ssd.cli.validate_online")
+        answers = online.gather(paths, config, deep=wishes.deep, allow_private=wishes.allow_private, jobs=wishes.jobs)
+    with _progress() as progress:
+        report = lint(
+            paths or wishes.paths,
+            config,
+            jobs=wishes.jobs,
+            fix="unsafe" if wishes.unsafe_fixes else "safe" if wishes.fix or wishes.diff else "none",
+            write=not wishes.diff,
+            progress=progress,
+            answers=answers,
+        )
+    return dataclasses.replace(report, unreadable=(*missing, *report.unreadable)) if missing else report
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """What shows the progress on a terminal, once it takes long."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[Any] = []
+
+    def advance(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="card", delay=_SLOW, leave=False, file=sys.stderr))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield advance
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _show(wishes: _Wishes, report: Report) -> None:
+    from mshub_ssd.lint.formats import render
+
+    shown = _from_level(report, wishes.level)
+    color = wishes.format == "text" and wishes.output is None and _wants_color()
+    text = render(shown, wishes.format, color=color, root=_checkout(wishes.format))
+    hidden = len(report.findings) - len(shown.findings)
+    if wishes.format == "text" and hidden:
+        text += f"\n{hidden} of them not shown, being milder than --level {wishes.level}"
+    _tell(wishes, text, color=color)
+
+
+def _from_level(report: Report, level: str) -> Report:
+    """The report without milder findings, with the verdict and the counts of the whole."""
+    from mshub_ssd.lint.finding import Report
+
+    wanted = _LEVELS[: _LEVELS.index(level) + 1]
+
+    class Part(Report):
+        @property
+        def ok(self) -> bool:
+            return report.ok
+
+        def count(self, severity: Severity) -> int:
+            return report.count(severity)
+
+        def summary(self) -> dict[str, Any]:
+            return report.summary()
+
+    findings = tuple(finding for finding in report.findings if finding.severity in wanted)
+    if len(findings) == len(report.findings):
+        return report
+    values = {item.name: getattr(report, item.name) for item in dataclasses.fields(report)}
+    return Part(**{**values, "findings": findings})
+
+
+def _show_diff(wishes: _Wishes, report: Report) -> None:
+    from mshub_ssd.lint.formats.text import summary
+
+    if wishes.output is not None:
+        _write_file(wishes.output, report.diff)
+    elif on_terminal():
+        if report.diff:
+            emit(report.diff.rstrip("\n"))
+    else:
+        emit_raw(report.diff)
+    for line in summary(report):
+        note(line)
+
+
+def _statistics(report: Report) -> str:
+    from mshub_ssd.lint.formats.text import summary
+
+    numbers = Counter(finding.code for finding in report.findings)
+    worst: dict[str, int] = {}
+    for finding in report.findings:
+        rank = _LEVELS.index(finding.severity)
+        worst[finding.code] = min(rank, worst.get(finding.code, rank))
+    fixable = Counter(finding.code for finding in report.findings if finding.fix)
+    names = {finding.code: finding.name for finding in report.findings}
+    rows = [("findings", "fixable", "code", "severity", "name")]
+    rows += [
+        (str(numbers[code]), str(fixable[code]) if fixable[code] else "", code, _LEVELS[worst[code]], names[code])
+        for code in sorted(numbers, key=lambda code: (-numbers[code], code))
+    ]
+    lost = [f"{item.path}: cannot be read: {item.reason}" for item in report.unreadable]
+    blocks = [table(rows, right=(0, 1))] if numbers else []
+    return "\n\n".join([*blocks, "\n".join([*lost, *summary(report)])])
+
+
+def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
+    from mshub_ssd.lint.baseline import Baseline
+    from mshub_ssd.lint.discovery import discover
+    from mshub_ssd.lint.rules import all_rules
+
+    path = config.baseline_file
+    assert path is not None  # _config saw to it
+    before = Baseline.load(path) if path.exists() else Baseline(path.parent)
+    existing = [given for given in wishes.paths if os.path.lexists(given)]
+    cards, _ = discover(existing, roots=config.roots, exclude=config.exclude, base=config.base)
+    lost = {item.path for item in report.unreadable}
+    # What this run says nothing about stays known: cards and rules that it did not look at.
+    after = before.updated(
+        report.findings,
+        cards=[card.path for card in cards if card.path not in lost],
+        codes=[
+            code
+            for code, rule in all_rules().items()
+            if code in config.enabled and (wishes.online or rule.scope != "online")
+        ],
+    )
+    after.write(path)
+    added, removed = before.change_to(after)
+    facts = {"path": str(path), "findings": len(after), "added": added, "removed": removed}
+    if wishes.format == "json":
+        _tell(wishes, json.dumps({"baseline": facts, "summary": report.summary()}, indent=2))
+    else:
+        _tell(wishes, f"wrote {path}: {len(after)} findings known, {added} of them new, {removed} gone")
+    for item in report.unreadable:
+        note(f"{item.path}: cannot be read: {item.reason}")
+
+
+def _explanation(wishes: _Wishes) -> str:
+    from mshub_ssd.lint import explain
+
+    rules = explain.find_rules(wishes.explain)
+    if wishes.format == "json":
+        return json.dumps([explain.facts(rule) for rule in rules], indent=2)
+    if wishes.format == _MARKDOWN:
+        return explain.reference(rules)
+    return "\n\n\n".join(map(explain.described, rules))
+
+
+def _rules(wishes: _Wishes, config: Config) -> str:
+    from mshub_ssd.lint import explain
+
+    rules = explain.find_rules(["all"])
+    if wishes.format == "json":
+        return json.dumps([explain.facts(rule, config) for rule in rules], indent=2)
+    return table(explain.listing(rules, config))
+
+
+def _tell(wishes: _Wishes, text: str, *, color: bool = False) -> None:
+    """Bring an answer to stdout, or to the file that was asked for."""
+    if wishes.output is not None:
+        _write_file(wishes.output, f"{text}\n")
+    elif color or wishes.format not in ("text", "json"):
+        emit_raw(f"{text}\n")
+    else:
+        emit(text)
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"the output cannot be written: {error.strerror or type(error).__name__}",
+            where=str(path),
+            hint="give another --output FILE",
+        ) from error
+    note(f"wrote {path}")
+
+
+def _checkout(format_: str) -> Path | None:
+    here = Path.cwd()
+    for name in _CHECKOUTS.get(format_, ()):
+        folder = os.environ.get(name)
+        if folder and here.is_relative_to(folder):
+            return Path(folder)
+    return None
+
+
+def _wants_color(environ: Mapping[str, str] | None = None) -> bool:
+    """Colours for people; https://no-color.org and https://force-color.org have the last word."""
+    env = os.environ if environ is None else environ
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("FORCE_COLOR"):
+        return True
+    return on_terminal() and env.get("TERM") != "dumb"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _split(values: Sequence[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]

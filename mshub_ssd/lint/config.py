@@ -1,0 +1,327 @@
+"""Which rules run, how severe they are, and what is left out: ``mshub.toml``, or ``[tool.mshub]`` in pyproject.toml."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.lint.baseline import Baseline
+from mshub_ssd.lint.finding import SEVERITIES, Severity
+from mshub_ssd.lint.rules import all_rules
+
+__all__ = ["KEYS", "Config", "load_config", "nearest_rule"]
+
+KEYS = ("select", "ignore", "severity", "per-card-ignores", "exclude", "roots", "baseline")
+"""What a configuration file may hold."""
+
+_OWN_FILE = "mshub.toml"
+_SHARED_FILE = "pyproject.toml"
+_ALL = "ALL"
+_OFF = "off"
+_SELECTOR = re.compile(r"MC[0-9]{0,3}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is to do.
+
+    Attributes:
+        enabled: Codes of the rules that run.
+        severities: How severe a rule's findings are, where not as the rule says.
+        ignores: Wildcards for uids and paths, and the codes that such cards are not held to.
+        exclude: Wildcards for paths relative to `base` that are left out.
+        roots: Registry folders: a card's uid is its path below one.
+        baseline: Known findings.
+        base: Folder of the configuration file, the working folder without one.
+        file: The configuration file.
+        baseline_file: Where `baseline` is, or is to be written.
+    """
+
+    enabled: frozenset[str]
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    ignores: tuple[tuple[str, frozenset[str]], ...] = ()
+    exclude: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()
+    baseline: Baseline | None = None
+    base: Path = field(default_factory=Path.cwd)
+    file: Path | None = None
+    baseline_file: Path | None = None
+
+
+def load_config(
+    start: Path | None = None,
+    *,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    file: Path | None = None,
+    use_file: bool = True,
+    baseline: Path | None = None,
+    read_baseline: bool = True,
+) -> Config:
+    """Find and read the configuration that holds for a path.
+
+    Args:
+        start: The path; the nearest file in its folder or above holds. By default the working folder.
+        select: Rules that run, instead of the file's: codes, their beginnings such as ``MC02``, or ``ALL``. A rule
+            named by its whole code runs even where the file ignores it or turns it off.
+        ignore: Rules that do not run, besides the file's.
+        file: The file itself, nothing is searched.
+        use_file: Whether to read a file at all.
+        baseline: The baseline file, instead of the one in the file.
+        read_baseline: Whether to read the baseline file; it must then exist.
+
+    Raises:
+        UsageError: A file cannot be read, holds something that makes no sense, or a rule does not exist.
+    """
+    path, table = None, dict[str, Any]()
+    if file is not None:
+        path, table = Path(os.path.abspath(file)), _given(file)
+    elif use_file:
+        path, table = _search(Path(os.path.abspath(start or Path.cwd())))
+    reader = _Reader(path, table)
+    base = path.parent if path else Path.cwd()
+    severities, off = reader.severities()
+    enabled = reader.codes("select") if "select" in table else _default_codes()
+    enabled -= reader.codes("ignore") | off
+    if select is not None:
+        wanted = _expand(select, "select", None)
+        named = {text.strip().upper() for text in select} & set(all_rules())
+        hidden = reader.codes("ignore") | off
+        enabled = (wanted - hidden) | named
+    enabled -= _expand(ignore, "ignore", None)
+    found_baseline = reader.path("baseline")
+    if baseline is not None:
+        found_baseline = Path(os.path.abspath(baseline))
+    return Config(
+        enabled=frozenset(enabled),
+        severities=severities,
+        ignores=reader.per_card_ignores(),
+        exclude=tuple(reader.texts("exclude")),
+        roots=reader.roots(),
+        baseline=Baseline.load(found_baseline) if found_baseline and read_baseline else None,
+        base=base,
+        file=path,
+        baseline_file=found_baseline,
+    )
+
+
+def nearest_rule(text: str) -> str | None:
+    """The rule that was probably meant, as ``MC013 (malformed-digest)``, or None."""
+    rules = all_rules()
+    names = {rule.name: code for code, rule in rules.items()}
+    wanted = text.strip()
+    near = difflib.get_close_matches(wanted.upper(), list(rules), n=1, cutoff=0.7)
+    code = near[0] if near else None
+    by_name = difflib.get_close_matches(wanted.lower().replace("_", "-"), list(names), n=1, cutoff=0.6)
+    if by_name:
+        code = names[by_name[0]]
+    return f"{code} ({rules[code].name})" if code else None
+
+
+def _default_codes() -> set[str]:
+    return {code for code, rule in all_rules().items() if rule.default}
+
+
+def _search(start: Path) -> tuple[Path | None, dict[str, Any]]:
+    for folder in (start, *start.parents):
+        own = folder / _OWN_FILE
+        data = _read(own)
+        if data is not None:
+            return own, _parse(own, data)
+        shared = folder / _SHARED_FILE
+        data = _read(shared)
+        # Other people's projects may be broken; without the word they hold nothing for us.
+        if data is not None and b"mshub" in data:
+            table = _tool_table(shared, _parse(shared, data))
+            if table is not None:
+                return shared, table
+    return None, {}
+
+
+def _given(file: Path) -> dict[str, Any]:
+    data = _read(file)
+    if data is None:
+        raise UsageError("the configuration file is not there", where=str(file), hint="give another --config FILE")
+    table = _parse(file, data)
+    if file.name != _SHARED_FILE:
+        return table
+    ours = _tool_table(file, table)
+    if ours is None:
+        raise UsageError(
+            "the configuration file says nothing about cards", where=str(file), expected="a table [tool.mshub]"
+        )
+    return ours
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(
+            f"the configuration file cannot be read: {reason or error}",
+            where=str(path),
+            hint="mend its permissions, or leave it out: --no-config",
+        ) from error
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"the configuration file is not valid TOML: {error}", where=str(path), hint=f"mend {path}"
+        ) from error
+
+
+def _tool_table(path: Path, table: dict[str, Any]) -> dict[str, Any] | None:
+    tools = table.get("tool")
+    if not isinstance(tools, dict) or "mshub" not in tools:
+        return None
+    ours = tools["mshub"]
+    if not isinstance(ours, dict):
+        raise UsageError(
+            "tool.mshub is no table",
+            where=str(path),
+            expected="a table [tool.mshub]",
+            got=_shown(ours),
+            hint=f"mend {path}",
+        )
+    return ours
+
+
+class _Reader:
+    """The values of a file, each checked."""
+
+    def __init__(self, path: Path | None, table: dict[str, Any]) -> None:
+        self._path = path
+        self._table = table
+        for key in table:
+            if key not in KEYS:
+                self._unknown(key)
+
+    def codes(self, key: str) -> set[str]:
+        return _expand(self.texts(key), key, self._path)
+
+    def texts(self, key: str) -> list[str]:
+        return self._texts(self._table.get(key, []), key)
+
+    def path(self, key: str) -> Path | None:
+        if key not in self._table:
+            return None
+        value = self._table[key]
+        if not isinstance(value, str) or not value.strip():
+            self._refuse(key, "a path", value)
+        return self._absolute(value)
+
+    def roots(self) -> tuple[Path, ...]:
+        found = tuple(map(self._absolute, self.texts("roots")))
+        for root in found:
+            if not root.is_dir():
+                self._refuse("roots", "folders of cards, relative to the configuration file", str(root))
+        return found
+
+    def severities(self) -> tuple[dict[str, Severity], set[str]]:
+        """How severe, and which rules are off; what names fewer rules wins."""
+        chosen: dict[str, str] = {}
+        table = self._tables("severity")
+        for selector, word in sorted(table.items(), key=lambda item: 0 if item[0].upper() == _ALL else len(item[0])):
+            if word not in (*SEVERITIES, _OFF):
+                near = (
+                    difflib.get_close_matches(word.lower(), [*SEVERITIES, _OFF], n=1) if isinstance(word, str) else []
+                )
+                hint = f"did you mean {near[0]!r}?" if near else None
+                self._refuse(f"severity.{selector}", ", ".join(map(repr, (*SEVERITIES, _OFF))), word, hint)
+            for code in _expand([selector], "severity", self._path):
+                chosen[code] = word
+        known = {code: severity for code, word in chosen.items() for severity in SEVERITIES if severity == word}
+        return known, {code for code, word in chosen.items() if word == _OFF}
+
+    def per_card_ignores(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        found = []
+        for glob, codes in self._tables("per-card-ignores").items():
+            key = f"per-card-ignores.{glob!r}"
+            found.append((glob.removeprefix("./"), frozenset(_expand(self._texts(codes, key), key, self._path))))
+        return tuple(found)
+
+    def _tables(self, key: str) -> dict[str, Any]:
+        value = self._table.get(key, {})
+        if not isinstance(value, dict):
+            self._refuse(key, f"a table [{self._prefix()}{key}]", value)
+        return value
+
+    def _texts(self, value: object, key: str) -> list[str]:
+        if not isinstance(value, list) or not all(isinstance(item, str) and item.strip() for item in value):
+            self._refuse(key, "a list of texts", value)
+        return value
+
+    def _absolute(self, text: str) -> Path:
+        assert self._path is not None
+        return Path(os.path.abspath(self._path.parent / Path(text).expanduser()))
+
+    def _prefix(self) -> str:
+        return "tool.mshub." if self._path and self._path.name == _SHARED_FILE else ""
+
+    def _unknown(self, key: str) -> NoReturn:
+        if key == "tool" and not self._prefix():
+            hint = f"in {_OWN_FILE} the keys stand at the top, without [tool.mshub]"
+        else:
+            near = difflib.get_close_matches(key.lower().replace("_", "-"), KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"mend {self._path}"
+        raise UsageError(
+            f"the configuration has an unknown key: {self._prefix()}{key}",
+            where=str(self._path),
+            expected=", ".join(KEYS),
+            got=repr(key),
+            hint=hint,
+        )
+
+    def _refuse(self, key: str, expected: str, got: object, hint: str | None = None) -> NoReturn:
+        raise UsageError(
+            f"the configuration has a value that makes no sense: {self._prefix()}{key}",
+            where=str(self._path),
+            expected=expected,
+            got=_shown(got),
+            hint=hint or f"mend {self._path}",
+        )
+
+
+def _expand(selectors: Iterable[str], key: str, path: Path | None) -> set[str]:
+    """The codes that some selectors mean."""
+    known = all_rules()
+    codes: set[str] = set()
+    for selector in selectors:
+        text = selector.strip().upper()
+        if text == _ALL:
+            codes |= set(known)
+            continue
+        meant = {code for code in known if code.startswith(text)} if _SELECTOR.fullmatch(text) else set()
+        if not meant:
+            near = nearest_rule(selector)
+            raise UsageError(
+                f"there is no rule {selector.strip()!r}",
+                where=f"{path}, {key}" if path else f"--{key}",
+                expected="a code such as MC013, the beginning of some such as MC02, or ALL",
+                got=repr(selector),
+                hint=f"did you mean {near}?" if near else "see all rules: mshub validate --list-rules",
+            )
+        codes |= meant
+    return codes
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

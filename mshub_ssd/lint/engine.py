@@ -1,0 +1,377 @@
+"""From paths to a report: reads the cards, runs the rules, applies fixes, on as many cores as it may use."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fnmatch
+import gc
+import os
+import signal
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mshub_ssd.cards import Span
+from mshub_ssd.cards.source import MAX_BYTES
+from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.lint import suppress, tree
+from mshub_ssd.lint.discovery import CardFile, discover
+from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
+from mshub_ssd.lint.rules import Rule, all_rules
+from mshub_ssd.lint.subject import Hit, Subject
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.config import Config
+
+__all__ = ["check_text", "lint"]
+
+FixMode = Literal["none", "safe", "unsafe"]
+
+_SUPPRESSION_RULE = "MC049"
+_MAX_ROUNDS = 10
+# Below this many cards a second process costs more than it saves.
+_WORTH_A_PROCESS = 150
+_CHUNK = 64
+
+
+@dataclass(slots=True)
+class _Result:
+    """One card, looked at."""
+
+    findings: list[Finding]
+    facts: tree.Facts | None = None
+    suppressions: list[suppress.Suppression] | None = None
+    suppressed: int = 0
+    fixed: int = 0
+    before: bytes | None = None
+    after: bytes | None = None
+    unreadable: str | None = None
+    late: Mapping[tuple[int, int], tuple[Span, str]] | None = None
+
+
+def lint(
+    paths: Sequence[str | Path],
+    config: Config,
+    *,
+    jobs: int = 1,
+    fix: FixMode = "none",
+    write: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    answers: Mapping[str, Any] | None = None,
+) -> Report:
+    """Check cards.
+
+    Args:
+        paths: Files and folders.
+        config: Which rules, how severe, what to leave out.
+        jobs: Most processes to use. More than one forks: only for a process without threads.
+        fix: Which fixes to apply.
+        write: Write fixed cards back; otherwise the report has a diff.
+        progress: Called with the number of cards done and to do.
+        answers: What the network said, for the rules that need it.
+
+    Raises:
+        UsageError: A path does not exist.
+    """
+    cards, unreadable = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
+    run = _Run(config, fix, answers)
+    results: list[_Result] = []
+    for result in _results(run, cards, jobs):
+        results.append(result)
+        if progress:
+            progress(len(results), len(cards))
+    lost = [Unreadable(card.path, one.unreadable) for card, one in zip(cards, results, strict=True) if one.unreadable]
+    _check_tree(run, results)
+    findings, suppressed = [], 0
+    for result in results:
+        findings += sorted(result.findings, key=Finding.sort_key)
+        suppressed += result.suppressed
+    known = outdated = 0
+    if config.baseline is not None:
+        findings, known, outdated = config.baseline.filter(findings)
+    diff = ""
+    for card, result in zip(cards, results, strict=True):
+        if result.after is not None and result.before is not None:
+            if write:
+                _write(card, result.before, result.after)
+            else:
+                diff += _diff(card, result.before, result.after)
+    return Report(
+        findings=tuple(findings),
+        checked=len(cards) - len(lost),
+        unreadable=(*unreadable, *lost),
+        suppressed=suppressed,
+        baselined=known,
+        outdated=outdated,
+        fixed=sum(result.fixed for result in results),
+        diff=diff,
+    )
+
+
+def check_text(data: bytes, config: Config, *, path: str = "card.md", uid: str | None = None) -> list[Finding]:
+    """The findings of a single card that need not be a file."""
+    return sorted(
+        _Run(config, "none", None).check(data, CardFile(Path(path), path, uid), 0).findings, key=Finding.sort_key
+    )
+
+
+class _Run:
+    """What is the same for all cards of a run."""
+
+    def __init__(self, config: Config, fix: FixMode, answers: Mapping[str, Any] | None) -> None:
+        self.config = config
+        self.fix = fix
+        self.answers = answers
+        rules = all_rules()
+        chosen = [rule for code, rule in rules.items() if code in config.enabled]
+        self.known = frozenset(rules)
+        self.card_rules = [rule for rule in chosen if rule.scope == "card"]
+        self.tree_rules = [rule for rule in chosen if rule.scope == "tree"]
+        self.online_rules = [rule for rule in chosen if rule.scope == "online"] if answers is not None else []
+        # What comments silence can be told to be idle only where it would have been found.
+        self.testable = frozenset(rule.code for rule in self.card_rules)
+        self.complain = rules[_SUPPRESSION_RULE] if _SUPPRESSION_RULE in config.enabled else None
+
+    def card(self, card: CardFile, index: int) -> _Result:
+        """Read and check one card, and apply fixes."""
+        try:
+            data = _read(card.file)
+        except OSError as error:
+            return _Result([], unreadable=error.strerror or type(error).__name__)
+        result = self.check(data, card, index)
+        if self.fix == "none":
+            return result
+        before, fixed = data, 0
+        for _ in range(_MAX_ROUNDS):
+            changed, count = self._fixed(data, result.findings)
+            if not count:
+                break
+            following = self.check(changed, card, index)
+            if _broken(following) and not _broken(result):
+                break  # never leave a card worse than it was
+            data, result, fixed = changed, following, fixed + count
+        if data != before:
+            result.before, result.after, result.fixed = before, data, fixed
+        return result
+
+    def check(self, data: bytes, card: CardFile, index: int) -> _Result:
+        """Check the bytes of one card."""
+        subject = Subject(data, path=card.path, uid=card.uid, file=card.file if card.file.is_absolute() else None)
+        config = self.config
+        hidden = {code for glob, codes in config.ignores for code in codes if _matches(glob, card)}
+        findings = [
+            self.finding(rule, subject, hit)
+            for rule in self.card_rules
+            if rule.code not in hidden
+            for hit in rule.check(subject)
+        ]
+        if self.online_rules:
+            findings += [
+                self.finding(rule, subject, hit)
+                for rule in self.online_rules
+                if rule.code not in hidden
+                for hit in rule.check(subject, self.answers)
+            ]
+        comments = suppress.read(subject)
+        findings, suppressed = suppress.apply(findings, comments)
+        if self.complain and comments and _SUPPRESSION_RULE not in hidden:
+            idle = suppress.complaints(comments, self.known, self.testable - hidden)
+            findings += [self.finding(self.complain, subject, hit) for hit in idle]
+        facts = late = None
+        if self.tree_rules:
+            facts = tree.facts_of(subject, index)
+            late = {(0, 0): _place(subject, 0, 0)}
+            late.update({(one.start, one.end): _place(subject, one.start, one.end) for one in facts.files})
+        return _Result(findings, facts, comments, suppressed, late=late)
+
+    def finding(self, rule: Rule, subject: Subject, hit: Hit) -> Finding:
+        """A hit of a rule as a finding."""
+        span, excerpt = _place(subject, hit.start, hit.end)
+        fix = hit.fix
+        if fix is not None:
+            if not subject.whole:
+                fix = None
+            else:
+                edits = (Edit(one.start, one.end, one.text, _edit_span(subject, one)) for one in fix.edits)
+                fix = Fix(fix.title, tuple(edits), fix.safe)
+        return self.make(rule, subject.path, subject.uid, span, excerpt, hit.message, hit.help, fix, hit.severity)
+
+    def make(
+        self,
+        rule: Rule,
+        path: str,
+        uid: str | None,
+        span: Span,
+        excerpt: str,
+        message: str,
+        help_: str | None,
+        fix: Fix | None = None,
+        severity: Any = None,
+    ) -> Finding:
+        """A finding of a rule, as severe as the configuration wants it."""
+        chosen = self.config.severities.get(rule.code) or severity or rule.severity
+        return Finding(
+            rule.code,
+            rule.name,
+            chosen,
+            path,
+            uid,
+            span.line,
+            span.column,
+            span.end_line,
+            span.end_column,
+            message,
+            help_,
+            fix,
+            excerpt,
+        )
+
+    def _fixed(self, data: bytes, findings: Iterable[Finding]) -> tuple[bytes, int]:
+        fixes = [one.fix for one in findings if one.fix and (one.fix.safe or self.fix == "unsafe")]
+        if not fixes:
+            return data, 0
+        text = data.decode("utf-8")
+        shift = 1 if text.startswith("\ufeff") else 0
+        taken: list[Edit] = []
+        count = 0
+        for fix in fixes:
+            if all(_apart(mine, other) for mine in fix.edits for other in taken):
+                taken += fix.edits
+                count += 1
+        for one in sorted(taken, key=lambda item: (item.start, item.end), reverse=True):
+            text = f"{text[: one.start + shift]}{one.text}{text[one.end + shift :]}"
+        changed = text.encode("utf-8")
+        return (changed, count) if changed != data else (data, 0)
+
+
+def _apart(one: Edit, other: Edit) -> bool:
+    return one.end < other.start or other.end < one.start
+
+
+def _broken(result: _Result) -> bool:
+    return any(finding.code == "MC001" and finding.severity == "error" for finding in result.findings)
+
+
+def _matches(glob: str, card: CardFile) -> bool:
+    return fnmatch.fnmatchcase(card.path, glob) or (card.uid is not None and fnmatch.fnmatchcase(card.uid, glob))
+
+
+def _place(subject: Subject, start: int, end: int) -> tuple[Span, str]:
+    size = len(subject.text)
+    start = max(0, min(start, size))
+    end = max(start, min(end, size))
+    span = subject.source.span(start, end)
+    starts = subject.source.line_starts()
+    below = starts[span.line] if span.line < len(starts) else size
+    # A line may be a mebibyte long; nobody reads more than its surroundings.
+    return span, subject.text[starts[span.line - 1] : min(below, end + 2000)].rstrip("\r\n")
+
+
+def _edit_span(subject: Subject, one: Edit) -> Span:
+    return Span(1, 1, 1, 1) if one.start < 0 else subject.source.span(one.start, one.end)
+
+
+def _read(file: Path) -> bytes:
+    # O_NONBLOCK: a FIFO among the cards must not hang the run.
+    with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(None, "not a regular file")
+        return stream.read(MAX_BYTES + 1)
+
+
+def _check_tree(run: _Run, results: list[_Result]) -> None:
+    """Run the rules that look at all cards together."""
+    facts = [result.facts for result in results if result.facts is not None]
+    by_index = {one.index: result for one, result in zip(facts, (r for r in results if r.facts), strict=True)}
+    for rule in run.tree_rules:
+        for hit in rule.check(facts):
+            result = by_index[hit.index]
+            card = result.facts
+            if card is None or result.late is None:
+                continue
+            file = CardFile(Path(card.path), card.path, card.uid)
+            if any(rule.code in codes and _matches(glob, file) for glob, codes in run.config.ignores):
+                continue
+            span, excerpt = result.late[(hit.start, hit.end)]
+            found = run.make(rule, card.path, card.uid, span, excerpt, hit.message, hit.help)
+            remaining, silenced = suppress.apply([found], result.suppressions or [])
+            result.findings += remaining
+            result.suppressed += silenced
+
+
+def _write(card: CardFile, before: bytes, after: bytes) -> None:
+    """Replace a card's file in one step; links stay links."""
+    target = Path(os.path.realpath(card.file))
+    try:
+        if _read(target) != before:
+            raise OSError(None, "it was changed meanwhile")
+        mode = stat.S_IMODE(target.stat().st_mode)
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(after)
+            Path(scratch).chmod(mode)
+            Path(scratch).replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(scratch).unlink()
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"a fixed card cannot be written: {error.strerror or type(error).__name__}",
+            where=card.path,
+            hint="mend its permissions, or look at the fixes with --diff",
+        ) from error
+
+
+def _diff(card: CardFile, before: bytes, after: bytes) -> str:
+    old, new = (data.decode("utf-8").splitlines(keepends=True) for data in (before, after))
+    lines = list(difflib.unified_diff(old, new, f"a/{card.path}", f"b/{card.path}"))
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _results(run: _Run, cards: Sequence[CardFile], jobs: int) -> Iterator[_Result]:
+    numbered = list(enumerate(cards))
+    if jobs < 2 or len(cards) < _WORTH_A_PROCESS:
+        for index, card in numbered:
+            yield run.card(card, index)
+        return
+    import multiprocessing
+    import sys
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    global _of_this_process
+    _of_this_process = run
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pieces = [numbered[at : at + _CHUNK] for at in range(0, len(numbered), _CHUNK)]
+    try:
+        with ProcessPoolExecutor(min(jobs, len(pieces)), context, _start, (run,)) as pool:
+            for piece in pool.map(_piece, pieces):
+                yield from piece
+    except BrokenProcessPool as error:
+        raise MshubError(
+            "a process that checked cards died",
+            got="out of memory, or killed",
+            hint="check with one process: mshub validate --jobs 1 PATH",
+        ) from error
+
+
+_of_this_process: _Run | None = None
+
+
+def _start(run: _Run) -> None:
+    global _of_this_process
+    _of_this_process = run
+    # Ctrl-C is the parent's to handle; collecting garbage would look through everything it has loaded.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+
+
+def _piece(cards: list[tuple[int, CardFile]]) -> list[_Result]:
+    assert _of_this_process is not None
+    return [_of_this_process.card(card, index) for index, card in cards]

@@ -1,0 +1,207 @@
+"""What each rule is about: for the terminal, for programs, and as the reference ``docs/rules.md``."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.lint.config import Config, nearest_rule
+from mshub_ssd.lint.formats.shared import visible
+from mshub_ssd.lint.rules import Rule, all_rules
+
+__all__ = ["REGENERATE", "described", "facts", "find_rules", "listing", "reference"]
+
+REGENERATE = "mshub validate --explain all --format markdown > docs/rules.md"
+"""What writes the reference."""
+
+_COLUMNS = 100
+_SCOPES = {
+    "card": "one card",
+    "tree": "all cards of the run together",
+    "online": "what the network answers; runs with --online",
+}
+_FIXES = {
+    None: "none",
+    "safe": "safe, with --fix",
+    "unsafe": "changes what the card says, with --unsafe-fixes",
+    "sometimes": "for some findings; each says which option applies it",
+}
+_SHORT_FIXES = {None: "", "safe": "safe", "unsafe": "unsafe", "sometimes": "some"}
+_CODE = re.compile(r"MC[0-9]{1,3}")
+_GITHUB_DROPS = re.compile(r"[^\w\- ]")
+
+
+def find_rules(wanted: Iterable[str]) -> list[Rule]:
+    """The rules of some codes, beginnings of codes or names (separated by commas, too), or ``all``.
+
+    Raises:
+        UsageError: There is no such rule; names the nearest.
+    """
+    rules = all_rules()
+    found: dict[str, Rule] = {}
+    for word in (part.strip() for text in wanted for part in text.split(",")):
+        if not word:
+            continue
+        if word.lower() == "all":
+            found.update(rules)
+            continue
+        code, name = word.upper(), word.lower().replace("_", "-")
+        whole = _CODE.fullmatch(code)
+        fitting = {
+            known: rule for known, rule in rules.items() if rule.name == name or (whole and known.startswith(code))
+        }
+        if not fitting:
+            near = nearest_rule(word)
+            raise UsageError(
+                f"there is no rule {word!r}",
+                where="--explain",
+                expected="a code such as MC013, a name such as malformed-digest, or all",
+                got=repr(word),
+                hint=f"mshub validate --explain {near.split()[0]}, {near}" if near else "mshub validate --list-rules",
+            )
+        found.update(fitting)
+    if not found:
+        raise UsageError("no rule was named", where="--explain", expected="a code such as MC013, a name, or all")
+    return [found[code] for code in sorted(found)]
+
+
+def described(rule: Rule) -> str:
+    """A rule for the terminal."""
+    blocks = [
+        f"{rule.code} {rule.name}",
+        _table(rule),
+        f"What it finds\n{_wrapped(rule.what)}",
+        f"Why it matters\n{_wrapped(rule.why)}",
+        f"Objected to\n{_indented(rule.bad)}",
+        f"As it should be\n{_indented(rule.good)}",
+        "To keep a finding, say why\n"
+        + _indented(
+            f"in the fields, on the line or above it:  # mshub: ignore[{rule.code}] the reason\n"
+            f"in the text:                             <!-- mshub: ignore[{rule.code}] the reason -->\n"
+            f"for the whole card, in its fields:       # mshub: ignore-card[{rule.code}] the reason\n"
+            f'for all cards, in mshub.toml:            ignore = ["{rule.code}"]'
+        ),
+    ]
+    return "\n\n".join(blocks)
+
+
+def facts(rule: Rule, config: Config | None = None) -> dict[str, Any]:
+    """A rule as JSON-ready values; with a configuration also whether it is on there, and how severe."""
+    values: dict[str, Any] = {
+        "code": rule.code,
+        "name": rule.name,
+        "severity": rule.severity,
+        "scope": rule.scope,
+        "default": rule.default,
+        "fix": rule.fix,
+        "what": rule.what,
+        "why": rule.why,
+        "bad": rule.bad,
+        "good": rule.good,
+    }
+    if config is not None:
+        values["severity"] = config.severities.get(rule.code, rule.severity)
+        values["enabled"] = rule.code in config.enabled
+    return values
+
+
+def listing(rules: Sequence[Rule], config: Config) -> list[tuple[str, ...]]:
+    """Rows of a table of rules under a configuration, headings first."""
+    rows: list[tuple[str, ...]] = [("code", "severity", "runs", "fix", "name", "finds")]
+    for rule in rules:
+        runs = "no" if rule.code not in config.enabled else "online" if rule.scope == "online" else "yes"
+        severity = config.severities.get(rule.code, rule.severity)
+        rows.append((rule.code, severity, runs, _SHORT_FIXES[rule.fix], rule.name, _first_sentence(rule.what)))
+    return rows
+
+
+def reference(rules: Sequence[Rule]) -> str:
+    """Rules as a page of Markdown."""
+    lines = [
+        "# Rules",
+        "",
+        f"<!-- Written by `{REGENERATE}` from the rules themselves. -->",
+        "",
+        "What `mshub validate` checks. [linting.md](linting.md) says how to choose rules, change their severity and",
+        "silence single findings; `mshub validate --explain CODE` shows one of these sections in the terminal.",
+        "",
+        "Errors and warnings make the exit code 1, infos do not. *Fix* says whether the rule's findings come with one:",
+        "*safe* ones are applied by `--fix`, *unsafe* ones change what the card says and need `--unsafe-fixes`, *some*",
+        "means that it depends on the finding. Codes are stable: one that is withdrawn is not used again.",
+        "",
+        "| code | name | severity | on | fix | finds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rule in rules:
+        on = "with `--online`" if rule.scope == "online" else "yes" if rule.default else "if selected"
+        cells = (
+            f"[{rule.code}](#{_anchor(rule)})",
+            rule.name,
+            rule.severity,
+            on,
+            _SHORT_FIXES[rule.fix],
+            _first_sentence(rule.what),
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |".replace("|  |", "| |"))
+    for rule in rules:
+        lines += ["", f"## {_title(rule)}", "", *rule.what.splitlines(), "", f"**Why.** {rule.why}", ""]
+        lines += [
+            f"{rule.severity.capitalize()}"
+            + (", on by default." if rule.default else ", off unless selected.")
+            + f" Looks at {_SCOPES[rule.scope].replace('--online', '`--online`')}. Fix: {_marked(_FIXES[rule.fix])}.",
+            "",
+            "Objected to:",
+            "",
+            *_fenced(rule.bad),
+            "",
+            "As it should be:",
+            "",
+            *_fenced(rule.good),
+        ]
+    return "\n".join(lines)
+
+
+def _title(rule: Rule) -> str:
+    return f"{rule.code} {rule.name}"
+
+
+def _anchor(rule: Rule) -> str:
+    return _GITHUB_DROPS.sub("", _title(rule).lower()).replace(" ", "-")
+
+
+def _table(rule: Rule) -> str:
+    rows = [
+        ("severity", rule.severity if rule.default else f"{rule.severity}, off unless selected"),
+        ("looks at", _SCOPES[rule.scope]),
+        ("fix", _FIXES[rule.fix]),
+    ]
+    return "\n".join(f"  {label:<10}{text}" for label, text in rows)
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence, in one line."""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.:]) (?=[A-Z])", paragraph, maxsplit=1)[0]
+
+
+def _wrapped(text: str) -> str:
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(textwrap.fill(one, _COLUMNS, initial_indent="  ", subsequent_indent="  ") for one in paragraphs)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent("\n".join(map(visible, text.splitlines())), "  ")
+
+
+def _marked(text: str) -> str:
+    return re.sub(r"--[a-z-]+", r"`\g<0>`", text)
+
+
+def _fenced(text: str) -> list[str]:
+    # The examples hold fences of their own.
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *map(visible, text.splitlines()), fence]

@@ -1,0 +1,72 @@
+"""What several formats need: safe text, paths below a root, and fingerprints that outlive a shift of lines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from mshub_ssd.lint.finding import Finding
+
+__all__ = ["counted", "fingerprints", "headline", "located", "visible", "well_formed"]
+
+_SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""`text` with everything that is no visible character spelt out, as in ``\u202e``.
+
+    Cards come from strangers: control characters steer terminals, bidirectional ones reorder what a reader sees,
+    and a space that is none is what a finding may be about.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _SHORT.get(c) or _spelt(ord(c)) for c in text)
+
+
+def _spelt(number: int) -> str:
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def well_formed(text: str) -> str:
+    """`text` without halves of surrogate pairs, which strict readers of JSON refuse."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 card``, ``2 cards``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def headline(finding: Finding) -> str:
+    """What is wrong and how to mend it, in one line."""
+    text = f"{finding.code} {finding.message}"
+    return visible(f"{text}; {finding.help}" if finding.help else text)
+
+
+def located(path: str, root: Path | None) -> str:
+    """A finding's path relative to `root`; as it is without one, or where it does not lie below it."""
+    if root is None:
+        return path
+    full, top = Path.cwd() / path, root.resolve()
+    return full.relative_to(top).as_posix() if full.is_relative_to(top) else full.as_posix()
+
+
+def fingerprints(findings: Iterable[Finding], root: Path | None) -> list[str]:
+    """One digest for each finding, unique in the report, that stays when lines are added above it.
+
+    It is made of the path, the code and the text of the line; the occurrence tells equal ones apart.
+    """
+    seen: Counter[tuple[str, str, str]] = Counter()
+    digests = []
+    for finding in findings:
+        key = (located(finding.path, root), finding.code, finding.excerpt.strip())
+        seen[key] += 1
+        text = "\0".join((*key, str(seen[key])))
+        digests.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+    return digests

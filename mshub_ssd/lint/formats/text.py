@@ -1,0 +1,176 @@
+"""Text for people: where, what, the line with the place underlined, and what to do."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+
+from mshub_ssd.lint.finding import SEVERITIES, Finding, Report
+from mshub_ssd.lint.formats.shared import counted, visible
+
+__all__ = ["fix_note", "render", "summary"]
+
+_COLUMNS = 120
+_CUT = "..."
+_TAB = "    "
+_STYLES = {
+    "error": "1;31",
+    "warning": "1;33",
+    "info": "1;36",
+    "path": "1",
+    "rule": "2",
+    "gutter": "1;34",
+    "good": "1;32",
+}
+
+_Paint = Callable[[str, str], str]
+_Cell = tuple[str, int]
+"""A character as it is shown, and the columns it takes in a terminal."""
+
+
+def render(report: Report, *, color: bool = False) -> str:
+    """Findings with their lines, then what could not be read, then counts."""
+    paint = _colored if color else _bare
+    blocks = [_block(finding, paint) for finding in report.findings]
+    if report.unreadable:
+        word = paint("error", "error")
+        lost = [(paint(visible(item.path), "path"), visible(item.reason)) for item in report.unreadable]
+        blocks.append("\n".join(f"{path}: {word} cannot be read: {reason}" for path, reason in lost))
+    counts = summary(report)
+    if report.ok:
+        counts = [paint(line, "good") for line in counts]
+    return "\n\n".join([*blocks, "\n".join(counts)])
+
+
+def summary(report: Report) -> list[str]:
+    """The counts of a report in a few lines; a single one where there is nothing to do."""
+    lines = []
+    if report.fixed:
+        fixes = counted(report.fixed, "fix", "fixes")
+        lines.append(f"{fixes} to apply" if report.diff else f"{fixes} applied")
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    found = ", ".join(counted(number, severity) for severity, number in counts.items() if number)
+    verdict = f": {found}" if found else ", nothing else found" if report.fixed else ", nothing found"
+    silent = {"suppressed in the cards": report.suppressed, "known to the baseline": report.baselined}
+    aside = ", ".join(f"{number} {where}" for where, number in silent.items() if number)
+    lines.append(f"{counted(report.checked, 'card')} checked{verdict}{f' ({aside})' if aside else ''}")
+    fixes_known = [finding.fix.safe for finding in report.findings if finding.fix]
+    ways = {"--fix": fixes_known.count(True), "--unsafe-fixes": fixes_known.count(False)}
+    fixable = ", ".join(f"{number} with {option}" for option, number in ways.items() if number)
+    if fixable:
+        lines.append(f"fixable: {fixable}")
+    if report.outdated:
+        entries = counted(report.outdated, "entry", "entries")
+        lines.append(f"{entries} of the baseline found nothing any more: --update-baseline drops them")
+    if report.unreadable:
+        lines.append(f"{counted(len(report.unreadable), 'path')} could not be read")
+    return lines
+
+
+def fix_note(finding: Finding) -> str | None:
+    """Which option mends a finding, and how."""
+    if finding.fix is None:
+        return None
+    return f"fixable with {'--fix' if finding.fix.safe else '--unsafe-fixes'}: {visible(finding.fix.title)}"
+
+
+def _colored(text: str, style: str) -> str:
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def _bare(text: str, style: str) -> str:
+    return text
+
+
+def _block(finding: Finding, paint: _Paint) -> str:
+    place = f"{visible(finding.path)}:{finding.line}:{finding.column}"
+    kind = paint(f"{finding.severity} {finding.code}", finding.severity)
+    name = paint(f"[{visible(finding.name)}]", "rule")
+    lines = [f"{paint(place, 'path')}: {kind} {visible(finding.message)} {name}"]
+    number = str(finding.line)
+    margin = " " * len(number)
+    bar = paint(f"{margin} |", "gutter")
+    # Nothing to see in an empty file, or in one too large to be read.
+    if finding.excerpt or (finding.line, finding.column) != (1, 1):
+        shown, at, length = _underlined(finding)
+        lines.append(f"{paint(f'{number} |', 'gutter')} {shown}".rstrip())
+        lines.append(f"{bar} {' ' * at}{paint('^' * length, finding.severity)}")
+    equals = paint(f"{margin} =", "gutter")
+    if finding.help:
+        first, *others = [visible(line) for line in finding.help.splitlines()] or [""]
+        lines.append(f"{equals} help: {first}")
+        lines += [f"{margin}         {line}".rstrip() for line in others]
+    note = fix_note(finding)
+    if note:
+        lines.append(f"{equals} note: {note}")
+    return "\n".join(lines)
+
+
+def _underlined(finding: Finding) -> tuple[str, int, int]:
+    """What is shown of a finding's line, the column its marks begin at (from 0), and their number."""
+    line = finding.excerpt
+    start = min(finding.column - 1, len(line))
+    end = len(line) if finding.end_line > finding.line else min(max(finding.end_column - 1, start), len(line))
+    if len(line) <= _COLUMNS and line.isascii() and line.isprintable():
+        return line, start, max(end - start, 1)
+    # Lines may be a mebibyte long: only what can be shown is looked at.
+    before = _cells(line[max(0, start - _COLUMNS) : start])
+    inside = _cells(line[start : min(end, start + 2 * _COLUMNS)])
+    behind = _cells(line[end : end + _COLUMNS])
+    looked_at = len(before) + len(inside) + len(behind)
+    if looked_at < len(line) or _width(before) + _width(inside) + _width(behind) > _COLUMNS:
+        before, inside, behind = _clipped(before, inside, behind, end - start)
+    left = _CUT if len(before) < start else ""
+    right = _CUT if start + len(inside) + len(behind) < len(line) else ""
+    shown = "".join(text for text, _ in (*before, *inside, *behind))
+    at, length = len(left) + _width(before), _width(inside)
+    if inside and not length and at:
+        at -= 1  # nothing but combining marks: they stand on the character before
+    return f"{left}{shown}{right}", at, max(length, 1)
+
+
+def _clipped(
+    before: list[_Cell], inside: list[_Cell], behind: list[_Cell], whole: int
+) -> tuple[list[_Cell], list[_Cell], list[_Cell]]:
+    """The cells in and next to a span of `whole` characters that fit into a line with the marks of what was cut."""
+    room = _COLUMNS - 2 * len(_CUT)
+    inside = _fitting(inside, room)
+    room -= _width(inside)
+    left = max(room // 2, room - _width(behind))
+    before = _fitting(reversed(before), left)[::-1]
+    while before and not before[0][1]:
+        del before[0]  # a combining mark whose letter was cut
+    behind = _fitting(behind, room - _width(before)) if len(inside) == whole else []
+    return before, inside, behind
+
+
+def _fitting(cells: Iterable[_Cell], room: int) -> list[_Cell]:
+    taken = []
+    for cell in cells:
+        room -= cell[1]
+        if room < 0:
+            break
+        taken.append(cell)
+    return taken
+
+
+def _cells(text: str) -> list[_Cell]:
+    return [_cell(char) for char in text]
+
+
+def _cell(char: str) -> _Cell:
+    if " " <= char <= "~":
+        return char, 1
+    if char == "\t":
+        return _TAB, len(_TAB)
+    if not char.isprintable():
+        spelt = visible(char)
+        return spelt, len(spelt)
+    # Marks on the letter before, and the inner letters of a Korean syllable, take no room of their own.
+    if unicodedata.category(char) in {"Mn", "Me"} or "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7fb":
+        return char, 0
+    return char, 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _width(cells: Iterable[_Cell]) -> int:
+    return sum(columns for _, columns in cells)

@@ -1,0 +1,245 @@
+"""Rules about the files of a card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mshub_ssd.cards import Asset
+from mshub_ssd.errors import CardError
+from mshub_ssd.lint.finding import Fix
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.rules.fields import quoted, yaml_type
+from mshub_ssd.lint.subject import AssetNode, Hit, Subject, edit
+
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_FORMATS = {
+    "ckpt": (".ckpt",),
+    "pth": (".pth", ".pt"),
+    "safetensors": (".safetensors",),
+    "mindir": (".mindir",),
+    "ms": (".ms",),
+    "onnx": (".onnx",),
+    "air": (".air",),
+}
+_LOADABLE = (".ckpt", ".pth", ".pt", ".safetensors")
+
+
+def file_name(url: str) -> str:
+    """The last part of a link's path."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        path = url
+    return unquote(path).rpartition("/")[2]
+
+
+def _ending(url: str) -> str:
+    name = file_name(url)
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+@rule(
+    "MC012",
+    "missing-digest",
+    "error",
+    why="Without a digest nothing vouches for the file: a corrupted or exchanged one is loaded like the real one.",
+    bad="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt",
+    good="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt\n  asset-sha256: <64 hex digits>",
+)
+def missing_digest(subject: Subject) -> Iterator[Hit]:
+    """An asset without asset-sha256."""
+    for asset in subject.assets:
+        if asset.value("asset-sha256") is None:
+            place = asset.fields.get("asset-sha256") or asset.fields.get("asset-link")
+            at = place[0] if place else asset.node
+            yield Hit(at.start, at.end, "an asset has no asset-sha256", "run sha256sum on the file and add the digest")
+
+
+@rule(
+    "MC013",
+    "malformed-digest",
+    "error",
+    fix="sometimes",
+    why="Eight digits are an address, no proof: anybody can make a file that begins with them. A digest that YAML "
+    "reads as a number is lost altogether.",
+    bad="asset-sha256: d231a06e",
+    good="asset-sha256: <64 hex digits>",
+)
+def malformed_digest(subject: Subject) -> Iterator[Hit]:
+    """An asset-sha256 that is not text of exactly 64 hex digits."""
+    for asset in subject.assets:
+        found = asset.fields.get("asset-sha256")
+        if found is None:
+            continue
+        node, text = asset.scalar("asset-sha256"), asset.value("asset-sha256")
+        if node is None:
+            yield Hit(found[1].start, found[1].end, "asset-sha256 is no text", "give 64 hex digits")
+        elif text is not None:
+            if not _HEX.fullmatch(text):
+                yield Hit(node.start, node.end, "asset-sha256 has characters that are no hex digits", _HOW)
+            elif len(text) != 64:
+                yield Hit(node.start, node.end, f"asset-sha256 has {len(text)} hex digits, not 64", _HOW)
+            elif yaml_type(node) is not None:
+                yield Hit(node.start, node.end, "asset-sha256 reads as a number", "put it in quotes", quoted(node))
+
+
+_HOW = "run sha256sum on the file and give all 64 digits"
+
+
+@rule(
+    "MC015",
+    "format-mismatch",
+    "warning",
+    fix="sometimes",
+    why="Readers choose the loader by file-format, or refuse the file by its ending; both should say the same.",
+    bad="file-format: mslite   # and asset-link: .../net.ms",
+    good="file-format: ms",
+)
+def format_mismatch(subject: Subject) -> Iterator[Hit]:
+    """A file-format that is missing, or does not fit the ending of the asset's link."""
+    for asset in subject.assets:
+        link, form, node = asset.value("asset-link"), asset.value("file-format"), asset.scalar("file-format")
+        if link is None:
+            continue
+        ending = _ending(link)
+        right = next((name for name, endings in _FORMATS.items() if ending in endings), None)
+        if form is None or node is None:
+            key = asset.fields["asset-link"][0]
+            yield Hit(key.start, key.end, "an asset has no file-format", f"add file-format: {right or 'ckpt'}")
+        elif ending not in _FORMATS.get(form.lower().lstrip("."), ()) or form != form.lower().lstrip("."):
+            fix = Fix(f"say {right}", edit(node, right), safe=form.lower().lstrip(".") == right) if right else None
+            shown = f"ends in {ending[:20]}" if ending else "has no ending"
+            yield Hit(
+                node.start,
+                node.end,
+                f"file-format is {form[:20]!r}, and the file {shown}",
+                f"say file-format: {right}" if right else f"known formats: {', '.join(_FORMATS)}",
+                fix,
+            )
+
+
+@rule(
+    "MC029",
+    "bad-asset-link",
+    "error",
+    why="A file that cannot be found cannot be loaded.",
+    bad="asset-link: ../net.ckpt",
+    good="asset-link: https://example.org/net.ckpt",
+)
+def bad_asset_link(subject: Subject) -> Iterator[Hit]:
+    """An asset without a link, or with one that is neither http(s) nor a path to a file in the card's folder."""
+    found = subject.fields.get("asset")
+    for asset in subject.assets:
+        link, place = asset.value("asset-link"), asset.fields.get("asset-link")
+        if link is None:
+            at = place[0] if place else asset.node
+            yield Hit(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
+            continue
+        if place is None:
+            continue
+        node = place[1]
+        try:
+            target = _resolve(subject, link)
+        except CardError as error:
+            yield Hit(node.start, node.end, error.message, error.expected)
+            continue
+        if isinstance(target, Path) and not _is_file(target):
+            yield Hit(node.start, node.end, "the file is not in the card's folder", "put it there, or mend the link")
+    if found and not subject.assets and getattr(found[1], "items", None):
+        yield Hit(found[1].start, found[1].end, "asset is no list of fields", "write `- asset-link: ...` for each file")
+
+
+def _resolve(subject: Subject, link: str) -> Path | str | None:
+    if subject.card is None or (subject.file is None and "://" not in link):
+        return None
+    return subject.card.resolve(Asset(None, link, None))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+@rule(
+    "MC030",
+    "plain-http",
+    "warning",
+    fix="unsafe",
+    why="Over plain http anybody on the way can exchange what is sent. The digest would catch it, but only after the "
+    "download, and a link to a page has none.",
+    bad="asset-link: http://example.org/net.ckpt",
+    good="asset-link: https://example.org/net.ckpt",
+)
+def plain_http(subject: Subject) -> Iterator[Hit]:
+    """A repo-link or asset-link with http instead of https. Loopback addresses are left alone."""
+    nodes = [subject.scalar("repo-link")] + [asset.scalar("asset-link") for asset in subject.assets]
+    for node in nodes:
+        if node is None or not node.text.strip().lstrip("<").lower().startswith("http://"):
+            continue
+        host = node.text.strip().lstrip("<")[7:].partition("/")[0].rpartition("@")[2]
+        if host.startswith(("localhost", "127.", "[::1]")):
+            continue
+        at = subject.text.lower().find("http://", node.start, node.end)
+        if at >= 0:
+            fix = Fix("write https", edit((at, at + 7), "https://"), safe=False)
+            yield Hit(node.start, node.end, "the link is plain http", "write https", fix)
+
+
+@rule(
+    "MC031",
+    "no-loadable-asset",
+    "warning",
+    why="`mshub.load` needs a checkpoint. A card that has only files for other programs cannot be loaded with weights.",
+    bad="asset:\n- file-format: ms\n  asset-link: https://example.org/net.ms",
+    good="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt",
+)
+def no_loadable_asset(subject: Subject) -> Iterator[Hit]:
+    """A card whose assets are all of formats that cannot be loaded: none ends in .ckpt, .pth or .safetensors."""
+    links = [asset.value("asset-link") for asset in subject.assets]
+    if links and all(link and _ending(link) not in _LOADABLE for link in links):
+        key = subject.fields["asset"][0]
+        yield Hit(key.start, key.end, "no asset can be loaded", "add a .ckpt, .safetensors or .pth file")
+
+
+@rule(
+    "MC032",
+    "several-assets",
+    "info",
+    why="A card loads one file. Of several the first is loaded here, and the last by the official client.",
+    bad="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/b.ckpt",
+    good="asset:\n- asset-link: https://example.org/a.ckpt",
+)
+def several_assets(subject: Subject) -> Iterator[Hit]:
+    """A card with more than one asset."""
+    if len(subject.assets) > 1:
+        second: AssetNode = subject.assets[1]
+        start = second.node.start
+        message = f"the card has {len(subject.assets)} assets"
+        yield Hit(start, start + 1, message, "give every file a card of its own")
+
+
+@rule(
+    "MC033",
+    "repeated-asset",
+    "warning",
+    why="Two entries for one file are a copy that was not finished: one of them should have been another file.",
+    bad="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/a.ckpt",
+    good="asset:\n- asset-link: https://example.org/a.ckpt",
+)
+def repeated_asset(subject: Subject) -> Iterator[Hit]:
+    """An asset whose link or digest an earlier asset of the same card has already."""
+    for key in ("asset-link", "asset-sha256"):
+        seen: dict[str, int] = {}
+        for asset in subject.assets:
+            node, text = asset.scalar(key), asset.value(key)
+            if node is None or text is None:
+                continue
+            first = seen.setdefault(text, asset.index)
+            if first != asset.index:
+                yield Hit(node.start, node.end, f"asset {first + 1} has this {key} already", "delete one, or mend it")

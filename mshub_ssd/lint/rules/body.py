@@ -1,0 +1,232 @@
+"""Rules about the body: its examples, headings and links, as Markdown reads them."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.rules.provenance import fault_of
+from mshub_ssd.lint.subject import Hit, Subject
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+_PYTHON = {"python", "py", "python3"}
+_MAX_SNIPPET = 20_000
+_MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
+_PROMPT = re.compile(r"^(?:>>>|\.\.\.) ?")
+_CLIENTS = {"mshub", "mshub_ssd", "mindspore_hub", "hub"}
+_LOADERS = {"load", "load_weights", "fetch", "info", "detect", "classify"}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_SCHEMES = ("http", "https", "mailto", "ftp", "doi")
+
+
+class _Snippet(NamedTuple):
+    """A fenced Python example: what Python makes of it, where it uses this library or the official client."""
+
+    token: Token
+    tree: ast.Module | None
+    fault: Exception | None
+
+
+def _snippets(subject: Subject) -> list[_Snippet]:
+    """The examples of a card, each compiled once."""
+    if subject.snippets is None:
+        subject.snippets = list(_read(subject))
+    return subject.snippets
+
+
+def _read(subject: Subject) -> Iterator[_Snippet]:
+    for token in subject.tokens:
+        if token.type != "fence" or not token.map or token.info.strip().split(" ")[0].lower() not in _PYTHON:
+            continue
+        code = token.content
+        if len(code) > _MAX_SNIPPET:
+            continue
+        if code.lstrip().startswith(">>>"):
+            # A session: output lines are no code.
+            lines = code.splitlines()
+            code = "\n".join(_PROMPT.sub("", line) if _PROMPT.match(line) else "" for line in lines)
+        code = _MAGIC.sub("pass", textwrap.dedent(code))
+        try:
+            yield _Snippet(token, _compiled(code), None)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+            yield _Snippet(token, None, error)
+
+
+def _compiled(code: str) -> ast.Module | None:
+    """Compile an example, and take it apart where it uses a model hub client."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        return ast.parse(code) if any(word in code for word in _CLIENTS) else None
+
+
+@rule(
+    "MC037",
+    "snippet-syntax",
+    "error",
+    why="Examples are copied and run. One that is no Python stops the reader at the first line.",
+    bad='```python\nnetwork = mshub.load("mindspore/1.7/ssd300_coco2017"\n```',
+    good='```python\nnetwork = mshub.load("mindspore/1.7/ssd300_coco2017")\n```',
+)
+def snippet_syntax(subject: Subject) -> Iterator[Hit]:
+    """A fenced `python` example that does not compile. Prompts, output and notebook commands are understood."""
+    for token, _, fault in _snippets(subject):
+        if fault is None:
+            continue
+        line = getattr(fault, "lineno", None) or 1
+        what = getattr(fault, "msg", None) or str(fault) or type(fault).__name__
+        first = (token.map or [0])[0] + 1
+        last = first + max(token.content.count("\n") - 1, 0)
+        at = min(first + line - 1, last)
+        start, end = subject.body_range([at, at + 1])
+        start += len(subject.text[start:end]) - len(subject.text[start:end].lstrip())
+        message = f"the example is no Python: {what.partition(' (')[0][:100]}"
+        yield Hit(start, max(start, end), message, "mend it, or mark the block as text")
+
+
+def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
+    """Uids that the body's examples load, and their places: the letters between the quotes."""
+    for token, tree, _ in _snippets(subject):
+        if tree is None:
+            continue
+        known: dict[str, ast.Constant] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        known[target.id] = node.value
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LOADERS):
+                continue
+            if not (isinstance(node.func.value, ast.Name) and node.func.value.id in _CLIENTS):
+                continue
+            named = (keyword.value for keyword in node.keywords if keyword.arg in ("name", "model"))
+            first = node.args[0] if node.args else next(named, None)
+            if isinstance(first, ast.Name):
+                first = known.get(first.id)
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and "/" in first.value:
+                yield (first.value, *_place(subject, token, first.value, first.lineno))
+
+
+def _place(subject: Subject, token: Token, text: str, line: int) -> tuple[int, int]:
+    at = (token.map or [0])[0] + line
+    start, end = subject.body_range([at, at + 1])
+    found = subject.text.find(text, start, end)
+    return (found, found + len(text)) if found >= 0 else (start, end)
+
+
+@rule(
+    "MC038",
+    "headings",
+    "warning",
+    why="Headings are how people find what they look for, and what hubs build the page's contents from.",
+    bad="---\n\nThis network finds things on pictures.",
+    good="---\n\n## What it is\n\nThis network finds things on pictures.",
+)
+def headings(subject: Subject) -> Iterator[Hit]:
+    """A body without text, or without a heading; infos: a heading that is empty or ends with a colon."""
+    source = subject.source
+    if source.front is None:
+        return
+    start, end = subject.head
+    if not subject.text[source.body :].strip():
+        yield Hit(start, end, "the card has no text behind its front matter", "say what it is, and show how to use it")
+        return
+    tokens = subject.tokens
+    count = 0
+    for token, inline in itertools.pairwise(tokens):
+        if token.type != "heading_open":
+            continue
+        count += 1
+        text = inline.content.strip()
+        if not text or text.endswith((":", "\uff1a")):
+            first, last = subject.body_range(token.map)
+            message = "the heading ends with a colon" if text else "the heading has no text"
+            yield Hit(first, last, message, "leave the colon out" if text else "give it one", severity="info")
+    if not count and tokens:
+        first = len(subject.text) - len(subject.text[source.body :].lstrip())
+        line = subject.source.span(first, first).line - 1 - subject.first_body_line
+        yield Hit(
+            *subject.body_range([line, line + 1]), "the body has no heading", "begin it with a heading: ## What it is"
+        )
+
+
+@rule(
+    "MC039",
+    "malformed-link",
+    "warning",
+    why="A link that leads nowhere is noticed by readers only.",
+    bad="[the paper](htps://arxiv.org/abs/1512.02325)",
+    good="[the paper](https://arxiv.org/abs/1512.02325)",
+)
+def malformed_link(subject: Subject) -> Iterator[Hit]:
+    """A link or picture in the body with an empty, unreadable or unknown address, or that is none to Markdown."""
+    for token in subject.tokens:
+        if token.type != "inline" or not token.children or ("](" not in token.content and "<" not in token.content):
+            continue
+        at, below = subject.body_range(token.map)
+        for child in token.children:
+            if child.type in ("link_open", "image"):
+                address = str(child.attrs.get("href" if child.type == "link_open" else "src", ""))
+                fault = _fault(address)
+                start, end = _find(subject, address, at, below)
+                if start >= 0:
+                    at = end
+                if fault:
+                    place = (start, end) if start >= 0 else (at, below)
+                    kind = "link" if child.type == "link_open" else "picture"
+                    yield Hit(*place, f"the {kind} {fault}", "mend the address")
+            elif child.type == "text" and "](" in child.content:
+                start, end = _find(subject, "](", at, below)
+                if start >= 0:
+                    close = subject.text.find(")", end, below)
+                    yield Hit(
+                        start + 1,
+                        close + 1 if close >= 0 else below,
+                        "to Markdown this is no link",
+                        "write spaces in addresses as %20",
+                    )
+                    at = end
+
+
+def _find(subject: Subject, what: str, start: int, end: int) -> tuple[int, int]:
+    if not what:
+        found = subject.text.find("()", start, end)
+        return (found, found + 2) if found >= 0 else (-1, -1)
+    found = subject.text.find(what, start, end)
+    return (found, found + len(what)) if found >= 0 else (-1, -1)
+
+
+def _fault(address: str) -> str | None:
+    if not address.strip():
+        return "has no address"
+    scheme = _SCHEME.match(address)
+    if not scheme:
+        return None  # relative, or a place on this page
+    name = scheme.group()[:-1].lower()
+    if name not in _SCHEMES:
+        return f"has the scheme {name[:20]}:"
+    return fault_of(address) if name in ("http", "https") else None
+
+
+@rule(
+    "MC048",
+    "unchecked-body",
+    "warning",
+    why="A body that takes a Markdown reader this much work is no card any more, and what is wrong in it goes unseen.",
+    bad="(ten thousand words in asterisks)",
+    good="(a link to where the long text is)",
+)
+def unchecked_body(subject: Subject) -> Iterator[Hit]:
+    """A body that is too much to read as Markdown, so that its examples, headings and links were not checked."""
+    if not subject.tokens and subject.unparsed_body:
+        start, end = subject.head
+        yield Hit(start, end, "the body is too much to check", "keep long texts out of the card: link to them")

@@ -1,0 +1,402 @@
+"""Rules about the fields and their values."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterator
+
+from mshub_ssd.cards import parse_metric
+from mshub_ssd.cards.parse import KNOWN_KEYS
+from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode
+from mshub_ssd.lint.finding import Fix, Severity
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.subject import Hit, Subject, edit, meaning
+
+REQUIRED = (
+    "model-name",
+    "backbone-name",
+    "module-type",
+    "fine-tunable",
+    "model-version",
+    "train-dataset",
+    "evaluation",
+    "author",
+    "update-time",
+    "repo-link",
+    "user-id",
+    "used-for",
+    "mindspore-version",
+    "asset",
+    "license",
+    "summary",
+)
+"""Fields every card should have."""
+
+PUBLISHED_KEYS = KNOWN_KEYS | {"accuracy", "train-backend", "infer-backend", "mindspore-lite"}
+"""Fields published cards use with one meaning."""
+
+_ASSET_KEYS = ("file-format", "asset-link", "asset-sha256")
+_VERSIONS = ("model-version", "mindspore-version")
+_TEXTS = (
+    "model-name",
+    "backbone-name",
+    "module-type",
+    "train-dataset",
+    "author",
+    "update-time",
+    "user-id",
+    "used-for",
+    "license",
+    "summary",
+)
+_DATE = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
+# Letters and a number, or any name that a separator ends.
+_CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
+_NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
+_MAX_PIECES = 200
+
+# What YAML 1.1, as nearly every reader in Python speaks it, makes of a plain value.
+_YAML_BOOL = re.compile(r"yes|no|true|false|on|off", re.IGNORECASE)
+_YAML_NUMBER = re.compile(
+    r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+    r"|[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
+_YAML_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
+
+
+def yaml_type(node: Scalar) -> str | None:
+    """What YAML makes of a plain value: a ``number``, ``boolean``, ``date`` or ``nothing``; None for text."""
+    text = node.text.strip()
+    if not node.plain or not text:
+        return None
+    first = text[0]
+    if first in "0123456789+-.":
+        if _ISO.fullmatch(text) or (_YAML_DATE.fullmatch(text) and len(text) > 10):
+            return "date"
+        return "number" if len(text) <= 100 and _YAML_NUMBER.fullmatch(text) else None
+    if first in "yYnNtTfFoO" and _YAML_BOOL.fullmatch(text):
+        return "boolean"
+    return "nothing" if text.lower() in ("~", "null") else None
+
+
+def quoted(node: Scalar) -> Fix:
+    """The fix that puts a plain value in quotes."""
+    return Fix("put it in quotes", edit(node, f'"{node.text}"'))
+
+
+@rule(
+    "MC006",
+    "missing-field",
+    "error",
+    why="People choose models by these fields, and programs need them: what is trained on what, how well, by whom, "
+    "where the code and the file are.",
+    bad="repo-link:",
+    good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
+)
+def missing_field(subject: Subject) -> Iterator[Hit]:
+    """A required field that is not there, or has no value."""
+    if not subject.fields:
+        return
+    start, end = subject.head
+    for name in REQUIRED:
+        found = subject.fields.get(name)
+        if found is None:
+            yield Hit(start, end, f"the field {name} is missing", f"add a line {name}: ...")
+            continue
+        key, node = found
+        if isinstance(node, Scalar):
+            empty = meaning(node) is None and not (name == "evaluation" and node.text.strip() == "-")
+        else:
+            empty = not node.items
+        if empty:
+            yield Hit(key.start, key.end, f"the field {name} has no value", f"give {name} a value")
+
+
+@rule(
+    "MC007",
+    "unknown-key",
+    "warning",
+    fix="unsafe",
+    why="A misspelt field is not read, and nobody is told.",
+    bad="licence: Apache-2.0",
+    good="license: Apache-2.0",
+)
+def unknown_key(subject: Subject) -> Iterator[Hit]:
+    """A field that no reader knows, with the nearest one that they do."""
+    yield from _unknown({name: key for name, (key, _) in subject.fields.items()}, sorted(PUBLISHED_KEYS))
+    for asset in subject.assets:
+        yield from _unknown({name: key for name, (key, _) in asset.fields.items()}, list(_ASSET_KEYS))
+
+
+def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
+    free = [name for name in known if name not in keys]
+    for name, key in keys.items():
+        if name in known:
+            continue
+        message = f"unknown field {name[:60]!r}"
+        if name.lower() in ("map", "metrics", "metric", "results"):
+            yield Hit(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
+            continue
+        near = (
+            difflib.get_close_matches(name.lower().replace("_", "-"), free, n=1, cutoff=0.75) if len(name) < 60 else []
+        )
+        if not near:
+            yield Hit(key.start, key.end, message, "the fields and their meaning: mshub schema")
+            continue
+        # Two keys may not be given one name.
+        free.remove(near[0])
+        fix = Fix(f"call it {near[0]}", edit(key, near[0]), safe=False) if key.plain else None
+        yield Hit(key.start, key.end, message, f"did you mean {near[0]}?", fix)
+
+
+@rule(
+    "MC008",
+    "lossy-version",
+    "error",
+    fix="safe",
+    why="To YAML 1.10 is the number 1.1: the card is filed under another version.",
+    bad="mindspore-version: 1.10",
+    good='mindspore-version: "1.10"',
+)
+def lossy_version(subject: Subject) -> Iterator[Hit]:
+    """A version without quotes that changes when YAML reads it as a number, such as 1.10."""
+    for name in _VERSIONS:
+        node = subject.scalar(name)
+        if node is None or yaml_type(node) != "number":
+            continue
+        read = _as_number(node.text.strip())
+        if read != node.text.strip():
+            yield Hit(
+                node.start, node.end, f"{name} reads as {read}", f'put it in quotes: "{node.text[:40]}"', quoted(node)
+            )
+
+
+def _as_number(text: str) -> str:
+    digits = text.replace("_", "")
+    try:
+        if re.fullmatch(r"[-+]?0[0-7]+", digits):
+            return str(int(digits, 8))
+        if re.fullmatch(r"[-+]?[0-9]+", digits):
+            return str(int(digits))
+        value = float(digits)
+    except ValueError:
+        return "another number"
+    return str(value) if math.isfinite(value) else "infinity"
+
+
+@rule(
+    "MC009",
+    "date-format",
+    "warning",
+    fix="sometimes",
+    why="Readers sort cards by date. 2023-2-17 is text to YAML while 2023-02-17 is a date, and sorts after 2023-11-01.",
+    bad="update-time: 2023-2-17",
+    good='update-time: "2023-02-17"',
+)
+def date_format(subject: Subject) -> Iterator[Hit]:
+    """An update-time that is no ISO date YYYY-MM-DD."""
+    import datetime
+
+    found = subject.fields.get("update-time")
+    if found is None:
+        return
+    node = found[1]
+    if not isinstance(node, Scalar):
+        yield Hit(node.start, node.end, "update-time is no date", 'write it as "2022-06-22"')
+        return
+    text = meaning(node)
+    if text is None:
+        return
+    numbers = _DATE.fullmatch(text)
+    try:
+        day = datetime.date(*map(int, numbers.groups())) if numbers else None
+    except ValueError:
+        day = None
+    if day is None:
+        yield Hit(node.start, node.end, f"update-time is no date: {text[:40]!r}", 'write it as "2022-06-22"')
+    elif not _ISO.fullmatch(text):
+        iso = day.isoformat()
+        fix = Fix(f"write {iso}", edit(node, f'"{iso}"'))
+        yield Hit(node.start, node.end, "update-time is not of the form YYYY-MM-DD", f'write "{iso}"', fix)
+
+
+@rule(
+    "MC010",
+    "evaluation-trap",
+    "error",
+    fix="safe",
+    why="`-` is a syntax error in most YAML readers, and `no` is the boolean false: the one breaks the card, the other "
+    "is no text.",
+    bad="evaluation: -",
+    good='evaluation: "-"',
+)
+def evaluation_trap(subject: Subject) -> Iterator[Hit]:
+    """An evaluation that YAML does not read as text: a bare dash, `no`, `true`."""
+    node = subject.scalar("evaluation")
+    if node is None or not node.plain:
+        return
+    text = node.text.strip()
+    if text == "-" or yaml_type(node) == "boolean":
+        what = "is no valid YAML" if text == "-" else f"reads as {str(text.lower() in ('yes', 'true', 'on')).lower()}"
+        yield Hit(node.start, node.end, f"evaluation {what}", "put it in quotes, or give the figures", quoted(node))
+
+
+@rule(
+    "MC011",
+    "unreadable-evaluation",
+    "warning",
+    fix="sometimes",
+    why="Figures are compared by programs. Each needs a name and a value, and a name with digits or signs leaves it "
+    "open where the value begins.",
+    bad="evaluation: F1score61.94",
+    good='evaluation: "F1score: 61.94"',
+)
+def unreadable_evaluation(subject: Subject) -> Iterator[Hit]:
+    """An evaluation that cannot be read as pairs of metric and value.
+
+    Where a name with digits or signs runs into its value, it is an info, with a fix that separates them.
+    """
+    found = subject.fields.get("evaluation")
+    if found is None:
+        return
+    node = found[1]
+    if isinstance(node, MapNode):
+        yield from _pairs(node)
+        return
+    for item in node.items if isinstance(node, SeqNode) else [node]:
+        if isinstance(item, MapNode):
+            yield from _pairs(item)
+        elif isinstance(item, Scalar):
+            yield from _pieces(subject, item)
+        else:
+            yield Hit(item.start, item.end, "a list is no metric and value", "write `top1acc: 64.82`")
+
+
+def _pairs(node: MapNode) -> Iterator[Hit]:
+    for key, value in node.items:
+        text = value.text.strip().removesuffix("%").rstrip() if isinstance(value, Scalar) else ""
+        if not _is_number(text):
+            yield Hit(
+                value.start, value.end, f"the value of {key.text[:40]} is no number", "give one number per metric"
+            )
+
+
+def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
+    text = node.text.strip()
+    if text.lower() in _NONE_GIVEN or meaning(node) is None:
+        return
+    pieces = text.split("|", _MAX_PIECES)
+    read = [parse_metric(piece) for piece in pieces]
+    at = node.start
+    doubtful = []
+    names: set[str] = set()
+    for piece, metric in zip(pieces, read, strict=True):
+        wanted = piece.strip()
+        start = subject.text.find(wanted, at, node.end) if wanted else -1
+        start, end = (start, start + len(wanted)) if start >= 0 else (node.start, node.end)
+        at = end if end <= node.end else at
+        if metric is None:
+            shown = f": {wanted[:40]!r}" if wanted else ": nothing between two `|`"
+            yield Hit(start, end, f"no metric and value{shown}", "write `top1acc: 64.82 | top5acc: 85.66`")
+            continue
+        if metric.name in names:
+            yield Hit(start, end, f"the metric {metric.name[:40]!r} stands twice", "mend one of the two names")
+        names.add(metric.name)
+        if not _CLEAR.fullmatch(wanted):
+            doubtful.append((start, end, metric.name))
+    fix = None
+    if doubtful and None not in read and "\n" not in subject.text[node.start : node.end]:
+        clear = " | ".join(_separated(piece.strip()) for piece in pieces)
+        if '"' not in clear and "\\" not in clear:
+            fix = Fix("separate names and values", edit(node, f'"{clear}"'), safe=False)
+    for start, end, name in doubtful:
+        yield Hit(
+            start, end, f"where {name!r} ends and its value begins is a guess", f"write `{name}: ...`", fix, "info"
+        )
+
+
+def _separated(piece: str) -> str:
+    metric = parse_metric(piece)
+    if metric is None or not piece.startswith(metric.name):
+        return piece
+    return f"{metric.name}: {piece[len(metric.name) :].lstrip(' :=').strip()}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return len(text) < 200 and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+@rule(
+    "MC040",
+    "typed-value",
+    "info",
+    fix="safe",
+    why="YAML reads 1.7 as a number, 2022-06-22 as a date and `no` as false; readers of the card get another type, and "
+    "sometimes another text, than the author wrote.",
+    bad="model-version: 1.7",
+    good='model-version: "1.7"',
+)
+def typed_value(subject: Subject) -> Iterator[Hit]:
+    """A text without quotes that YAML reads as a number, date or boolean; an info where it is a version or a date."""
+    for name in (*_VERSIONS, *_TEXTS):
+        node = subject.scalar(name)
+        kind = yaml_type(node) if node else None
+        if node is None or kind is None or kind == "nothing":
+            continue
+        if name in _VERSIONS and kind == "number" and _as_number(node.text.strip()) != node.text.strip():
+            continue  # MC008
+        severity: Severity | None = None if name in _VERSIONS or kind == "date" else "warning"
+        hint = f'put it in quotes: "{node.text[:40]}"'
+        yield Hit(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node), severity)
+
+
+@rule(
+    "MC042",
+    "repeated-version",
+    "info",
+    why="model-version is the model's own version. One that always equals mindspore-version says nothing, and two "
+    "models of one MindSpore version cannot be told apart.",
+    bad='model-version: "1.7"\nmindspore-version: "1.7"',
+    good='model-version: "2"\nmindspore-version: "1.7"',
+)
+def repeated_version(subject: Subject) -> Iterator[Hit]:
+    """A model-version that repeats mindspore-version."""
+    mine, framework = subject.value("model-version"), subject.value("mindspore-version")
+    node = subject.scalar("model-version")
+    if node and mine and mine == framework:
+        yield Hit(node.start, node.end, "model-version repeats mindspore-version", "give the model's own version")
+
+
+@rule(
+    "MC043",
+    "boilerplate-summary",
+    "info",
+    why="The summary is what people read in a list of models. One that repeats other fields helps nobody to choose.",
+    bad="summary: ssd300 is used for cv",
+    good="summary: Finds 80 kinds of things on pictures of 300 x 300 pixels",
+)
+def boilerplate_summary(subject: Subject) -> Iterator[Hit]:
+    """A summary of the form `X is used for Y`."""
+    node = subject.scalar("summary")
+    if node and len(node.text) < 130 and _BOILERPLATE.fullmatch(node.text.strip()):
+        yield Hit(
+            node.start,
+            node.end,
+            "the summary says nothing that other fields do not",
+            "say what it does, on what, how large",
+        )
+
+
+def each_text(node: Node) -> Iterator[Scalar]:
+    """The texts of a value or of its list items."""
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, SeqNode):
+        yield from (item for item in node.items if isinstance(item, Scalar))

@@ -1,0 +1,142 @@
+"""Rules about the front matter as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mshub_ssd.lint.finding import Fix
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.subject import Hit, Subject, edit
+
+_FENCE_LINE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+# Fields with rules of their own, which say more than that the value cannot be read.
+_SPECIAL = ("evaluation", "update-time")
+
+
+@rule(
+    "MC001",
+    "broken-front-matter",
+    "error",
+    fix="sometimes",
+    why="Every reader starts with the front matter. What is no YAML mapping between two lines `---` is no card, and "
+    "one syntax error hides all fields behind it.",
+    bad="accuracy: vit-base: 83.78",
+    good='accuracy: "vit-base: 83.78"',
+)
+def broken_front_matter(subject: Subject) -> Iterator[Hit]:
+    """A front matter that is not one YAML mapping between two exact lines `---`.
+
+    Behind a syntax error the other fields are still checked, each on its own.
+    """
+    for problem in subject.problems_of("front-matter", "yaml", "yaml-document", "fullwidth-colon"):
+        yield subject.at_problem(problem)
+    for problem in subject.problems_of("bare-dash"):
+        start, end = subject.offsets(problem.span)
+        found = subject.fields.get("evaluation")
+        if found and found[1].start <= start < max(found[1].end, found[1].start + 1):
+            continue  # told by MC010
+        yield Hit(
+            start,
+            end,
+            problem.message,
+            problem.hint,
+            Fix("put the dash in quotes", edit((start, end), '"-"')),
+        )
+
+
+@rule(
+    "MC002",
+    "title-before-front-matter",
+    "info",
+    default=False,
+    why="Readers of ordinary front matter look at the first line of a file only. All published cards begin with their "
+    "title, so this is the convention, and no mistake.",
+    bad="# ssd_resnet50_fpn\n\n---",
+    good="---",
+)
+def title_before_front_matter(subject: Subject) -> Iterator[Hit]:
+    """A title that stands before the front matter, so that generic readers see none."""
+    front, title = subject.source.front, subject.source.title
+    if front and title and title[2] <= front[0]:
+        yield Hit(title[1], title[2], "generic readers see no front matter behind a title")
+
+
+@rule(
+    "MC004",
+    "fence-in-body",
+    "info",
+    default=False,
+    why="Readers that split a card at every line `---` lose what comes behind the third one.",
+    bad="---\nA line between two rules.\n---",
+    good="***\nA line between two rules.\n***",
+)
+def fence_in_body(subject: Subject) -> Iterator[Hit]:
+    """A line `---` in the body. It is good Markdown, and only simple readers stumble over it."""
+    if subject.source.front is None:
+        return
+    for found in _FENCE_LINE.finditer(subject.text, subject.source.body):
+        yield Hit(found.start(), found.start() + 3, "a line --- in the body", "write *** for a thematic break")
+
+
+@rule(
+    "MC005",
+    "duplicate-key",
+    "error",
+    why="YAML readers keep one of the two values without a word, and not all of them the same one.",
+    bad="asset:\n- asset-link: https://example.org/a.ckpt\n  asset-link: https://example.org/b.ckpt",
+    good="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/b.ckpt",
+)
+def duplicate_key(subject: Subject) -> Iterator[Hit]:
+    """A key that stands twice in one mapping, at any level."""
+    for problem in subject.problems_of("duplicate-key"):
+        start, end = subject.offsets(problem.span)
+        earlier = (problem.got or "").partition("; ")[2]
+        yield Hit(start, end, f"{problem.message}{'; ' if earlier else ''}{earlier}", problem.hint)
+
+
+@rule(
+    "MC026",
+    "unreadable-text",
+    "error",
+    why="A file that is not UTF-8 text, or holds characters that no editor shows, reads differently everywhere. Cards "
+    "above 1 MiB are not read at all.",
+    bad="summary: a detector<NUL>",
+    good="summary: a detector",
+)
+def unreadable_text(subject: Subject) -> Iterator[Hit]:
+    """A file that is not UTF-8, has control characters in its front matter, a NUL anywhere, or more than 1 MiB."""
+    for problem in subject.problems_of("encoding", "control", "size"):
+        yield subject.at_problem(problem)
+
+
+@rule(
+    "MC027",
+    "refused-yaml",
+    "error",
+    why="Anchors, aliases and tags let a short text stand for a huge or executable one. No card needs them, so cards "
+    "with them are refused.",
+    bad="summary: &text a detector",
+    good="summary: a detector",
+)
+def refused_yaml(subject: Subject) -> Iterator[Hit]:
+    """YAML that cards may not use: anchors, aliases, tags, keys that are no words, deep nesting, 10,000 values."""
+    for problem in subject.problems_of("yaml-alias", "yaml-tag", "yaml-key", "yaml-depth", "yaml-size"):
+        yield subject.at_problem(problem)
+
+
+@rule(
+    "MC028",
+    "unreadable-value",
+    "error",
+    why="A field whose value has the wrong form is treated as if it were not there, or makes the card unusable.",
+    bad="input-shape: 3x300x300",
+    good="input-shape: [3, 300, 300]",
+)
+def unreadable_value(subject: Subject) -> Iterator[Hit]:
+    """A known field with a value of the wrong form, such as a shape that is no list, or `asset` without dashes."""
+    if subject.by_lines:
+        return
+    for problem in subject.problems_of("value", "asset-shape"):
+        if not any(problem.message.endswith(f"of {key} cannot be read") for key in _SPECIAL):
+            yield subject.at_problem(problem)

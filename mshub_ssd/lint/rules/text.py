@@ -1,0 +1,149 @@
+"""Rules about the file's characters."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from mshub_ssd.lint.finding import Edit, Fix
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.subject import Hit, Subject
+
+_TRAILING = re.compile(r"[ \t]+(?=\r?\n)")
+_SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+_DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_ODD = re.compile(f"([{_SPACES}]+)|([{_INVISIBLE}]+)|([{_DIRECTION}]+)")
+_MAX_HITS = 20
+
+
+@rule(
+    "MC003",
+    "line-endings",
+    "warning",
+    fix="safe",
+    why="A byte order mark, carriage returns and a last line without an end make diffs noisy, and readers that compare "
+    "lines with `---` miss the front matter.",
+    bad="(a file that begins with a byte order mark, has CRLF line ends, or no line end at its end)",
+    good="(UTF-8 without byte order mark, LF line ends, the last one included)",
+)
+def line_endings(subject: Subject) -> Iterator[Hit]:
+    """A byte order mark, CRLF or CR line ends, or a last line without an end."""
+    text = subject.text
+    if subject.bom:
+        yield Hit(
+            0,
+            0,
+            "the file begins with a byte order mark",
+            "save the file as UTF-8 without it",
+            fix=Fix("delete it", (Edit(-1, 0, ""),)),
+        )
+    if not text:
+        return
+    crlf = text.count("\r\n")
+    if "\r" in text:
+        first = text.index("\r")
+        alone = text.count("\r") - crlf
+        kind = "CRLF" if not alone else "CR" if not crlf else "CRLF and CR"
+        rest = text[first:].replace("\r\n", "\n").replace("\r", "\n")
+        fix = Fix("end all lines with LF", (Edit(first, len(text), rest),))
+        yield Hit(first, first, f"{crlf + alone} lines end with {kind}", "save the file with LF line ends", fix)
+    if text[-1] not in "\r\n":
+        end = len(text)
+        line_end = "\r\n" if crlf else "\n"
+        yield Hit(
+            end,
+            end,
+            "the last line has no end",
+            "end the file with a line break",
+            fix=Fix("end the last line", (Edit(end, end, line_end),)),
+        )
+
+
+@rule(
+    "MC045",
+    "odd-character",
+    "warning",
+    fix="unsafe",
+    why="A no-break space looks like a space and is none: names and commands copied from the card do not work. "
+    "Characters that change the direction of writing can make text read otherwise than it is.",
+    bad="summary: a\u00a0detector",
+    good="summary: a detector",
+)
+def odd_character(subject: Subject) -> Iterator[Hit]:
+    """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors)."""
+    odd = (found for run in subject.unusual for found in _ODD.finditer(subject.text, *run.span()))
+    for found in itertools.islice(odd, _MAX_HITS):
+        char = found.group()[0]
+        name = unicodedata.name(char, f"control character {ord(char)}").lower()
+        text = " " if found[1] else ""
+        yield Hit(
+            found.start(),
+            found.end(),
+            f"{name} (U+{ord(char):04X})",
+            "write an ordinary space" if found[1] else "delete it",
+            Fix("put a space in its place" if found[1] else "delete it", (Edit(*found.span(), text),), safe=False),
+            "error" if found[3] else None,
+        )
+
+
+@rule(
+    "MC046",
+    "non-ascii",
+    "info",
+    why="Readers that open files in the encoding of their locale, as the official client does, fail on such cards or "
+    "show other letters.",
+    bad="summary: a \u201cfast\u201d detector",
+    good='summary: a "fast" detector',
+)
+def non_ascii(subject: Subject) -> Iterator[Hit]:
+    """Characters beyond ASCII; told once a card, at the first of them."""
+    runs = [run for run in subject.unusual if not run.group().isascii()]
+    if runs:
+        count = sum(map(len, map(re.Match.group, runs)))
+        yield Hit(
+            *runs[0].span(),
+            f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
+            "leave them where names and words need them; quotes, dashes and dots have ASCII forms",
+        )
+
+
+@rule(
+    "MC047",
+    "trailing-space",
+    "info",
+    fix="safe",
+    why="Nobody sees it, and editors that strip it make changes nobody meant.",
+    bad="license: Apache-2.0  ",
+    good="license: Apache-2.0",
+)
+def trailing_space(subject: Subject) -> Iterator[Hit]:
+    """White space at the end of a line of the front matter."""
+    front = subject.source.front
+    if front is None:
+        return
+    inside: list[tuple[int, int]] | None = None
+    for found in _TRAILING.finditer(subject.text, *front):
+        if inside is None:
+            inside = [(node.start, node.end) for _, node in subject.scalars()]
+        if any(start < found.end() and found.start() < end for start, end in inside):
+            continue  # part of a text over several lines
+        fix = Fix("delete it", (Edit(*found.span(), ""),))
+        yield Hit(found.start(), found.end(), "white space at the end of the line", fix=fix)
+
+
+@rule(
+    "MC049",
+    "idle-suppression",
+    "warning",
+    fix="sometimes",
+    why="A comment that silences findings must say why, and go when it is no longer needed; otherwise it hides the "
+    "next mistake.",
+    bad="license: Apache-2.0  # mshub: ignore[MC024]",
+    good="license: Apache-2.0",
+)
+def idle_suppression(subject: Subject) -> Iterator[Hit]:
+    """A comment `mshub: ignore[...]` that gives no reason, names no known rule, is misspelt, or silences nothing."""
+    return iter(())  # the engine knows what was silenced: see `suppress.complaints`

@@ -1,0 +1,111 @@
+"""Rules that need to see all cards of a tree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.tree import Facts, FileFact, TreeHit
+
+_NAMED = 3
+
+
+def _folder(card: Facts) -> str:
+    return (card.uid or card.path).rpartition("/")[0]
+
+
+def _label(card: Facts) -> str:
+    return card.uid or card.path
+
+
+def _by_digest(cards: Sequence[Facts]) -> dict[str, list[tuple[Facts, FileFact]]]:
+    found: dict[str, list[tuple[Facts, FileFact]]] = defaultdict(list)
+    for card in cards:
+        for file in card.files:
+            found[file.sha256].append((card, file))
+    return found
+
+
+@rule(
+    "MC014",
+    "shared-digest",
+    "error",
+    scope="tree",
+    why="Two models cannot be one file. One of the cards was copied and its digest forgotten, so its checkpoint fails "
+    "the check, or passes for the wrong network.",
+    bad="asset-sha256: 2c26b46b...       # in a.md and in b.md of one folder",
+    good="asset-sha256: fcde2b2e...       # in b.md: its own",
+)
+def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeHit]:
+    """One digest under different models of a folder."""
+    for entries in _by_digest(cards).values():
+        if len(entries) < 2:
+            continue
+        folders: dict[str, list[tuple[Facts, FileFact]]] = defaultdict(list)
+        for card, file in entries:
+            folders[_folder(card)].append((card, file))
+        for members in folders.values():
+            for card, file in members:
+                others = [_label(other) for other, _ in members if other.index != card.index]
+                if others:
+                    shown = _list(sorted(set(others)))
+                    yield TreeHit(
+                        card.index, file.start, file.end, f"{shown} has this digest too", "run sha256sum on both files"
+                    )
+
+
+@rule(
+    "MC034",
+    "uid-clash",
+    "error",
+    scope="tree",
+    why="On systems that do not tell capitals from small letters the two files are one, and a checkout loses a card.",
+    bad="mindspore/1.7/SSD300.md  and  mindspore/1.7/ssd300.md",
+    good="mindspore/1.7/ssd300.md",
+)
+def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeHit]:
+    """Two uids that differ in capitals only."""
+    found: dict[str, list[Facts]] = defaultdict(list)
+    for card in cards:
+        found[_label(card).casefold()].append(card)
+    for members in found.values():
+        names = {_label(card) for card in members}
+        if len(names) > 1:
+            for card in members:
+                others = sorted(names - {_label(card)})
+                yield TreeHit(card.index, 0, 0, f"{_list(others)} differs in capitals only", "rename one of the cards")
+
+
+@rule(
+    "MC035",
+    "same-file-elsewhere",
+    "info",
+    scope="tree",
+    why="The same weights under many links are stored and mirrored many times. Publishing one file and linking it "
+    "saves that, and shows that a new version brought no new training.",
+    bad="asset-link: https://example.org/r1.8/net.ckpt       # the same bytes as .../r1.7/net.ckpt",
+    good="asset-link: https://example.org/r1.7/net.ckpt",
+)
+def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeHit]:
+    """One digest that is published under several links."""
+    for entries in _by_digest(cards).values():
+        links = {file.url for _, file in entries}
+        if len(links) < 2:
+            continue
+        for card, file in entries:
+            others = len(links) - 1
+            example = next(_label(other) for other, one in entries if one.url != file.url)
+            counted = "another link" if others == 1 else f"{others} other links"
+            yield TreeHit(
+                card.index,
+                file.start,
+                file.end,
+                f"this file has {counted}, one in {example}",
+                "link one file from all cards",
+            )
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"

@@ -1,0 +1,241 @@
+"""One card as the rules see it: its text, its fields with their places, its body as Markdown tokens."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd.cards import Card, Problem, Span, examine_card
+from mshub_ssd.cards.source import MAX_NODES, MapNode, Node, Scalar, SeqNode
+from mshub_ssd.lint.finding import Edit, Fix, Severity
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+__all__ = ["AssetNode", "Hit", "Subject", "edit"]
+
+# What Markdown costs depends on how often its rules are tried, not on the size of the text; the largest
+# published card, of 78 KB, takes 8,600 tries.
+_MAX_TRIES = MAX_NODES
+_TRIED = "\n\\!&*<>[]_`"
+_UNUSUAL = re.compile(r"[^\t\n\r\x20-\x7e]+")
+_NOTHING = {"", "~", "null", "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What a rule yields: a place and what to say about it."""
+
+    start: int
+    end: int
+    message: str
+    help: str | None = None
+    fix: Fix | None = None
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetNode:
+    """One item of ``asset``: its node and its fields."""
+
+    index: int
+    node: MapNode
+    fields: dict[str, tuple[Scalar, Node]]
+
+    def scalar(self, key: str) -> Scalar | None:
+        """The value of a field, where it is a text."""
+        found = self.fields.get(key)
+        return found[1] if found and isinstance(found[1], Scalar) else None
+
+    def value(self, key: str) -> str | None:
+        """The text of a field without ``<>``, None where it says nothing."""
+        node = self.scalar(key)
+        return None if node is None else meaning(node)
+
+
+class Subject:
+    """A card under examination.
+
+    Attributes:
+        path: The file as findings show it.
+        uid: The card's uid, None where the file's place does not tell.
+        file: The file itself, None for a text without one.
+        text: The decoded text without byte order mark; offsets of hits and edits count in it.
+        bom: Whether there was a byte order mark.
+        whole: Whether the file is valid UTF-8, so that it can be written back.
+        source: The text taken apart.
+        card: What could be read of the card, None where there are no fields.
+        problems: What the parser objects to.
+        fields: Top-level keys and values.
+        assets: Items of ``asset``.
+        unparsed_body: Whether `tokens` is empty because the body is too much to parse.
+        snippets: A place for the rules about examples to keep them compiled.
+    """
+
+    def __init__(self, data: bytes, *, path: str, uid: str | None, file: Path | None = None) -> None:
+        self.path = path
+        self.uid = uid
+        self.file = file
+        self.bom = data.startswith(b"\xef\xbb\xbf")
+        examined = examine_card(data, uid=uid or "card", path=file, tolerant=True)
+        self.source = examined.source
+        self.card: Card | None = examined.draft
+        self.problems: tuple[Problem, ...] = examined.problems
+        self.text = self.source.text
+        codes = {problem.code for problem in self.problems}
+        self.whole = not codes & {"encoding", "size"}
+        self.by_lines = "fullwidth-colon" in codes
+        root = self.source.root
+        self.fields: dict[str, tuple[Scalar, Node]] = {}
+        if root is not None:
+            self.fields = {key.text: (key, node) for key, node in root.items}
+        self.assets = tuple(self._assets())
+        self.unparsed_body = False
+        self.snippets: list[Any] | None = None
+
+    def _assets(self) -> Iterator[AssetNode]:
+        found = self.fields.get("asset")
+        if found is None:
+            return
+        node = found[1]
+        items: Sequence[Node] = node.items if isinstance(node, SeqNode) else [node]
+        for index, item in enumerate(items):
+            if isinstance(item, MapNode):
+                yield AssetNode(index, item, {key.text: (key, value) for key, value in item.items})
+
+    def scalar(self, key: str) -> Scalar | None:
+        """The value of a field, where it is a text."""
+        found = self.fields.get(key)
+        return found[1] if found and isinstance(found[1], Scalar) else None
+
+    def value(self, key: str) -> str | None:
+        """The text of a field without ``<>``, None where it says nothing."""
+        node = self.scalar(key)
+        return None if node is None else meaning(node)
+
+    def scalars(self) -> Iterator[tuple[str, Scalar]]:
+        """All texts of the front matter that are not keys, with the name of their field."""
+
+        def inside(name: str, node: Node) -> Iterator[tuple[str, Scalar]]:
+            if isinstance(node, Scalar):
+                yield name, node
+            elif isinstance(node, MapNode):
+                for key, value in node.items:
+                    yield from inside(key.text, value)
+            else:
+                for item in node.items:
+                    yield from inside(name, item)
+
+        for key, (_, node) in self.fields.items():
+            yield from inside(key, node)
+
+    def problems_of(self, *codes: str) -> Iterator[Problem]:
+        """The parser's objections of these kinds."""
+        return (problem for problem in self.problems if problem.code in codes)
+
+    def at_problem(self, problem: Problem, severity: Severity | None = None) -> Hit:
+        """A hit where the parser objects, in its words."""
+        message = problem.message
+        if problem.got and problem.got not in message:
+            message = f"{message}: {problem.got}"
+        start, end = self.offsets(problem.span)
+        return Hit(start, end, message, problem.hint, severity=severity)
+
+    def offsets(self, span: Span | None) -> tuple[int, int]:
+        """From lines and columns back to offsets."""
+        if span is None:
+            return 0, 0
+        starts = self.source.line_starts()
+        return starts[span.line - 1] + span.column - 1, starts[span.end_line - 1] + span.end_column - 1
+
+    @property
+    def head(self) -> tuple[int, int]:
+        """Where to point for what is missing: the fence that opens the front matter."""
+        if self.source.front is None:
+            return 0, 0
+        fence = self.text.rfind("---", 0, self.source.front[0])
+        return fence, fence + 3
+
+    @functools.cached_property
+    def unusual(self) -> list[re.Match[str]]:
+        """Runs of characters that are neither printable ASCII nor white space of the usual kind."""
+        return list(_UNUSUAL.finditer(self.text))
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The file's name without ``.md``."""
+        return (self.uid or self.path.rpartition("/")[2].removesuffix(".md")).rpartition("/")[2]
+
+    @functools.cached_property
+    def tokens(self) -> list[Token]:
+        """The body's Markdown tokens; their lines count from the body's first. Empty where it is too much to parse."""
+        if not self.whole or self.source.front is None:
+            return []
+        body = self.text[self.source.body :]
+        allowed = _MAX_TRIES - min(self.source.values, _MAX_TRIES)
+        # No try without one of these characters: where they are few, nobody needs to count.
+        few = 4 * sum(map(body.count, _TRIED)) < allowed
+        try:
+            return _markdown(not few).parse(body, {"tries": allowed})
+        except _TooMuchError:
+            self.unparsed_body = True
+            return []
+
+    @functools.cached_property
+    def first_body_line(self) -> int:
+        """0-based line of the card that the body's first line is."""
+        return self.source.span(self.source.body, self.source.body).line - 1
+
+    def body_range(self, lines: Sequence[int] | None) -> tuple[int, int]:
+        """Offsets of a token's lines, without the last line break."""
+        starts = self.source.line_starts()
+        first, last = lines or (0, 0)
+        start = starts[min(self.first_body_line + first, len(starts) - 1)]
+        below = self.first_body_line + max(last, first + 1)
+        end = starts[below] if below < len(starts) else len(self.text)
+        return start, max(start, start + len(self.text[start:end].rstrip()))
+
+
+def meaning(node: Scalar) -> str | None:
+    """The text of a value without ``<>``, None where it says nothing."""
+    text = node.text.strip()
+    if node.plain and text.lower() in _NOTHING:
+        return None
+    if text.startswith("<") and text.endswith(">"):
+        text = text[1:-1].strip()
+    return text or None
+
+
+def edit(node: Scalar | tuple[int, int], text: str) -> tuple[Edit, ...]:
+    """The edit that puts `text` in the place of a value, quotes included."""
+    start, end = (node.start, node.end) if isinstance(node, Scalar) else node
+    return (Edit(start, end, text),)
+
+
+class _TooMuchError(Exception):
+    """The body takes more work than a linter should spend on it."""
+
+
+@functools.cache
+def _markdown(counting: bool) -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt()
+    if not counting:
+        return parser
+
+    def count(env: Any) -> bool:
+        env["tries"] -= 1
+        if env["tries"] < 0:
+            raise _TooMuchError
+        return False
+
+    # Rules that never match, asked first: they see every try.
+    parser.block.ruler.before("code", "count", lambda state, start, end, silent: count(state.env))
+    parser.inline.ruler.before("text", "count", lambda state, silent: count(state.env))
+    return parser
