@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mshub_ssd.loading import fetch as fetch
     from mshub_ssd.loading import load as load
     from mshub_ssd.loading import load_weights as load_weights
+    from mshub_ssd.lint import validate as validate
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.vision import Classification as Classification
     from mshub_ssd.vision import Detections as Detections
@@ -47,6 +48,7 @@ _HOMES = {
     "postprocess": "inference",
     "register_network": "networks",
     "search": "catalog",
+    "validate": "lint",
 }
 
 __all__ = [*_HOMES, "__version__", "errors"]

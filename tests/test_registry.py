@@ -292,7 +292,7 @@ def test_bundled_cards_read_with_plain_yaml_too() -> None:
         card = parse_card(text, uid=uid)
         assert plain["mindspore-version"] == card.mindspore_version
         assert plain["asset"][0]["asset-sha256"] == card.assets[0].sha256
-        assert plain["update-time"] == card.update_time
+        assert plain["update-time"] == str(card.update_time)
         assert plain["network"] == (card.network and card.network.name)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.output import as_refusal, emit, emit_json, emit_raw, note, on_terminal, table, verbosity_options
+from mshub_ssd.cli.output import Refusal, as_refusal, emit, emit_raw, note, on_terminal, table, verbosity_options
 from mshub_ssd.errors import MshubError, UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ _MARKDOWN = "markdown"
 _LEVELS = ("error", "warning", "info")
 _SLOW = 1.0  # seconds after which a progress bar is worth its lines
 # Where CI systems say that the repository lies; their reports name files from there.
-_CHECKOUTS = {"github": ("GITHUB_WORKSPACE",), "gitlab": ("CI_PROJECT_DIR",)}
-_CHECKOUTS["sarif"] = (*_CHECKOUTS["github"], *_CHECKOUTS["gitlab"])
+_CHECKOUTS = {
+    "github": ["GITHUB_WORKSPACE"],
+    "gitlab": ["CI_PROJECT_DIR"],
+    "sarif": ["GITHUB_WORKSPACE", "CI_PROJECT_DIR"],
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class _Wishes:
     online: bool
     deep: bool
     allow_private: bool
+
+
+class _NothingChecked(Refusal):
+    """A refusal of this command: exit code 1 means findings here, and nothing else."""
+
+    exit_code = 2
 
 
 @click.command("validate")
@@ -127,10 +136,7 @@ def validate_command(
     try:
         status = _carry_out(wishes)
     except MshubError as error:
-        # Exit code 1 means findings here, and nothing else.
-        refusal = as_refusal(error)
-        refusal.exit_code = 2
-        raise refusal from error
+        raise _NothingChecked(as_refusal(error).message) from error
     click.get_current_context().exit(status)
 
 
@@ -189,6 +195,14 @@ def _carry_out(wishes: _Wishes) -> int:
     if wishes.list_rules:
         _tell(wishes, _rules(wishes, config))
         return 0
+    if not _running(wishes, config):
+        raise UsageError(
+            "no rule is left to run",
+            where="--select and --ignore" + (f", {config.file}" if config.file else ""),
+            hint="select others: mshub validate --list-rules"
+            if wishes.online or not config.enabled
+            else "these rules need the network: add --online",
+        )
     report = _lint(wishes, config)
     if wishes.update_baseline:
         _update_baseline(wishes, config, report)
@@ -345,7 +359,6 @@ def _statistics(report: Report) -> str:
 def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
     from mshub_ssd.lint.baseline import Baseline
     from mshub_ssd.lint.discovery import discover
-    from mshub_ssd.lint.rules import all_rules
 
     path = config.baseline_file
     assert path is not None  # _config saw to it
@@ -357,11 +370,7 @@ def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
     after = before.updated(
         report.findings,
         cards=[card.path for card in cards if card.path not in lost],
-        codes=[
-            code
-            for code, rule in all_rules().items()
-            if code in config.enabled and (wishes.online or rule.scope != "online")
-        ],
+        codes=_running(wishes, config),
     )
     after.write(path)
     added, removed = before.change_to(after)
@@ -372,6 +381,17 @@ def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
         _tell(wishes, f"wrote {path}: {len(after)} findings known, {added} of them new, {removed} gone")
     for item in report.unreadable:
         note(f"{item.path}: cannot be read: {item.reason}")
+
+
+def _running(wishes: _Wishes, config: Config) -> set[str]:
+    """The codes that can come up in this run."""
+    from mshub_ssd.lint.rules import all_rules
+
+    return {
+        code
+        for code, rule in all_rules().items()
+        if code in config.enabled and (wishes.online or rule.scope != "online")
+    }
 
 
 def _explanation(wishes: _Wishes) -> str:
@@ -430,7 +450,7 @@ def _wants_color(environ: Mapping[str, str] | None = None) -> bool:
     env = os.environ if environ is None else environ
     if env.get("NO_COLOR"):
         return False
-    if env.get("FORCE_COLOR"):
+    if env.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     return on_terminal() and env.get("TERM") != "dumb"
 

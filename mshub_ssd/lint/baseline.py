@@ -166,7 +166,7 @@ class Baseline:
         def testable(entry: Entry) -> bool:
             if looked_at is not None and entry.path not in looked_at:
                 if entry.path not in gone:
-                    gone[entry.path] = not os.path.lexists(os.path.join(self._folder, entry.path))
+                    gone[entry.path] = not os.path.lexists(Path(self._folder, entry.path))
                 return gone[entry.path]
             return codes is None or entry.code in codes
 

@@ -25,6 +25,7 @@ _OWN_FILE = "mshub.toml"
 _SHARED_FILE = "pyproject.toml"
 _ALL = "ALL"
 _OFF = "off"
+_NUMBER = re.compile(r"(?:MC)?([0-9]+)", re.IGNORECASE | re.ASCII)
 _SELECTOR = re.compile(r"MC[0-9]{0,3}")
 
 
@@ -117,12 +118,15 @@ def nearest_rule(text: str) -> str | None:
     rules = all_rules()
     names = {rule.name: code for code, rule in rules.items()}
     wanted = text.strip()
-    near = difflib.get_close_matches(wanted.upper(), list(rules), n=1, cutoff=0.7)
-    code = near[0] if near else None
-    by_name = difflib.get_close_matches(wanted.lower().replace("_", "-"), list(names), n=1, cutoff=0.6)
-    if by_name:
-        code = names[by_name[0]]
-    return f"{code} ({rules[code].name})" if code else None
+    number = _NUMBER.fullmatch(wanted)
+    if number:
+        # MC13, mc0013 and 13 mean MC013, which no measure of likeness knows.
+        padded = f"MC{number[1].lstrip('0'):0>3}"
+        near = [padded] if padded in rules else difflib.get_close_matches(padded, rules, n=1, cutoff=0.7)
+    else:
+        near = difflib.get_close_matches(wanted.lower().replace("_", "-"), names, n=1, cutoff=0.6)
+        near = [names[name] for name in near]
+    return f"{near[0]} ({rules[near[0]].name})" if near else None
 
 
 def _default_codes() -> set[str]:

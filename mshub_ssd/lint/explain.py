@@ -60,7 +60,7 @@ def find_rules(wanted: Iterable[str]) -> list[Rule]:
                 where="--explain",
                 expected="a code such as MC013, a name such as malformed-digest, or all",
                 got=repr(word),
-                hint=f"mshub validate --explain {near.split()[0]}, {near}" if near else "mshub validate --list-rules",
+                hint=f"did you mean {near}?" if near else "see all rules: mshub validate --list-rules",
             )
         found.update(fitting)
     if not found:

@@ -1,0 +1,68 @@
+"""Model cards held against rules: findings with line and column, fixes, reports for people and for CI.
+
+`validate` is the door for programs, ``mshub validate`` the one for people. `engine` runs the rules of `rules` over
+`subject`s, `formats` writes reports. Pure but for reading cards and writing fixed ones: what the network says is
+handed in (see `rules.online`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.finding import Edit, Finding, Fix, Report
+
+_HOMES = {"Edit": "finding", "Finding": "finding", "Fix": "finding", "Report": "finding"}
+
+__all__ = ["Edit", "Finding", "Fix", "Report", "validate"]
+
+
+def validate(
+    *paths: str | Path,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    config: str | Path | None = None,
+    use_config: bool = True,
+) -> Report:
+    """Check model cards; changes nothing, and needs neither MindSpore nor the network.
+
+    Runs in this process and thread. ``mshub validate`` does the same on all cores.
+
+    Args:
+        paths: Cards and folders of cards.
+        select: Codes of the rules to run (``MC013``), or their beginnings, or ``ALL``; by default all but MC002 and
+            MC004.
+        ignore: Codes of rules to leave out.
+        config: Configuration file, instead of the nearest ``mshub.toml`` or ``pyproject.toml`` at or above the first
+            path.
+        use_config: Whether to look for a configuration file at all.
+
+    Returns:
+        The report: `Report.findings` in the order of files and lines, and `Report.ok`. Its text is what
+        ``mshub validate`` prints.
+
+    Raises:
+        UsageError: A path does not exist, or the configuration makes no sense.
+    """
+    from mshub_ssd.lint.config import load_config
+    from mshub_ssd.lint.engine import lint
+
+    chosen = load_config(
+        Path(paths[0]) if paths else None,
+        select=select,
+        ignore=ignore,
+        file=None if config is None else Path(config),
+        use_file=use_config,
+    )
+    return lint(paths, chosen)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"mshub_ssd.lint.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
