@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode, Source, compose
+from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode, Source, compose, report_repeated
 
 __all__ = ["recover"]
 
@@ -60,24 +61,20 @@ def recover(source: Source) -> None:
     kept = len(source.problems) - 1
     del source.problems[kept:]
     pairs: list[tuple[Scalar, Node]] = []
-    seen: set[str] = set()
+    seen: dict[str, Scalar] = {}
     for head, below in zip(heads, [*heads[1:], end], strict=True):
         found = compose(source, head, below)
+        if source.problems and source.problems[-1].code == "front-matter":
+            source.problems[-1] = replace(source.problems[-1], message="this line is no field", got=None)
         for key, node in found.items if found else _lines(source, head, below):
             if key.text not in seen:
-                seen.add(key.text)
+                seen[key.text] = key
                 pairs.append((key, node))
             else:
-                source.report(
-                    "duplicate-key",
-                    f"the key {key.text[:60]!r} stands twice",
-                    key,
-                    fatal=True,
-                    expected="every key once",
-                    hint="delete one of the two",
-                )
+                report_repeated(source, seen[key.text], key)
     codes = {problem.code for problem in source.problems[kept:]}
-    if not any(problem.fatal for problem in source.problems[kept:]) or "fullwidth-colon" in codes:
+    only_whole = whole and whole[0].code == "yaml-document"
+    if only_whole or "fullwidth-colon" in codes or not any(problem.fatal for problem in source.problems[kept:]):
         source.problems[kept:] = whole
     if pairs:
         source.root = MapNode(pairs, start, end)

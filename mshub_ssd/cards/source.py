@@ -34,6 +34,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_NODES = 10_000
 _MAX_DASHES = 32
+_OPENED = ("quoted scalar", "flow sequence", "flow mapping")
 
 _BREAK = re.compile(r"\r\n|\n|\r")
 _VISIBLE = re.compile(r"\S")
@@ -482,7 +483,7 @@ class _Composer:
                 )
             value = self._node(next(events), events, depth + 1)
             if key.text in keys:
-                self._repeated(keys[key.text], key)
+                report_repeated(self._source, keys[key.text], key)
                 continue
             keys[key.text] = key
             pairs.append((key, value))
@@ -507,45 +508,57 @@ class _Composer:
             last -= 1
         return first, last
 
-    def _repeated(self, earlier: Scalar, key: Scalar) -> None:
-        line = self._source.span(earlier.start, earlier.end).line
-        self._source.report(
-            "duplicate-key",
-            f"the key {key.text[:60]!r} stands twice",
-            key,
-            fatal=True,
-            expected="every key once",
-            got=f"{key.text[:60]!r} again; first given in line {line}",
-            hint="delete one of the two, or start a further list item with a dash",
-        )
-
     def _refuse(self, event: Any, code: str, message: str, hint: str) -> NoReturn:
         place = self._range(event.start_mark.index, event.end_mark.index)
         self._source.report(code, message, place, fatal=True, hint=hint)
         raise _RefusedError
 
 
+def report_repeated(source: Source, earlier: Scalar, key: Scalar) -> None:
+    """Note that a key stands twice in one mapping."""
+    line = source.span(earlier.start, earlier.end).line
+    source.report(
+        "duplicate-key",
+        f"the key {key.text[:60]!r} stands twice",
+        key,
+        fatal=True,
+        expected="every key once",
+        got=f"{key.text[:60]!r} again; first given in line {line}",
+        hint="delete one of the two, or start a further list item with a dash",
+    )
+
+
 def _place(error: Exception, size: int) -> int:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if any(opened in str(getattr(error, "context", None)) for opened in _OPENED):
+        mark = getattr(error, "context_mark", None) or mark  # where it was opened, not where the text ends
     return min(mark.index, size) if mark is not None else 0
 
 
+# What libyaml says, in words for people who do not write parsers, and what to do about it.
+_SYNTAX = (
+    ("mapping values", 'a value holds a second ": "', 'put quotes around a text that holds ": "'),
+    ("block sequence entries", "a list starts on the line of its key", "start the list on the line below its key"),
+    ("cannot start any token", "a value starts with {char!r}", "put quotes around the value"),
+    ("quoted scalar", "a quote is never closed", "close it with the same quote"),
+    ("flow sequence", "a bracket [ is never closed, or a comma is missing", "close it with ]"),
+    ("flow mapping", "a brace {{ is never closed, or a comma is missing", "close it with }}"),
+    ("could not find expected ':'", "a line has no colon", "write every field as `key: value`"),
+)
+
+
 def _report_syntax(source: Source, error: Exception, at: int) -> None:
-    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+    said = str(getattr(error, "problem", None) or error).splitlines()[0]
+    about = f"{getattr(error, 'context', None)}; {said}"
     line = source.text[source.text.rfind("\n", 0, at) + 1 : _next_line(source.text, at)].strip()
-    if "mapping values" in problem:
-        hint = 'put quotes around a text that holds ": "'
-    elif "\t" in source.text[at : at + 1]:
-        hint = "indent with spaces instead of tabs"
-    elif "block sequence entries" in problem:
-        hint = "start the list on the line below its key"
-    elif "cannot start any token" in problem:
-        hint = "put quotes around a text that starts with a special character"
-    elif ":" in problem:
-        hint = "write every field as `key: value`, with a space after the colon"
-    else:
-        hint = "put quotes around texts with special characters, and check the indentation"
-    source.report("yaml", f"the front matter is not YAML: {problem}", (at, at), fatal=True, got=repr(line), hint=hint)
+    char = source.text[at : at + 1]
+    found = next(((words, hint) for mark, words, hint in _SYNTAX if mark in about), None)
+    if char == "\t":
+        found = ("a line is indented with a tab", "indent with spaces instead of tabs")
+    words, hint = found or (said, "put quotes around texts with special characters, and check the indentation")
+    if found:
+        words, hint = words.format(char=char), hint.format()
+    source.report("yaml", f"the front matter is not YAML: {words}", (at, at), fatal=True, got=repr(line), hint=hint)
 
 
 def _report_no_mapping(source: Source, root: Node | None, start: int, end: int) -> None:

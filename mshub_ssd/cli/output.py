@@ -7,6 +7,7 @@ import ctypes
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _LIBRARY = "mshub_ssd"
+_CONTROL = re.compile(r"[\x00-\t\x0b-\x1f\x7f-\x9f]")
 _log = logging.getLogger(__name__)
 
 
@@ -117,7 +119,7 @@ def note(text: str) -> None:
 
 def plain(text: str) -> str:
     """`text` without control characters: cards come from strangers, and terminals obey escape sequences."""
-    return "".join(c if c == "\n" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}" for c in text)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
 
 
 def width(text: str) -> int:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import tempfile
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -215,9 +214,9 @@ def _foreign(path: Path, got: str) -> UsageError:
 
 def _visible(char: str) -> str:
     """Characters that a diff would not show, or that would rearrange it, as JSON's escapes."""
-    if char.isascii() or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+    if char == "\n" or char.isprintable():
         return char
-    return json.dumps(char)[1:-1]
+    return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
 
 
 def _umask() -> int:

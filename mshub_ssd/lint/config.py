@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
 import re
 import sys
@@ -54,6 +55,23 @@ class Config:
     base: Path = field(default_factory=Path.cwd)
     file: Path | None = None
     baseline_file: Path | None = None
+
+    def let_off(self, file: str | Path, uid: str | None) -> frozenset[str]:
+        """The codes that a card is not held to.
+
+        Args:
+            file: The card's file.
+            uid: The card's uid, if known.
+        """
+        if not self.ignores:
+            return frozenset()
+        path = os.path.relpath(file, self.base).replace(os.sep, "/")
+        fitting = (
+            codes
+            for glob, codes in self.ignores
+            if fnmatch.fnmatchcase(path, glob) or (uid is not None and fnmatch.fnmatchcase(uid, glob))
+        )
+        return frozenset().union(*fitting)
 
 
 def load_config(

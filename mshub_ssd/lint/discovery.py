@@ -41,7 +41,7 @@ def discover(
     """Find the cards below some paths.
 
     A card's uid is its path below a configured root; else below a folder ``hub_models``; else from the publisher on,
-    where a folder is named like a version (``mindspore/1.7``, ``noah-cvlab/gpu/1.0``); else below the given folder.
+    where its folder is named like a version (``mindspore/1.7``, ``noah-cvlab/gpu/1.0``); else below the given folder.
 
     Args:
         paths: Files and folders. A file is a card whatever its name; in a folder those that end in ``.md`` are, but
@@ -127,10 +127,10 @@ def _uid(file: Path, roots: Sequence[Path], top: Path | None) -> str | None:
     if _REGISTRY_FOLDER in parts[:-1]:
         last = len(parts) - 1 - parts[::-1].index(_REGISTRY_FOLDER)
         return "/".join(parts[last + 1 :]).removesuffix(".md")
-    for at in range(len(parts) - 2, 1, -1):
-        if _VERSION_FOLDER.fullmatch(parts[at]):
-            publisher = at - 2 if parts[at - 1] in _BACKENDS and at > 2 else at - 1
-            return "/".join(parts[publisher:]).removesuffix(".md")
+    # Only the folder the card lies in: a checkout may lie below /builds/2.0.
+    if len(parts) > 3 and _VERSION_FOLDER.fullmatch(parts[-2]):
+        publisher = -4 if parts[-3] in _BACKENDS and len(parts) > 4 else -3
+        return "/".join(parts[publisher:]).removesuffix(".md")
     return _below(file, top) if top else None
 
 

@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import gc
 import os
+import re
 import signal
 import stat
 import tempfile
@@ -329,7 +330,8 @@ def _write(card: CardFile, before: bytes, after: bytes) -> None:
 
 
 def _diff(card: CardFile, before: bytes, after: bytes) -> str:
-    old, new = (data.decode("utf-8").splitlines(keepends=True) for data in (before, after))
+    # Only at LF: str.splitlines also cuts at characters that are part of a line to every other tool.
+    old, new = (re.split(r"(?<=\n)(?!\Z)", data.decode("utf-8")) for data in (before, after))
     lines = list(difflib.unified_diff(old, new, f"a/{card.path}", f"b/{card.path}"))
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 

@@ -22,6 +22,8 @@ __all__ = ["AssetNode", "Hit", "Subject", "edit"]
 # What Markdown costs depends on how often its rules are tried, not on the size of the text; the largest
 # published card, of 78 KB, takes 8,600 tries.
 _MAX_TRIES = MAX_NODES
+_MAX_PIECES = 200
+_BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _UNUSUAL = re.compile(r"[^\t\n\r\x20-\x7e]+")
 _NOTHING = {"", "~", "null", "-"}
@@ -53,9 +55,9 @@ class AssetNode:
         return found[1] if found and isinstance(found[1], Scalar) else None
 
     def value(self, key: str) -> str | None:
-        """The text of a field without ``<>``, None where it says nothing."""
+        """The text of a field, None where it says nothing; links without ``<>``."""
         node = self.scalar(key)
-        return None if node is None else meaning(node)
+        return None if node is None else meaning(node, key)
 
 
 class Subject:
@@ -114,9 +116,30 @@ class Subject:
         return found[1] if found and isinstance(found[1], Scalar) else None
 
     def value(self, key: str) -> str | None:
-        """The text of a field without ``<>``, None where it says nothing."""
+        """The text of a field, None where it says nothing; links without ``<>``."""
         node = self.scalar(key)
-        return None if node is None else meaning(node)
+        return None if node is None else meaning(node, key)
+
+    def pieces(self, node: Scalar, between: re.Pattern[str] = _BAR) -> Iterator[tuple[str, int, int]]:
+        """The stripped parts of a value, and the place of each; an empty one lies on what ends it."""
+        raw = self.text[node.start : node.end]
+        # A value with escapes, or over several lines, has no text in the file to point at.
+        offset = raw.find(node.text)
+        at = 0
+        for piece in between.split(node.text, maxsplit=_MAX_PIECES):
+            text = piece.strip()
+            start = at + len(piece) - len(piece.lstrip()) if text else at + len(piece)
+            end = start + len(text) if text else min(start + 1, len(node.text))
+            yield (
+                (text, node.start, node.end)
+                if offset < 0
+                else (
+                    text,
+                    node.start + offset + min(start, end),
+                    node.start + offset + end,
+                )
+            )
+            at += len(piece) + 1
 
     def scalars(self) -> Iterator[tuple[str, Scalar]]:
         """All texts of the front matter that are not keys, with the name of their field."""
@@ -141,7 +164,7 @@ class Subject:
     def at_problem(self, problem: Problem, severity: Severity | None = None) -> Hit:
         """A hit where the parser objects, in its words."""
         message = problem.message
-        if problem.got and problem.got not in message:
+        if problem.got and problem.code not in ("yaml", "front-matter"):
             message = f"{message}: {problem.got}"
         start, end = self.offsets(problem.span)
         return Hit(start, end, message, problem.hint, severity=severity)
@@ -173,18 +196,29 @@ class Subject:
 
     @functools.cached_property
     def tokens(self) -> list[Token]:
-        """The body's Markdown tokens; their lines count from the body's first. Empty where it is too much to parse."""
+        """The body's Markdown tokens; their lines count from the body's first. Empty where it is too much to parse.
+
+        Inline tokens have children only where a link or HTML may be among them.
+        """
         if not self.whole or self.source.front is None:
             return []
         body = self.text[self.source.body :]
         allowed = _MAX_TRIES - min(self.source.values, _MAX_TRIES)
         # No try without one of these characters: where they are few, nobody needs to count.
         few = 4 * sum(map(body.count, _TRIED)) < allowed
+        parser = _markdown(not few)
+        env: dict[str, Any] = {"tries": allowed}
         try:
-            return _markdown(not few).parse(body, {"tries": allowed})
+            tokens = parser.parse(body, env)
+            marks = ("[", "<") if env.get("references") else ("](", "<")
+            for token in tokens:
+                # Links and HTML are all that rules ask for; plain paragraphs are most of a body.
+                if token.children is not None and any(mark in token.content for mark in marks):
+                    parser.inline.parse(token.content, parser, env, token.children)
         except _TooMuchError:
             self.unparsed_body = True
             return []
+        return tokens
 
     @functools.cached_property
     def first_body_line(self) -> int:
@@ -201,12 +235,12 @@ class Subject:
         return start, max(start, start + len(self.text[start:end].rstrip()))
 
 
-def meaning(node: Scalar) -> str | None:
-    """The text of a value without ``<>``, None where it says nothing."""
+def meaning(node: Scalar, key: str = "") -> str | None:
+    """The text of a value, None where it says nothing; that of a link without ``<>``."""
     text = node.text.strip()
     if node.plain and text.lower() in _NOTHING:
         return None
-    if text.startswith("<") and text.endswith(">"):
+    if key.endswith("link") and text.startswith("<") and text.endswith(">"):
         text = text[1:-1].strip()
     return text or None
 
@@ -226,6 +260,7 @@ def _markdown(counting: bool) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt()
+    parser.core.ruler.disable(["inline", "text_join"])
     if not counting:
         return parser
 

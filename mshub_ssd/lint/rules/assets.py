@@ -107,9 +107,10 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
             continue
         ending = _ending(link)
         right = next((name for name, endings in _FORMATS.items() if ending in endings), None)
+        hint = None if right else f"known formats: {', '.join(_FORMATS)}"
         if form is None or node is None:
             key = asset.fields["asset-link"][0]
-            yield Hit(key.start, key.end, "an asset has no file-format", f"add file-format: {right or 'ckpt'}")
+            yield Hit(key.start, key.end, "an asset has no file-format", hint or f"add file-format: {right}")
         elif ending not in _FORMATS.get(form.lower().lstrip("."), ()) or form != form.lower().lstrip("."):
             fix = Fix(f"say {right}", edit(node, right), safe=form.lower().lstrip(".") == right) if right else None
             shown = f"ends in {ending[:20]}" if ending else "has no ending"
@@ -117,7 +118,7 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
                 node.start,
                 node.end,
                 f"file-format is {form[:20]!r}, and the file {shown}",
-                f"say file-format: {right}" if right else f"known formats: {', '.join(_FORMATS)}",
+                hint or f"say file-format: {right}",
                 fix,
             )
 

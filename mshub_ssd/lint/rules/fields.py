@@ -57,7 +57,6 @@ _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
 # Letters and a number, or any name that a separator ends.
 _CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
 _NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
-_MAX_PIECES = 200
 
 # What YAML 1.1, as nearly every reader in Python speaks it, makes of a plain value.
 _YAML_BOOL = re.compile(r"yes|no|true|false|on|off", re.IGNORECASE)
@@ -141,16 +140,22 @@ def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
         if name.lower() in ("map", "metrics", "metric", "results"):
             yield Hit(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
             continue
-        near = (
-            difflib.get_close_matches(name.lower().replace("_", "-"), free, n=1, cutoff=0.75) if len(name) < 60 else []
-        )
+        near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 else []
         if not near:
             yield Hit(key.start, key.end, message, "the fields and their meaning: mshub schema")
             continue
         # Two keys may not be given one name.
         free.remove(near[0])
-        fix = Fix(f"call it {near[0]}", edit(key, near[0]), safe=False) if key.plain else None
+        fix = Fix(f"call it {near[0]}", edit(key, near[0]), safe=False)
         yield Hit(key.start, key.end, message, f"did you mean {near[0]}?", fix)
+
+
+def _nearest(name: str, free: list[str]) -> list[str]:
+    """The free field that was probably meant: `licence`, or `sha256` for asset-sha256."""
+    return (
+        difflib.get_close_matches(name, free, n=1, cutoff=0.75)
+        or [known for known in free if known.partition("-")[2] == name][:1]
+    )
 
 
 @rule(
@@ -289,16 +294,11 @@ def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
     text = node.text.strip()
     if text.lower() in _NONE_GIVEN or meaning(node) is None:
         return
-    pieces = text.split("|", _MAX_PIECES)
-    read = [parse_metric(piece) for piece in pieces]
-    at = node.start
+    pieces = list(subject.pieces(node))
+    read = [parse_metric(piece) for piece, _, _ in pieces]
     doubtful = []
     names: set[str] = set()
-    for piece, metric in zip(pieces, read, strict=True):
-        wanted = piece.strip()
-        start = subject.text.find(wanted, at, node.end) if wanted else -1
-        start, end = (start, start + len(wanted)) if start >= 0 else (node.start, node.end)
-        at = end if end <= node.end else at
+    for (wanted, start, end), metric in zip(pieces, read, strict=True):
         if metric is None:
             shown = f": {wanted[:40]!r}" if wanted else ": nothing between two `|`"
             yield Hit(start, end, f"no metric and value{shown}", "write `top1acc: 64.82 | top5acc: 85.66`")
@@ -310,7 +310,7 @@ def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
             doubtful.append((start, end, metric.name))
     fix = None
     if doubtful and None not in read and "\n" not in subject.text[node.start : node.end]:
-        clear = " | ".join(_separated(piece.strip()) for piece in pieces)
+        clear = " | ".join(_separated(piece) for piece, _, _ in pieces)
         if '"' not in clear and "\\" not in clear:
             fix = Fix("separate names and values", edit(node, f'"{clear}"'), safe=False)
     for start, end, name in doubtful:

@@ -25,7 +25,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PLACEHOLDERS = {"none", "n/a", "na", "nil", "-", "todo", "tbd", "unknown", "xxx", "custom", "null"}
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_MAX_PIECES = 100
+_BETWEEN_NAMES = re.compile(r"[|,]")
 
 # The spelling of the hub, where most cards of a data set agree on one.
 _CANONICAL = {
@@ -73,13 +73,7 @@ def _datasets(subject: Subject) -> Iterator[tuple[str, int, int]]:
     if found is None:
         return
     for node in each_text(found[1]):
-        at = node.start
-        for piece in re.split(r"[|,]", node.text, maxsplit=_MAX_PIECES):
-            name = piece.strip()
-            start = subject.text.find(name, at, node.end) if name else -1
-            if start >= 0:
-                at = start + len(name)
-                yield name, start, at
+        yield from (piece for piece in subject.pieces(node, _BETWEEN_NAMES) if piece[0])
 
 
 @rule(
@@ -125,7 +119,7 @@ def title_is_model(subject: Subject) -> Iterator[Hit]:
         return
     title, model = subject.source.title, subject.value("model-name")
     if title is None:
-        yield Hit(0, 0, "the card has no title", f"begin it with `# {model or 'model-name'}`")
+        yield Hit(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
     elif model is not None and squeeze(title[0]) != squeeze(model):
         fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False)
         yield Hit(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
@@ -179,22 +173,18 @@ def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
     links = [link for asset in subject.assets if (link := asset.value("asset-link")) and "://" in link]
     if node is None or not links:
         return
-    at = node.start
     silent = []
     files = [_figures(file_name(link)) for link in links]
-    for piece in node.text.split("|", _MAX_PIECES):
-        wanted = piece.strip()
-        metric = parse_metric(wanted)
-        start = subject.text.find(wanted, at, node.end) if wanted else -1
-        if metric is None or start < 0:
+    for piece, start, end in subject.pieces(node):
+        metric = parse_metric(piece)
+        if metric is None:
             continue
-        at = start + len(wanted)
         named = [values for figures in files if (values := _values(figures, squeeze(metric.name)))]
         if not named:
             silent.append(metric.name)
         elif not any(abs(value - metric.value) < 1e-9 for values in named for value in values):
             given = ", ".join(f"{value:g}" for value in named[0][:3])
-            yield Hit(start, at, f"the asset's file name says {given}", "let card and file agree")
+            yield Hit(start, end, f"the asset's file name says {given}", "let card and file agree")
     if silent:
         yield Hit(
             node.start,
@@ -219,7 +209,8 @@ def _values(figures: str, name: str) -> list[float]:
         at = bare.find(name)
         while at >= 0:
             number = _NUMBER.match(bare, at + len(name))
-            if number and len(number.group()) < 30:
+            # `ap` is no metric in `map25.17`.
+            if number and len(number.group()) < 30 and not bare[max(at - 1, 0) : at].isalpha():
                 found.append(float(number.group()))
             at = bare.find(name, at + 1)
         if found:

@@ -12,7 +12,7 @@ from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.subject import Hit, Subject, edit, meaning
 
-_MOVING = re.compile(r"/(?:tree|blob|src/branch|-/tree)/(master|main|trunk|develop|dev|HEAD)(?=/|$)")
+_MOVING = re.compile(r"/(?:tree|blob|src/branch)/(?:refs/heads/)?(master|main|trunk|develop|dev|HEAD)(?=[/?#]|$)")
 _PINNED = re.compile(r"/(?:tree|blob|src|commit|releases)/")
 _HOSTS_OF_CODE = ("github.com", "gitee.com", "gitlab.com", "gitcode.com")
 _BRACKETED = re.compile(r"<(https?://[A-Za-z0-9._~:/?@!$&'()*+,;=%-]+)>")
@@ -33,9 +33,6 @@ _LICENCES = {
     "bsd3": "BSD-3-Clause",
     "newbsd": "BSD-3-Clause",
     "modifiedbsd": "BSD-3-Clause",
-    "gplv3": "GPL-3.0-only",
-    "gpl3": "GPL-3.0-only",
-    "agplv3": "AGPL-3.0-only",
     "mpl2": "MPL-2.0",
     "ccby40": "CC-BY-4.0",
     "ccbysa40": "CC-BY-SA-4.0",
@@ -61,7 +58,7 @@ def repo_link(subject: Subject) -> Iterator[Hit]:
     if not isinstance(node, Scalar):
         yield Hit(node.start, node.end, "repo-link is no text", _FORM)
         return
-    text = meaning(node)
+    text = meaning(node, "repo-link")
     if text is None:
         yield Hit(key.start, key.end, "repo-link is empty", _FORM)
     elif fault := fault_of(text):
@@ -130,10 +127,13 @@ def license_identifier(subject: Subject) -> Iterator[Hit]:
         fix = Fix(f"write {right}", edit(node, right))
         yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", f"write {right}", fix)
         return
-    own = re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.")[:60] or "name"
-    own = own.removesuffix("-License")
-    hint = f"choose one of https://spdx.org/licenses/, or write LicenseRef-{own}"
+    own = re.sub(r"[^A-Za-z0-9.]+", "-", text.removesuffix(" License").removesuffix(" Licence")).strip("-.")
+    choose = "choose one of https://spdx.org/licenses/"
+    if not own or len(own) > 40 or re.search(r"\b(?:AND|OR|WITH|GPL)", text, re.IGNORECASE):
+        yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", choose)
+        return
     fix = Fix(f"write LicenseRef-{own}", edit(node, f"LicenseRef-{own}"), safe=False)
+    hint = f"{choose}, or write LicenseRef-{own}"
     yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", hint, fix)
 
 

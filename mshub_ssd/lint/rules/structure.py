@@ -9,7 +9,7 @@ from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.subject import Hit, Subject, edit
 
-_FENCE_LINE = re.compile(r"^---[ \t]*$", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
 _SPECIAL = ("evaluation", "update-time")
 
@@ -41,7 +41,7 @@ def broken_front_matter(subject: Subject) -> Iterator[Hit]:
             end,
             problem.message,
             problem.hint,
-            Fix("put the dash in quotes", edit((start, end), '"-"')),
+            Fix("put the dash in quotes", edit((start, end), '"-"'), safe=False),
         )
 
 

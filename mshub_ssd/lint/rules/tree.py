@@ -19,6 +19,10 @@ def _label(card: Facts) -> str:
     return card.uid or card.path
 
 
+def _model(card: Facts) -> str:
+    return _label(card).rpartition("/")[2].removesuffix(".md").removesuffix("_cn")
+
+
 def _by_digest(cards: Sequence[Facts]) -> dict[str, list[tuple[Facts, FileFact]]]:
     found: dict[str, list[tuple[Facts, FileFact]]] = defaultdict(list)
     for card in cards:
@@ -47,12 +51,11 @@ def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeHit]:
             folders[_folder(card)].append((card, file))
         for members in folders.values():
             for card, file in members:
-                others = [_label(other) for other, _ in members if other.index != card.index]
+                # The same card in another tree, or in another language, is no other model.
+                others = {_label(other) for other, _ in members if _model(other) != _model(card)}
                 if others:
-                    shown = _list(sorted(set(others)))
-                    yield TreeHit(
-                        card.index, file.start, file.end, f"{shown} has this digest too", "run sha256sum on both files"
-                    )
+                    message = f"same digest as {_list(sorted(others))}"
+                    yield TreeHit(card.index, file.start, file.end, message, "run sha256sum on each file")
 
 
 @rule(
