@@ -291,7 +291,11 @@ class _Reader:
             return ()
         if isinstance(node, MapNode):
             self.source.report(
-                "asset-shape", "asset is a list", node, expected="a dash before the first key of every asset"
+                "asset-shape",
+                "asset is a mapping, not a list",
+                node,
+                expected="a list of assets",
+                hint="put a dash before the first key of every asset",
             )
             node = SeqNode([node], node.start, node.end)
         if not isinstance(node, SeqNode):

@@ -34,6 +34,7 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_NODES = 10_000
 _MAX_DASHES = 32
+_MAX_CONTROLS = 20
 _OPENED = ("quoted scalar", "flow sequence", "flow mapping")
 
 _BREAK = re.compile(r"\r\n|\n|\r")
@@ -171,7 +172,7 @@ def read_source(data: str | bytes, *, tolerant: bool = False) -> Source:
         return source
     _find_parts(source, tolerant)
     if source.front is not None:
-        _check_controls(source)
+        _check_controls(source, tolerant)
         if tolerant or not source.problems:
             source.root = compose(source, *source.front)
     return source
@@ -328,10 +329,11 @@ def _next_line(text: str, at: int) -> int:
     return found.end() if found else len(text)
 
 
-def _check_controls(source: Source) -> None:
+def _check_controls(source: Source, tolerant: bool) -> None:
     assert source.front is not None
-    found = _CONTROL.search(source.text, *source.front)
-    if found:
+    for found in itertools.islice(_CONTROL.finditer(source.text, *source.front), _MAX_CONTROLS if tolerant else 1):
+        if found.group() == "\0" and source.problems:
+            continue  # reported for the whole text
         source.report(
             "control",
             "the front matter holds a control character",
@@ -452,7 +454,7 @@ class _Composer:
             self._refuse(
                 event,
                 "yaml-tag",
-                f"a card may not use YAML tags (!), here {event.tag[:60]!r}",
+                f"a card may not use YAML tags (!), here {self._written(event)!r}",
                 "delete the tag, or quote a text that starts with !",
             )
         if kind is kinds.ScalarEvent:
@@ -507,6 +509,11 @@ class _Composer:
         while last > first and text[last - 1] in " \t\r\n":
             last -= 1
         return first, last
+
+    def _written(self, event: Any) -> str:
+        """The first word of a value as the card has it."""
+        start = self._offset + event.start_mark.index
+        return self._source.text[start : start + 60].split(None, 1)[0]
 
     def _refuse(self, event: Any, code: str, message: str, hint: str) -> NoReturn:
         place = self._range(event.start_mark.index, event.end_mark.index)

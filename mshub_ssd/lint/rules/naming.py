@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import parse_metric
+from mshub_ssd.cards import parse_metric, valid_uid
 from mshub_ssd.cards.source import Scalar
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
@@ -237,10 +237,13 @@ def foreign_identity(subject: Subject) -> Iterator[Hit]:
 
     uid = subject.uid
     if uid is not None:
-        for named, start, end in loaded_uids(subject):
-            if named != uid:
-                fix = Fix("name this card", edit((start, end), uid), safe=False)
-                yield Hit(start, end, f"the example loads another card than {uid[:80]}", f"write {uid[:80]}", fix)
+        for named, start, end in loaded_uids(subject) if valid_uid(uid) else ():
+            if named == uid:
+                continue
+            exact = subject.text[start:end] == named
+            fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
+            what = "names the card's file" if named == f"{uid}.md" else f"loads another card than {uid}"
+            yield Hit(start, end, f"the example {what}", f"write {uid}", fix)
         parts = uid.split("/")
         node, user = subject.scalar("user-id"), subject.value("user-id")
         if len(parts) > 1 and node is not None and user and squeeze(user) != squeeze(parts[0]):

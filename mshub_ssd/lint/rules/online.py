@@ -1,3 +1,178 @@
 """Rules about what the network says. They run only when it was asked; see `mshub_ssd.cli.validate_online`."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mshub_ssd.lint.entry_point import FILE_NAME, FUNCTION, read_entry_point
+from mshub_ssd.lint.finding import Fix, Severity
+from mshub_ssd.lint.online import Answers, Reply, asset_addresses, entry_address, repository
+from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.subject import Hit, Subject, edit
+
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+# A plain value of these digits would be read as a number.
+_NUMBER = re.compile(r"[0-9]+(?:e[0-9]+)?")
+_HELP = {
+    "missing": "mend the link",
+    "busy": "check again later",
+    "private": "link a public address, or check with --allow-private",
+    "dead": "open it in a browser, and mend the link if it fails there, too",
+}
+
+
+def _entry(subject: Subject, answers: Answers) -> Reply | None:
+    """What is known of the entry point; None where the repository itself is out of reach."""
+    found = repository(subject)
+    if found is None:
+        return None
+    page = answers["replies"].get(found[1])
+    if page is not None and page.state != "here":
+        return None
+    return answers["replies"].get(entry_address(found[1]) or "")
+
+
+@rule(
+    "MC018",
+    "no-entry-point",
+    "error",
+    scope="online",
+    why="A network is built by the repository's `create_network`, or by one that this library knows. Without either, the "
+    "checkpoint is a pile of numbers.",
+    bad="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv   # no mindspore_hub_conf.py there",
+    good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
+)
+def no_entry_point(subject: Subject, answers: Answers) -> Iterator[Hit]:
+    """A repo-link to a folder without a `mindspore_hub_conf.py` that defines `create_network`.
+
+    Cards that mean a network of this library (`network: ssd300`, or a name that says so) need none. Asked of hosts
+    that answer, and of links of the form `.../tree/TAG/FOLDER` only."""
+    reply, found = _entry(subject, answers), repository(subject)
+    if reply is None or found is None or subject.path in answers["networks"]:
+        return
+    fault = None
+    if reply.state == "missing":
+        fault = f"the folder has no {FILE_NAME}"
+    elif reply.text is not None and (unfit := read_entry_point(reply.text).fault):
+        fault = f"the folder's {FILE_NAME} {unfit}"
+    if fault:
+        message = f"{fault}, and the card names no known network"
+        yield Hit(found[0].start, found[0].end, message, "link the folder that has one, or say `network:`")
+
+
+@rule(
+    "MC019",
+    "refused-model-name",
+    "error",
+    scope="online",
+    why="The official client calls `create_network` with the model-name in small letters. A name that it does not know "
+    "ends in an exception.",
+    bad='model-name: ssd   # and the repository says: if name == "ssd300"',
+    good="model-name: ssd300",
+)
+def refused_model_name(subject: Subject, answers: Answers) -> Iterator[Hit]:
+    """A model-name that the repository's `create_network` surely refuses.
+
+    The function is read and never run: names it is compared with, keys it looks up, lists it is looked for in. Where
+    that leaves a doubt, nothing is said."""
+    reply, node, name = _entry(subject, answers), subject.scalar("model-name"), subject.value("model-name")
+    if reply is None or reply.text is None or node is None or name is None:
+        return
+    entry = read_entry_point(reply.text)
+    small = name.lower()
+    if not entry.refuses(small):
+        return
+    severity: Severity | None = None
+    message, help_ = f"the repository's {FUNCTION} refuses {small[:60]!r}", f"give a name that {FILE_NAME} knows"
+    if small != name and not entry.refuses(name):
+        severity = "warning"
+        message += f", and would take {name[:60]!r}"
+        help_ = f"the official client asks in small letters: let {FILE_NAME} take those"
+    yield Hit(node.start, node.end, message, help_, severity=severity)
+
+
+@rule(
+    "MC050",
+    "dead-link",
+    "error",
+    scope="online",
+    why="Whoever follows the link finds nothing: no code to train again with, no weights to load.",
+    bad="asset-link: https://example.org/moved.ckpt   # 404 Not Found",
+    good="asset-link: https://example.org/net.ckpt",
+)
+def dead_link(subject: Subject, answers: Answers) -> Iterator[Hit]:
+    """A repo-link or asset-link that does not answer: an error status, a bad certificate, no such host, silence.
+
+    Private addresses are not asked, unless `--allow-private` is given. A host that asks to come back later gets a
+    warning. Links in the body are left alone."""
+    links = [("asset-link", node, link) for _, node, link in asset_addresses(subject) if isinstance(link, str)]
+    if found := repository(subject):
+        links.insert(0, ("repo-link", *found))
+    for name, node, link in links:
+        reply = answers["replies"].get(link)
+        if reply is None or reply.state == "here":
+            continue
+        busy = reply.state == "busy"
+        message = f"{name} {'could not be checked' if busy else 'is dead'}: {reply.fault}"
+        yield Hit(node.start, node.end, message, _HELP[reply.state], severity="warning" if busy else None)
+
+
+@rule(
+    "MC051",
+    "suspicious-asset",
+    "error",
+    scope="online",
+    why="Servers answer with a login page, an error page or an empty file and call it a success. It fails only when the "
+    "digest is compared, after the download.",
+    bad="asset-link: https://example.org/share/net.ckpt   # a page with a button",
+    good="asset-link: https://example.org/files/net.ckpt",
+)
+def suspicious_asset(subject: Subject, answers: Answers) -> Iterator[Hit]:
+    """An asset that is empty, a web page, larger than `--max-size`, or of another size than `asset-size` says."""
+    for asset, node, where in asset_addresses(subject):
+        reply = answers["replies"].get(str(where))
+        if reply is None or reply.state != "here":
+            continue
+        if reply.likeness:
+            yield Hit(node.start, node.end, f"the asset is {reply.likeness}", "link the file itself")
+        elif reply.size == 0:
+            yield Hit(node.start, node.end, "the asset is empty", "publish the file again, or mend the link")
+        elif reply.size is not None and reply.size > answers["most"]:
+            message = f"the asset has {reply.size} bytes, more than the {answers['most']} allowed"
+            yield Hit(node.start, node.end, message, "link a smaller file, or allow more with --max-size")
+        else:
+            told, text = asset.scalar("asset-size"), asset.value("asset-size") or ""
+            if told and reply.size is not None and text.isdecimal() and int(text) != reply.size:
+                message = f"the asset has {reply.size} bytes"
+                yield Hit(told.start, told.end, message, "mend asset-size if that is the right file, else the link")
+
+
+@rule(
+    "MC052",
+    "wrong-digest",
+    "error",
+    scope="online",
+    fix="sometimes",
+    why="The file is not the one that was published: exchanged, damaged, or the digest was copied from another card. It "
+    "will not be loaded.",
+    bad="asset-sha256: 2c26b46b68ffc68f...   # sha256sum says fcde2b2edba56bf4...",
+    good="asset-sha256: fcde2b2edba56bf4...",
+)
+def wrong_digest(subject: Subject, answers: Answers) -> Iterator[Hit]:
+    """An asset whose bytes have another digest than the card says. Only `--deep` reads them.
+
+    A digest of fewer than 64 digits is compared as far as it goes; where it fits, the full one is offered as a fix."""
+    for asset, _, where in asset_addresses(subject):
+        reply, node = answers["replies"].get(str(where)), asset.scalar("asset-sha256")
+        told = (asset.value("asset-sha256") or "").lower()
+        if reply is None or reply.sha256 is None or node is None or not _DIGEST.fullmatch(told):
+            continue
+        full = reply.sha256
+        if not full.startswith(told):
+            help_ = "find out which file is the right one; mend asset-sha256, or the link"
+            yield Hit(node.start, node.end, f"the file's digest is {full}", help_)
+        elif told != full:
+            fix = Fix("write all 64 digits", edit(node, f'"{full}"' if _NUMBER.fullmatch(full) else full), safe=False)
+            message = f"the file fits, and its whole digest is {full}"
+            yield Hit(node.start, node.end, message, "write all 64 digits", fix, severity="info")

@@ -138,5 +138,8 @@ def unreadable_value(subject: Subject) -> Iterator[Hit]:
     if subject.by_lines:
         return
     for problem in subject.problems_of("value", "asset-shape"):
-        if not any(problem.message.endswith(f"of {key} cannot be read") for key in _SPECIAL):
-            yield subject.at_problem(problem)
+        if any(problem.message.endswith(f"of {key} cannot be read") for key in _SPECIAL):
+            continue
+        start, end = subject.offsets(problem.span)
+        hint = problem.hint if problem.code == "asset-shape" else f"write {problem.expected}, or leave it out"
+        yield Hit(start, end, problem.message, hint)
