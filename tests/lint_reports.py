@@ -36,7 +36,7 @@ SAFE = Fix("put it in quotes", (Edit(10, 14, '"1.10"', Source("model-version: 1.
 UNSAFE = replace(SAFE, title="call it license", safe=False)
 
 _CONTROLS = "\t\r\n\x00\x07\x85\u2028\u200d\u200b\ufeff\ufffe\xa0" + OVERRIDE + "\u2066\u2069"
-_WIDTHS = "\u0301\u20dd\u3099\u3000字\uff21\U0001f600\u1161\ud800\udce9"
+_WIDTHS = "\u0301\u20dd\u3099\u3000字\uff21\U0001f600\u1161\udfff\udce9"
 _SYNTAX = (
     "\x1b[2J",
     "%",

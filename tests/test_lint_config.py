@@ -46,7 +46,7 @@ def codes_of(config: Config, *paths: Path) -> list[str]:
 def test_without_a_file_the_defaults_hold(here: Path) -> None:
     config = load_config(here)
     assert config.enabled == DEFAULT
-    assert ALL - DEFAULT == {"MC002", "MC004"}
+    assert {"MC002", "MC004"} == ALL - DEFAULT
     assert (config.severities, config.ignores, config.exclude, config.roots) == ({}, (), (), ())
     assert (config.baseline, config.file, config.base) == (None, None, here)
 
@@ -165,8 +165,7 @@ def test_roots_say_what_a_uid_begins_with(here: Path) -> None:
     card = put(here / "assets" / "cards", uid="own/1.0/net_coco2017")
     config = configured(here, 'roots = ["assets"]')
     assert config.roots == (here / "assets",)
-    (mismatch,) = [finding for finding in lint([card], config).findings if finding.code == "MC025"]
-    assert mismatch.uid == "cards/own/1.0/net_coco2017"
+    assert {finding.uid for finding in lint([card], config).findings} == {"cards/own/1.0/net_coco2017"}
     assert codes_of(configured(here, 'roots = ["assets/cards"]'), card) == []
 
 
@@ -216,7 +215,7 @@ def test_in_a_pyproject_the_message_names_the_table(here: Path) -> None:
     with pytest.raises(UsageError, match=r"tool\.mshub\.severity.*\n.*pyproject.toml\n.*\[tool\.mshub\.severity\]"):
         load_config(here)
     (here / "pyproject.toml").write_text("[tool]\nmshub = 3")
-    with pytest.raises(UsageError, match="tool.mshub is no table"):
+    with pytest.raises(UsageError, match=r"tool\.mshub is no table"):
         load_config(here)
 
 
@@ -255,10 +254,13 @@ def test_whatever_a_file_holds_is_understood_or_refused(
     try:
         config = load_config(file=path)
     except UsageError as error:
-        assert str(path) in str(error) or "--update-baseline" in str(error)
+        refusal = error
     else:
         assert set(values) <= set(KEYS)
         assert config.enabled <= ALL
+        return
+    assert refusal.where
+    assert refusal.hint
 
 
 # --- the baseline
@@ -295,7 +297,7 @@ def test_the_file_is_sorted_stable_and_one_line_an_entry(here: Path) -> None:
     assert written(here, *reversed(findings), name="again.json").read_bytes() == first
     more = written(here, *findings, finding(line="new: 1"), name="more.json").read_text().splitlines()
     added = set(more) - set(first.decode().splitlines())
-    assert '   "new: 1": 1' in added
+    assert '    "new: 1": 1' in added
     assert first.endswith(b"}\n")
 
 
@@ -330,8 +332,7 @@ def test_whatever_the_lines_hold_the_file_knows_them_again(
     path = tmp_path_factory.mktemp("baseline") / "base.json"
     Baseline(path.parent).updated(findings).write(path)
     text = path.read_text(encoding="utf-8")
-    assert all(char == "\n" or char.isprintable() or char == " " for char in text if char.isascii())
-    assert "\u202e" not in text
+    assert all(char == "\n" or char.isprintable() for char in text)
     known = Baseline.load(path)
     assert known.filter(findings) == ([], len(findings), 0)
     assert len(known) == len(findings)

@@ -155,6 +155,9 @@ def test_marks_stand_under_the_span(found: Finding, source: str, marks: str) -> 
         (finding("X" * 5000, (2000, 4000)), "..." + "X" * 114 + "...", " " * 3 + "^" * 114),
         (finding("\t" * 90 + "X", (90, 91)), "..." + "    " * 28 + "X", " " * 115 + "^"),
         (finding("字" * 80 + "X", (80, 81)), "..." + "字" * 56 + "X", " " * 115 + "^"),
+        # No mark without the letter it stands on, and nothing behind the span that is not next to it.
+        (finding("字\u0301" * 100 + "X", (200, 201)), "..." + "字\u0301" * 56 + "X", " " * 115 + "^"),
+        (finding("x" + "\u0301" * 300 + "tail", (1, 301)), "x" + "\u0301" * 240 + "...", "^"),
         (finding("字" * 60, (59, 60)), "字" * 60, " " * 118 + "^^"),
         (finding("x" * 119 + "é", (119, 120)), "x" * 119 + "é", " " * 119 + "^"),
     ],
@@ -380,7 +383,7 @@ def test_sarif_is_valid_whatever_it_says(report: Report) -> None:
         assert place["region"]["startColumn"] == found.column
         address = place["artifactLocation"]
         assert re.fullmatch(r"[\w.~/%:-]*", address["uri"], re.ASCII)
-        if not found.path.startswith("/") and "\ud800" not in found.path:
+        if not found.path.startswith("/") and "\udfff" not in found.path:
             assert address["uriBaseId"] == "%SRCROOT%"
             assert unquote(address["uri"], errors="surrogateescape") == found.path
     (invocation,) = run["invocations"]

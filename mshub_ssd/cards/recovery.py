@@ -15,6 +15,7 @@ _LINE = re.compile(
     r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w))*)[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*?)[ \t]*\r?$",
     re.MULTILINE,
 )
+_TAGS = re.compile(r"^(?:[!&][^ \t]*[ \t]+)+")
 # Reading on would cost more than it tells.
 _HOPELESS = {"yaml-size", "yaml-depth"}
 # What cards written in Chinese call their fields.
@@ -102,8 +103,11 @@ def _lines(source: Source, start: int, end: int) -> list[tuple[Scalar, Node]]:
 def _pair(source: Source, line: re.Match[str]) -> tuple[Scalar, Scalar]:
     name, value = line["key"], line["value"]
     quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
-    text = value[1:-1] if quoted else value
-    return (
-        Scalar(_CHINESE.get(name, name), True, *line.span("key")),
-        Scalar(text, not quoted, *line.span("value")),
-    )
+    start, end = line.span("value")
+    if quoted:
+        value = value[1:-1]
+    else:
+        # A tag or an anchor is refused, but the text behind it is what the author meant.
+        value = _TAGS.sub("", value)
+        start = end - len(value)
+    return Scalar(_CHINESE.get(name, name), True, *line.span("key")), Scalar(value, not quoted, start, end)

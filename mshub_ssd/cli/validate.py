@@ -6,7 +6,6 @@ Exit codes of ``validate``: 0 neither errors nor warnings; 1 findings; 2 wrong u
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import sys
@@ -65,6 +64,7 @@ class _Wishes:
     online: bool
     deep: bool
     allow_private: bool
+    max_size: int | None
 
 
 class _NothingChecked(Refusal):
@@ -104,6 +104,12 @@ class _NothingChecked(Refusal):
 @click.option("--online", is_flag=True, help="Ask the network, too: do the links answer?")
 @click.option("--deep", is_flag=True, help="With --online: download every asset and compare its digest.")
 @click.option("--allow-private", is_flag=True, help="With --online: addresses of private networks, too.")
+@click.option(
+    "--max-size",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="With --online: larger assets are findings, and not downloaded; by default 5000.",
+)
 @verbosity_options
 def validate_command(
     paths: tuple[str, ...],
@@ -179,8 +185,13 @@ def _check(wishes: _Wishes) -> None:
         option = "--diff" if wishes.diff else "--statistics"
         more = "; the numbers are in its summary.codes" if wishes.statistics and wishes.format == "json" else ""
         raise click.UsageError(f"{option} is text, not {wishes.format}{more}")
-    if not wishes.online and (wishes.deep or wishes.allow_private):
-        raise click.UsageError(f"{'--deep' if wishes.deep else '--allow-private'} needs --online")
+    for option, given in (
+        ("--deep", wishes.deep),
+        ("--allow-private", wishes.allow_private),
+        ("--max-size", wishes.max_size),
+    ):
+        if given and not wishes.online:
+            raise click.UsageError(f"{option} needs --online")
     if not wishes.paths:
         raise click.UsageError("no PATH was given. Name a card, or a folder of cards: mshub validate hub_models")
     if wishes.output is not None and not wishes.output.parent.is_dir():
@@ -249,8 +260,10 @@ def _lint(wishes: _Wishes, config: Config) -> Report:
     missing = tuple(Unreadable(path, "no such file or folder") for path in wishes.paths if path not in paths)
     answers = None
     if wishes.online and paths:
-        online = importlib.import_module("mshub_ssd.cli.validate_online")
-        answers = online.gather(paths, config, deep=wishes.deep, allow_private=wishes.allow_private, jobs=wishes.jobs)
+        from mshub_ssd.cli.validate_online import gather
+
+        most = None if wishes.max_size is None else wishes.max_size * 10**6
+        answers = gather(paths, config, deep=wishes.deep, allow_private=wishes.allow_private, most=most)
     with _progress() as progress:
         report = lint(
             paths or wishes.paths,

@@ -26,8 +26,8 @@ class Suppression:
         codes: Codes it silences, as written.
         line: 1-based line it silences, None for the whole card.
         reason: Why; empty where the author gives none.
-        place: Line, column and end column of the comment.
-        excerpt: The comment's line.
+        start: Offset of the comment.
+        end: Offset behind it.
         offsets: What to delete to be rid of it.
         used: Codes that silenced something.
         fault: What is wrong with the comment itself; it then silences nothing.
@@ -64,16 +64,14 @@ def _read(subject: Subject) -> Iterator[Suppression]:
             continue
         line = source.span(found.start(), found.start()).line
         above = starts[line - 1]
-        alone = not text[above : found.start()].strip()
         end = found.end()
-        deleted = (
-            (above, starts[line] if line < len(starts) else len(text))
-            if alone
-            else (
-                above + len(text[above : found.start()].rstrip()),
-                end,
-            )
-        )
+        if not in_front:
+            close = text.find("-->", found.start(), end)
+            end = close + 3 if close >= 0 else end
+        alone = not text[above : found.start()].strip() and not text[end : found.end()].strip()
+        before = above + len(text[above : found.start()].rstrip())
+        below = starts[line] if line < len(starts) else len(text)
+        deleted = (above, below) if alone else (before, end)
         words = _WORDS.fullmatch(found["words"])
         if words is None:
             yield Suppression((), None, "", found.start(), end, deleted, fault="is not understood")

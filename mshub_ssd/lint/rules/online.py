@@ -38,8 +38,8 @@ def _entry(subject: Subject, answers: Answers) -> Reply | None:
     "no-entry-point",
     "error",
     scope="online",
-    why="A network is built by the repository's `create_network`, or by one that this library knows. Without either, the "
-    "checkpoint is a pile of numbers.",
+    why="A network is built by the repository's `create_network`, or is one that this library knows. Without either "
+    "the checkpoint is a pile of numbers.",
     bad="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv   # no mindspore_hub_conf.py there",
     good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
 )
@@ -47,7 +47,8 @@ def no_entry_point(subject: Subject, answers: Answers) -> Iterator[Hit]:
     """A repo-link to a folder without a `mindspore_hub_conf.py` that defines `create_network`.
 
     Cards that mean a network of this library (`network: ssd300`, or a name that says so) need none. Asked of hosts
-    that answer, and of links of the form `.../tree/TAG/FOLDER` only."""
+    that answer, and of links of the form `.../tree/TAG/FOLDER` only.
+    """
     reply, found = _entry(subject, answers), repository(subject)
     if reply is None or found is None or subject.path in answers["networks"]:
         return
@@ -75,7 +76,8 @@ def refused_model_name(subject: Subject, answers: Answers) -> Iterator[Hit]:
     """A model-name that the repository's `create_network` surely refuses.
 
     The function is read and never run: names it is compared with, keys it looks up, lists it is looked for in. Where
-    that leaves a doubt, nothing is said."""
+    that leaves a doubt, nothing is said.
+    """
     reply, node, name = _entry(subject, answers), subject.scalar("model-name"), subject.value("model-name")
     if reply is None or reply.text is None or node is None or name is None:
         return
@@ -105,7 +107,8 @@ def dead_link(subject: Subject, answers: Answers) -> Iterator[Hit]:
     """A repo-link or asset-link that does not answer: an error status, a bad certificate, no such host, silence.
 
     Private addresses are not asked, unless `--allow-private` is given. A host that asks to come back later gets a
-    warning. Links in the body are left alone."""
+    warning. Links in the body are left alone.
+    """
     links = [("asset-link", node, link) for _, node, link in asset_addresses(subject) if isinstance(link, str)]
     if found := repository(subject):
         links.insert(0, ("repo-link", *found))
@@ -123,8 +126,8 @@ def dead_link(subject: Subject, answers: Answers) -> Iterator[Hit]:
     "suspicious-asset",
     "error",
     scope="online",
-    why="Servers answer with a login page, an error page or an empty file and call it a success. It fails only when the "
-    "digest is compared, after the download.",
+    why="Servers answer with a login page, an error page or an empty file and call it a success. Users learn it only "
+    "after the download, when the digest does not fit.",
     bad="asset-link: https://example.org/share/net.ckpt   # a page with a button",
     good="asset-link: https://example.org/files/net.ckpt",
 )
@@ -154,15 +157,16 @@ def suspicious_asset(subject: Subject, answers: Answers) -> Iterator[Hit]:
     "error",
     scope="online",
     fix="sometimes",
-    why="The file is not the one that was published: exchanged, damaged, or the digest was copied from another card. It "
-    "will not be loaded.",
+    why="The file is not the one that was published: it was exchanged or damaged, or the digest was copied from "
+    "another card. It will not be loaded.",
     bad="asset-sha256: 2c26b46b68ffc68f...   # sha256sum says fcde2b2edba56bf4...",
     good="asset-sha256: fcde2b2edba56bf4...",
 )
 def wrong_digest(subject: Subject, answers: Answers) -> Iterator[Hit]:
     """An asset whose bytes have another digest than the card says. Only `--deep` reads them.
 
-    A digest of fewer than 64 digits is compared as far as it goes; where it fits, the full one is offered as a fix."""
+    A digest of fewer than 64 digits is compared as far as it goes; where it fits, the full one is offered as a fix.
+    """
     for asset, _, where in asset_addresses(subject):
         reply, node = answers["replies"].get(str(where)), asset.scalar("asset-sha256")
         told = (asset.value("asset-sha256") or "").lower()

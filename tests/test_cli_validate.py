@@ -1,0 +1,559 @@
+"""``mshub validate`` and ``mshub schema``: what is printed where, what is changed, and which exit code follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import types
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from lintcards import CARD, UID, put, spoilt
+
+import mshub_ssd
+from mshub_ssd.cli.app import cli
+from mshub_ssd.cli.validate import validate_command
+from mshub_ssd.lint.finding import Report
+from mshub_ssd.lint.formats import FORMATS
+from mshub_ssd.lint.rules import all_rules
+from mshub_ssd.lint.schema import front_matter_schema
+
+SOURCE = Path(mshub_ssd.__file__).parent.parent
+PATIENCE = 120
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of its own, and no CI around it."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "GITHUB_WORKSPACE", "CI_PROJECT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def run(*args: object) -> Result:
+    result = CliRunner().invoke(cli, ["validate", *map(str, args)], prog_name="mshub")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
+
+
+def process(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mshub_ssd", *map(str, args)]
+    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
+    return subprocess.run(command, text=True, errors="replace", check=False, timeout=PATIENCE, **settings)
+
+
+def codes(result: Result) -> list[str]:
+    return [finding["code"] for finding in json.loads(result.stdout)["findings"]]
+
+
+# --- exit codes and where things are printed
+
+
+def test_a_clean_tree_is_one_line_and_exit_code_0(here: Path) -> None:
+    put(here)
+    result = run(here)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "1 card checked, nothing found\n", "")
+
+
+@pytest.mark.parametrize(("code", "status"), [("MC013", 1), ("MC017", 1), ("MC047", 0)])
+def test_errors_and_warnings_are_exit_code_1_and_infos_are_clean(here: Path, code: str, status: int) -> None:
+    put(here, code)
+    result = run("own", "--format", "json")
+    assert (result.exit_code, codes(result), result.stderr) == (status, [code], "")
+    assert json.loads(result.stdout)["summary"]["ok"] is (status == 0)
+
+
+def test_text_shows_place_line_and_help(here: Path) -> None:
+    put(here, "MC013")
+    shown = run("own").stdout
+    assert re.search(r"^own/1\.0/net_coco2017\.md:\d+:17: error MC013 .*\[malformed-digest\]$", shown, re.MULTILINE)
+    assert re.search(r'^\d+ \|   asset-sha256: "d0b0449b"\n\s+\|\s{17}\^+$', shown, re.MULTILINE)
+    assert shown.splitlines()[-1] == "1 card checked: 1 error"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["no-such-path"],
+        ["own", "--no-such-option"],
+        ["own", "--format", "xml"],
+        ["own", "--format", "markdown"],
+        ["own", "--json", "--format", "sarif"],
+        ["own", "--select", "MC999"],
+        ["own", "--ignore", "nonsense"],
+        ["own", "--select", "MC013", "--ignore", "MC0"],
+        ["own", "--jobs", "0"],
+        ["own", "--level", "fatal"],
+        ["own", "--config", "mshub.toml", "--no-config"],
+        ["own", "--config", "not-there.toml"],
+        ["own", "--baseline", "not-there.json"],
+        ["own", "--update-baseline"],
+        ["own", "--update-baseline", "--diff", "--baseline", "b.json"],
+        ["own", "--diff", "--format", "json"],
+        ["own", "--diff", "--statistics"],
+        ["own", "--statistics", "--format", "json"],
+        ["own", "--output", "no-folder/out.txt"],
+        ["own", "--output", "own"],
+        ["own", "--deep"],
+        ["own", "--allow-private"],
+        ["--explain", "MC999"],
+        ["--explain", ","],
+        ["--explain", "MC013", "--format", "sarif"],
+        ["--list-rules", "--format", "markdown"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_leaves_stdout_empty(here: Path, args: list[str]) -> None:
+    put(here)
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.match("Usage: mshub|error: ", result.stderr)
+    assert sorted(path.name for path in here.rglob("*") if path.is_file()) == ["net_coco2017.md"]
+
+
+def test_without_a_path_it_says_what_to_type(here: Path) -> None:
+    assert "mshub validate hub_models" in run().stderr
+
+
+def test_a_wrong_configuration_is_exit_code_2(here: Path) -> None:
+    put(here)
+    (here / "mshub.toml").write_text("selekt = []")
+    result = run("own")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean 'select'?" in result.stderr
+    assert run("own", "--no-config").exit_code == 0
+
+
+def test_what_can_be_read_is_told_though_a_path_is_missing(here: Path) -> None:
+    put(here, "MC013")
+    result = run("nowhere", "own", "--json")
+    assert (result.exit_code, codes(result)) == (2, ["MC013"])
+    assert json.loads(result.stdout)["summary"]["unreadable"][0]["path"] == "nowhere"
+    text = run("nowhere", "own")
+    assert "nowhere: error cannot be read: no such file or folder" in text.stdout
+    assert (text.exit_code, "MC013" in text.stdout) == (2, True)
+
+
+def test_a_card_that_cannot_be_read_is_exit_code_2(here: Path) -> None:
+    put(here)
+    (here / "own" / "1.0" / "gone.md").symlink_to("no-such-file")
+    result = run("own")
+    assert result.exit_code == 2
+    assert "own/1.0/gone.md: error cannot be read: No such file" in result.stdout
+
+
+def test_a_card_that_cannot_be_parsed_is_a_finding(here: Path) -> None:
+    path = put(here, "MC013")
+    path.write_text(path.read_text().replace("user-id: own", "user-id: [own"))
+    result = run("own", "--json")
+    assert result.exit_code == 1
+    assert {"MC001", "MC013"} <= set(codes(result))
+
+
+# --- formats
+
+
+def test_every_format_is_offered_and_no_other() -> None:
+    (option,) = [item for item in validate_command.params if item.name == "format_"]
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == (*FORMATS, "markdown")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_go_to_stdout_or_a_file(here: Path, name: str) -> None:
+    put(here, "MC013", "MC047")
+    result = run("own", "--format", name)
+    assert result.exit_code == 1
+    filed = run("own", "--format", name, "--output", "report")
+    assert (filed.exit_code, filed.stdout, filed.stderr) == (1, "", "wrote report\n")
+    assert (here / "report").read_bytes() == result.stdout_bytes
+    assert result.stdout.endswith("\n")
+    if name == "junit":
+        assert ElementTree.fromstring(result.stdout).find(".//failure") is not None
+    elif name == "github":
+        assert "::error file=own/1.0/net_coco2017.md,line=" in result.stdout
+    elif name != "text":
+        assert json.loads(result.stdout)
+
+
+def test_json_is_short_for_its_format(here: Path) -> None:
+    put(here, "MC013")
+    assert run("own", "--json").stdout == run("own", "--format", "json").stdout
+    assert run("own", "--json", "--format", "json").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "field"), [("github", "GITHUB_WORKSPACE", "file="), ("gitlab", "CI_PROJECT_DIR", '"path": "')]
+)
+def test_ci_systems_get_paths_from_the_top_of_the_repository(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str, variable: str, field: str
+) -> None:
+    put(here, "MC013")
+    monkeypatch.chdir(here / "own")
+    assert f"{field}1.0/net_coco2017.md" in run(".", "--format", name).stdout
+    monkeypatch.setenv(variable, str(here))
+    assert f"{field}own/1.0/net_coco2017.md" in run(".", "--format", name).stdout
+
+
+def test_colours_are_for_terminals_unless_the_user_says_otherwise(here: Path) -> None:
+    put(here, "MC013")
+
+    def on_a_terminal(**more: str) -> bytes:
+        ours, theirs = pty.openpty()
+        try:
+            process("validate", "own", stdout=theirs, env=environment(TERM="xterm", **more))
+            return os.read(ours, 65536)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    assert b"\x1b[" in on_a_terminal()
+    assert b"\x1b[" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b[" not in process("validate", "own").stdout
+    assert "\x1b[" in process("validate", "own", env=environment(FORCE_COLOR="1")).stdout
+    assert "\x1b[" not in process("validate", "own", env=environment(FORCE_COLOR="1", NO_COLOR="1")).stdout
+    process("validate", "own", "--output", "out.txt", env=environment(FORCE_COLOR="1"))
+    assert "\x1b[" not in (here / "out.txt").read_text()
+    assert "\x1b[" not in process("validate", "own", "--json", env=environment(FORCE_COLOR="1")).stdout
+
+
+def test_a_card_cannot_command_the_terminal(here: Path) -> None:
+    path = put(here)
+    path.write_text(path.read_text().replace("user-id: own", 'user-id: "own\\e]0;owned\\a" # \u202e'))
+    for args in (["own"], ["own", "--diff"], ["own", "--statistics"]):
+        result = run(*args)
+        assert not {"\x1b", "\x07"} & set(result.stdout + result.stderr), args
+
+
+def test_level_hides_milder_findings_and_nothing_else(here: Path) -> None:
+    put(here, "MC013", "MC017", "MC047")
+    assert codes(run("own", "--json")) == ["MC017", "MC047", "MC013"]
+    for level, shown in (("info", 3), ("warning", 2), ("error", 1)):
+        result = run("own", "--json", "--level", level)
+        answer = json.loads(result.stdout)
+        assert (result.exit_code, len(answer["findings"])) == (1, shown)
+        assert (answer["summary"]["warnings"], answer["summary"]["infos"]) == (1, 1)
+    text = run("own", "--level", "error").stdout
+    assert "1 card checked: 1 error, 1 warning, 1 info" in text
+    assert "2 of them not shown" in text
+    put(here, "MC017")
+    hidden = run("own", "--level", "error")
+    assert (hidden.exit_code, "nothing found" in hidden.stdout) == (1, False)
+
+
+def test_statistics_count_the_rules(here: Path) -> None:
+    put(here, "MC013", "MC047")
+    put(here, "MC047", uid="own/1.1/net_coco2017")
+    head, first, second, *rest = run("own", "--statistics").stdout.splitlines()
+    assert head.split() == ["findings", "fixable", "code", "severity", "name"]
+    rows = [line.split() for line in (first, second, *rest)]
+    assert ["2", "2", "MC047", "info", "trailing-space"] in rows
+    assert ["1", "MC013", "error", "malformed-digest"] in rows
+    assert "2 cards checked" in rest[-2]
+    put(here, uid="own/1.1/net_coco2017")
+    put(here)
+    assert run("own", "--statistics", "--ignore", "MC035").stdout == "2 cards checked, nothing found\n"
+
+
+def test_the_end_of_the_reader_and_of_the_disk(here: Path) -> None:
+    put(here, "MC013")
+    with Path("/dev/full").open("w") as full:
+        for args in (["own"], ["own", "--format", "sarif"], ["own", "--unsafe-fixes", "--diff"]):
+            put(here, "MC013", "MC030")
+            done = process("validate", *args, stdout=full)
+            assert done.stderr.startswith("error: the output cannot be written: No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = process("validate", "own", "--format", "github", stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+# --- which rules
+
+
+def test_select_and_ignore_take_lists_and_repeat(here: Path) -> None:
+    put(here, "MC013", "MC017", "MC047")
+    assert codes(run("own", "--json", "--select", "MC013, mc047")) == ["MC047", "MC013"]
+    assert codes(run("own", "--json", "--select", "MC013", "--select", "MC017")) == ["MC017", "MC013"]
+    assert codes(run("own", "--json", "--ignore", "MC013,MC04")) == ["MC017"]
+    assert "MC002" in codes(run("own", "--json", "--select", "ALL"))
+
+
+def test_the_nearest_configuration_of_the_first_path_holds(here: Path) -> None:
+    put(here / "a", "MC013")
+    put(here / "b", "MC013", uid="own/1.1/net_coco2017")
+    (here / "a" / "mshub.toml").write_text('severity.MC013 = "info"')
+    assert run("a", "b", "--ignore", "MC014").exit_code == 0
+    assert run("b", "a", "--ignore", "MC014").exit_code == 1
+    assert run("b", "--config", "a/mshub.toml").exit_code == 0
+
+
+def test_list_rules_tells_how_it_is_here(here: Path) -> None:
+    (here / "mshub.toml").write_text('ignore = ["MC017"]\nseverity.MC013 = "info"')
+    shown = run("--list-rules").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["code", *all_rules()]
+    rows = {row["code"]: row for row in json.loads(run("--list-rules", "--json").stdout)}
+    assert (rows["MC017"]["enabled"], rows["MC002"]["enabled"], rows["MC013"]["enabled"]) == (False, False, True)
+    assert rows["MC013"]["severity"] == "info"
+    assert any(re.match(r"MC013  info +yes ", line) for line in shown)
+    assert any(re.match(r"MC017  warning +no ", line) for line in shown)
+
+
+@pytest.mark.parametrize("wanted", [["MC013"], ["mc013"], ["malformed-digest"], ["malformed_digest"]])
+def test_explain_tells_everything_about_a_rule(wanted: list[str]) -> None:
+    result = run("--explain", *wanted)
+    rule = all_rules()["MC013"]
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = " ".join(result.stdout.split())
+    for part in ("MC013 malformed-digest", rule.severity, rule.what, rule.why, rule.bad, rule.good, "ignore[MC013]"):
+        assert " ".join(part.split()) in shown
+
+
+def test_explain_takes_several_and_all_and_other_forms(here: Path) -> None:
+    (here / "mshub.toml").write_text("nonsense = 1")  # explaining needs no configuration
+    several = run("--explain", "MC017,MC013", "--explain", "MC04", "--json")
+    forties = [code for code in all_rules() if code.startswith("MC04")]
+    assert [rule["code"] for rule in json.loads(several.stdout)] == ["MC013", "MC017", *forties]
+    whole = run("--explain", "all")
+    assert whole.exit_code == 0
+    assert [line.split()[0] for line in whole.stdout.splitlines() if re.match(r"MC\d{3} ", line)] == list(all_rules())
+    unknown = run("--explain", "malformed-digests")
+    assert (unknown.exit_code, "MC013 (malformed-digest)" in unknown.stderr) == (2, True)
+
+
+# --- fixes
+
+
+def test_fix_applies_safe_fixes_only_and_tells_what_remains(here: Path) -> None:
+    path = put(here, "MC008", "MC030")
+    result = run("own", "--fix")
+    assert result.exit_code == 1
+    assert path.read_text() == spoilt("MC030").replace('mindspore-version: "1.7"', 'mindspore-version: "1.70"')
+    assert "1 fix applied" in result.stdout
+    assert "1 card checked: " in result.stdout
+    assert "MC030" in result.stdout
+    assert "MC008" not in result.stdout
+    again = path.read_bytes()
+    assert "applied" not in run("own", "--fix").stdout
+    assert path.read_bytes() == again
+
+
+@pytest.mark.parametrize("args", [["--unsafe-fixes"], ["--fix", "--unsafe-fixes"]])
+def test_unsafe_fixes_are_applied_on_request(here: Path, args: list[str]) -> None:
+    path = put(here, "MC030", "MC047")
+    result = run("own", *args)
+    assert (result.exit_code, path.read_text()) == (0, CARD)
+    assert "2 fixes applied" in result.stdout
+
+
+def test_diff_is_a_patch_that_does_what_fix_does(here: Path) -> None:
+    paths = [put(here, "MC047", "MC030"), put(here, "MC047", uid="own/1.1/net_coco2017")]
+    odd = paths[1].read_bytes().replace(b"A small and fast", "A\tsmall \u2028 and\x0c fäst".encode())
+    paths[1].write_bytes(odd)
+    before = [path.read_bytes() for path in paths]
+    for options in (["--diff"], ["--diff", "--unsafe-fixes"]):
+        done = run("own", *options)
+        assert done.exit_code == 1
+        assert [path.read_bytes() for path in paths] == before, "nothing is changed"
+        assert "to apply" in done.stderr
+        command = ["patch", "-p1", "--quiet"]
+        subprocess.run(command, input=done.stdout_bytes, check=True, cwd=here, timeout=PATIENCE)
+        patched = [path.read_bytes() for path in paths]
+        for path, data in zip(paths, before, strict=True):
+            path.write_bytes(data)
+        run("own", "--fix", *options[1:])
+        assert [path.read_bytes() for path in paths] == patched
+        for path, data in zip(paths, before, strict=True):
+            path.write_bytes(data)
+    filed = run("own", "--diff", "--output", "fixes.patch")
+    assert (filed.exit_code, filed.stdout) == (1, "")
+    assert (here / "fixes.patch").read_text(encoding="utf-8").startswith("--- ")
+
+
+def test_a_diff_of_nothing_is_nothing(here: Path) -> None:
+    put(here)
+    assert (run("own", "--diff").exit_code, run("own", "--diff").stdout) == (0, "")
+    put(here, "MC013")
+    result = run("own", "--diff")
+    assert (result.exit_code, result.stdout) == (1, ""), "what remains is told by the exit code"
+    assert "1 error" in result.stderr
+
+
+# --- the baseline
+
+
+def test_day_one_and_after(here: Path) -> None:
+    old = put(here, "MC013", "MC017")
+    (here / "mshub.toml").write_text('baseline = "known.json"')
+    assert run("own").exit_code == 2, "a baseline that is configured must be there"
+    wrote = run("own", "--update-baseline")
+    assert (wrote.exit_code, wrote.stderr) == (0, "")
+    assert "2 findings known, 2 of them new, 0 gone" in wrote.stdout
+    assert run("own").exit_code == 0
+    put(here, "MC047", uid="own/1.1/new_coco2017")
+    assert run("own", "--ignore", "MC014,MC020,MC021").exit_code == 0
+    put(here, "MC013", uid="own/1.1/net_coco2017")
+    assert run("own").exit_code == 1
+    (here / "own/1.1/net_coco2017.md").unlink()
+    (here / "own/1.1/new_coco2017.md").unlink()
+    old.write_text("\n\n" + spoilt("MC013"))  # one mended, the other moved down
+    healed = run("own")
+    assert healed.exit_code == 0
+    assert "1 entry of the baseline found nothing any more" in healed.stdout
+    facts = json.loads(run("own", "--update-baseline", "--json").stdout)["baseline"]
+    assert facts == {"path": str(here / "known.json"), "findings": 1, "added": 0, "removed": 1}
+    assert "baseline found nothing" not in run("own").stdout
+
+
+def test_a_run_over_some_cards_or_rules_knows_its_limits(here: Path) -> None:
+    first = put(here, "MC013")
+    put(here, "MC017", uid="own/1.1/net_coco2017")
+    baseline = ["--baseline", "known.json"]
+    run("own", *baseline, "--update-baseline", "--ignore", "MC014,MC035")
+    whole = (here / "known.json").read_bytes()
+    for args in ([first], ["own", "--select", "MC013"]):
+        assert "found nothing any more" not in run(*args, *baseline).stdout
+        assert run(*args, *baseline, "--update-baseline").exit_code == 0
+        assert (here / "known.json").read_bytes() == whole
+    other = run(first, "--baseline", "other.json", "--update-baseline")
+    assert (other.exit_code, len(json.loads((here / "other.json").read_text())["cards"])) == (0, 1)
+
+
+def test_update_baseline_does_not_hide_an_unreadable_path(here: Path) -> None:
+    put(here, "MC013")
+    result = run("own", "nowhere", "--baseline", "known.json", "--update-baseline")
+    assert (result.exit_code, "nowhere" in result.stderr) == (2, True)
+    assert run("own", "--baseline", "known.json").exit_code == 0
+
+
+# --- the network, progress, processes
+
+
+def test_online_checks_are_asked_only_on_request(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(here)
+    asked: list[Any] = []
+    module = types.ModuleType("mshub_ssd.cli.validate_online")
+    answers = {"https://example.org": "fine"}
+
+    def gather(paths: Any, config: Any, **options: Any) -> dict[str, str]:
+        asked.append((paths, options))
+        return answers
+
+    module.__dict__["gather"] = gather
+    monkeypatch.setitem(sys.modules, "mshub_ssd.cli.validate_online", module)
+    handed: list[Any] = []
+    monkeypatch.setattr(
+        "mshub_ssd.lint.engine.lint", lambda *_, **options: handed.append(options["answers"]) or Report(checked=1)
+    )
+    assert run("own").exit_code == 0
+    assert (asked, handed) == ([], [None])
+    assert run("own", "--online", "--deep", "--allow-private", "--max-size", "2").exit_code == 0
+    assert asked == [(["own"], {"deep": True, "allow_private": True, "most": 2_000_000})]
+    assert handed[1] is answers
+
+
+def test_a_long_run_shows_its_progress_on_a_terminal_only(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(here)
+    code = (
+        "import sys, mshub_ssd.cli.validate as v; v._SLOW = {slow}; from mshub_ssd.cli import main; main(sys.argv[1:])"
+    )
+
+    def shown(slow: float) -> tuple[str, str]:
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            command = [sys.executable, "-c", code.format(slow=slow), "validate", "own"]
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=theirs, env=environment(), check=True, timeout=PATIENCE
+            )
+            os.write(theirs, b"end")
+            return done.stdout.decode(), os.read(ours, 65536).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    out, err = shown(0.0)
+    assert out == "1 card checked, nothing found\n"
+    assert "/1 [" in err
+    assert shown(1000.0) == ("1 card checked, nothing found\n", "end")
+    assert process("validate", "own").stderr == ""
+
+
+def test_many_cards_on_several_processes_are_told_as_on_one(here: Path) -> None:
+    for number in range(200):
+        put(here, *(["MC013"] if number % 7 == 0 else []), uid=f"own/1.{number}/net_coco2017")
+    one, two = (run("own", "--json", "--ignore", "MC014", "--jobs", jobs) for jobs in (1, 2))
+    assert one.stdout == two.stdout
+    assert codes(one).count("MC013") == 29
+
+
+def test_the_overview_and_the_list_do_not_load_the_linter() -> None:
+    code = (
+        "import sys\nfrom mshub_ssd.cli import main\n"
+        "try: main({args})\n"
+        "finally: print([name for name in sys.modules if name.startswith('mshub_ssd.lint')], file=sys.stderr)"
+    )
+    for args in (["--help"], ["list"], ["validate", "--help"]):
+        command = [sys.executable, "-c", code.format(args=args)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True, timeout=PATIENCE)
+        assert done.stderr == "[]\n", args
+
+
+def test_validating_needs_nothing_heavy(here: Path) -> None:
+    put(here, "MC013")
+    code = (
+        "import sys\nfrom mshub_ssd.cli import main\n"
+        "for name in ('mindspore', 'numpy', 'requests', 'cv2', 'PIL'): sys.modules[name] = None\n"
+        "main(['validate', 'own', '--format', 'sarif'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["runs"]
+
+
+def test_all_of_a_report_survives_being_cut_to_a_level() -> None:
+    from mshub_ssd.cli.validate import _from_level
+
+    whole = Report(checked=3, suppressed=1, baselined=2, outdated=4, fixed=5, diff="x")
+    part = _from_level(whole, "error")
+    assert {item.name: getattr(part, item.name) for item in dataclasses.fields(Report)} == {
+        item.name: getattr(whole, item.name) for item in dataclasses.fields(Report)
+    }
+
+
+# --- schema
+
+
+def test_schema_prints_the_schema(here: Path) -> None:
+    result = CliRunner().invoke(cli, ["schema"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, front_matter_schema())
+    filed = CliRunner().invoke(cli, ["schema", "--output", "card.schema.json"])
+    assert (filed.exit_code, filed.stdout) == (0, "")
+    assert (here / "card.schema.json").read_text() == result.stdout
+    assert CliRunner().invoke(cli, ["schema", "--output", "no/such/folder.json"]).exit_code == 1
+    assert UID not in result.stdout

@@ -1,0 +1,338 @@
+"""Every rule on cards that have its mistakes, and on cards that come close to them.
+
+A rule's fixtures lie in ``tests/lint/CODE``: ``bad.md``, which the tests place as ``mindspore/1.7/ssd300_coco2017.md``,
+or a tree ``bad``; ``good`` likewise; ``expected.txt``, what ``mshub validate . --select CODE`` prints in the bad tree;
+``expected-fixed`` and, where they do more, ``expected-fixed-unsafe``: the cards that fixes change, afterwards. After a
+change of a message or a new fixture ``REGENERATE_LINT=1 pytest tests/test_lint_rules.py`` writes the expected files
+anew; read their diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mshub_ssd.lint.config import load_config
+from mshub_ssd.lint.engine import FixMode, lint
+from mshub_ssd.lint.finding import Report
+from mshub_ssd.lint.rules import Rule, all_rules
+
+FIXTURES = Path(__file__).parent / "lint"
+BASE = (FIXTURES / "base.md").read_text(encoding="utf-8")
+PLACE = "mindspore/1.7/ssd300_coco2017.md"
+REGENERATE = "REGENERATE_LINT" in os.environ
+OFFLINE = {code: rule for code, rule in all_rules().items() if rule.scope != "online"}
+HOW_TO = "if that is meant: REGENERATE_LINT=1 pytest tests/test_lint_rules.py, and read the diff"
+
+# A comment can be idle only where the rule it silences runs.
+ALSO_SELECTED = {"MC049": ["MC024", "MC046"]}
+
+# What a good fixture needs to come close to its rule, and another rule remarks.
+ALSO_FOUND = {
+    "MC005": {"MC032"},  # the same keys in two assets
+    "MC008": {"MC040"},  # a version without quotes that survives
+    "MC009": {"MC040"},  # a date without quotes
+    "MC015": {"MC032"},
+    "MC026": {"MC046"},  # text beyond ASCII
+    "MC031": {"MC032"},
+    "MC033": {"MC032"},
+    "MC045": {"MC046"},
+}
+
+
+def many(text: str, number: int) -> str:
+    return ", ".join([text] * number)
+
+
+# Cards too large to be kept as files.
+MADE: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "MC026": {
+        "bad/large.md": lambda: BASE.ljust((1 << 20) + 1, "x"),
+        f"good/{PLACE.replace('ssd300', 'ssdlite')}": lambda: _named("ssdlite").ljust((1 << 20) - 1, "x") + "\n",
+    },
+    "MC027": {
+        "bad/many.md": lambda: _plant(BASE, f"network: [{many('a', 10_000)}]"),
+        f"good/{PLACE.replace('ssd300', 'ssdlite')}": lambda: _plant(
+            _named("ssdlite"), f"classes: [{many('a', 9_900)}]"
+        ),
+    },
+    "MC048": {
+        "bad/emphasis.md": lambda: f"{BASE}\n[The paper](paper.md) {'*a* ' * 40_000}\n",
+        "bad/links.md": lambda: f"{BASE}\n{'[a](' * 40_000}\n",
+        "bad/quotes.md": lambda: f"{BASE}\n" + "> > > > > > a\n\n" * 5_000,
+        "good.md": lambda: BASE + "\nA long body of *plain* words, `code` and [links](paper.md).\n" * 1_000,
+    },
+}
+
+
+def _named(name: str) -> str:
+    """The base card as that of another model."""
+    return BASE.replace("ssd300", name).replace("662b72854cb4", "000000000000")
+
+
+def _lay_out(code: str, kind: str, folder: Path) -> dict[str, bytes]:
+    """Put a rule's fixture into a folder, and tell what is in it."""
+    single = FIXTURES / code / f"{kind}.md"
+    if single.is_file():
+        (folder / PLACE).parent.mkdir(parents=True)
+        shutil.copyfile(single, folder / PLACE)
+    elif (FIXTURES / code / kind).is_dir():
+        shutil.copytree(FIXTURES / code / kind, folder, dirs_exist_ok=True)
+    for path, make in MADE.get(code, {}).items():
+        if path == f"{kind}.md":
+            _write(folder / PLACE, make())
+        elif path.startswith(f"{kind}/"):
+            _write(folder / path.removeprefix(f"{kind}/"), make())
+    return _cards(folder)
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text.encode("utf-8"))
+
+
+def _cards(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*.md"))}
+
+
+def _run(code: str | None, fix: FixMode = "none") -> Report:
+    """What is found in the working folder, by one rule or by all that are on by default."""
+    select = None if code is None else [code, *ALSO_SELECTED.get(code, [])]
+    return lint(["."], load_config(select=select, use_file=False), fix=fix)
+
+
+def _compare(file: Path, got: str | None, what: str) -> None:
+    """Hold a text against the one in a file; None: there is none, and there must be no file."""
+    if REGENERATE:
+        if got is None:
+            file.unlink(missing_ok=True)
+        else:
+            _write(file, got)
+        return
+    expected = file.read_bytes().decode("utf-8") if file.is_file() else None
+    if got == expected:
+        return
+    name = str(file.relative_to(FIXTURES.parent))
+    if got is None or expected is None:
+        pytest.fail(f"{name} is {'not expected' if got is None else 'missing'} ({what}); {HOW_TO}", pytrace=False)
+    lines = difflib.unified_diff(expected.splitlines(), got.splitlines(), name, what, lineterm="")
+    pytest.fail("\n".join([*lines, HOW_TO]), pytrace=False)
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    place = tmp_path / "cards"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_every_rule_has_fixtures_and_every_fixture_a_rule() -> None:
+    kinds = {
+        code: {path.name.removesuffix(".md").removesuffix(".txt") for path in (FIXTURES / code).iterdir()}
+        | {path.partition("/")[0].removesuffix(".md") for path in MADE.get(code, {})}
+        for code in (path.name for path in FIXTURES.iterdir() if path.is_dir())
+    }
+    assert set(kinds) == set(OFFLINE)
+    for code, found in kinds.items():
+        assert {"bad", "good", "expected"} <= found <= {
+            "bad",
+            "good",
+            "expected",
+            "expected-fixed",
+            "expected-fixed-unsafe",
+        }, code
+
+
+def test_the_base_card_is_sound(folder: Path) -> None:
+    _write(folder / PLACE, BASE)
+    report = _run(None)
+    assert (report.checked, str(report)) == (1, "1 card checked, nothing found")
+
+
+@pytest.mark.parametrize("code", OFFLINE)
+def test_bad_cards_are_told_as_expected(code: str, folder: Path) -> None:
+    rule = OFFLINE[code]
+    cards = _lay_out(code, "bad", folder)
+    report = _run(code)
+    _compare(FIXTURES / code / "expected.txt", f"{report}\n", f"mshub validate . --select {code}")
+    found = [finding for finding in report.findings if finding.code == code]
+    assert _without_finding(code, cards, report) == set()
+    assert rule.severity in {finding.severity for finding in found}
+    assert all(finding.name == rule.name for finding in found)
+    # What the rule says about its fixes is true.
+    kinds = {finding.fix.safe for finding in found if finding.fix}
+    if rule.fix is None:
+        assert kinds == set()
+    elif rule.fix == "sometimes":
+        assert kinds
+    else:
+        assert kinds == {rule.fix == "safe"}
+    assert _cards(folder) == cards
+
+
+def _without_finding(code: str, cards: Mapping[str, bytes], report: Report) -> set[str]:
+    """Cards of a bad tree in which nothing was found, but for the innocent ones that tree rules need."""
+    found = {finding.path for finding in report.findings if finding.code == code}
+    innocent = {"six/mindspore/1.7/ssd512_coco2017.md"} if code == "MC034" else set()
+    return set(cards) - found - innocent
+
+
+@pytest.mark.parametrize("code", OFFLINE)
+def test_good_cards_are_clean(code: str, folder: Path) -> None:
+    cards = _lay_out(code, "good", folder)
+    report = _run(code)
+    assert [str(report)] == [f"{len(cards)} card{'s' * (len(cards) > 1)} checked, nothing found"] or code == "MC049"
+    everything = _run(None)
+    others = {finding.code for finding in everything.findings}
+    assert others == ALSO_FOUND.get(code, set()), str(everything)
+    assert everything.checked == len(cards)
+
+
+@pytest.mark.parametrize("mode", ["safe", "unsafe"])
+@pytest.mark.parametrize("code", [code for code, rule in OFFLINE.items() if rule.fix])
+def test_fixes_do_what_is_expected_and_converge(code: str, mode: FixMode, folder: Path) -> None:
+    before = _lay_out(code, "bad", folder)
+    fixable = {finding.path for finding in _run(code).findings if finding.fix and (finding.fix.safe or mode == "unsafe")}
+    fixed = _run(code, mode)
+    after = _cards(folder)
+    changed = {path: data for path, data in after.items() if data != before[path]}
+    assert set(changed) == fixable
+    assert [finding for finding in fixed.findings if finding.fix and (finding.fix.safe or mode == "unsafe")] == []
+    again = _run(code, mode)
+    assert (again.fixed, _cards(folder)) == (0, after)
+    assert again.findings == fixed.findings
+    _compare_trees(code, mode, changed, before, folder)
+
+
+def _compare_trees(
+    code: str, mode: FixMode, changed: Mapping[str, bytes], before: Mapping[str, bytes], folder: Path
+) -> None:
+    """Hold fixed cards against the expected ones; unsafe fixes have files only for the cards they change further."""
+    if mode == "unsafe":
+        _lay_out(code, "bad", folder / "safe") if not (folder / "safe").exists() else None
+        os.chdir(folder / "safe")
+        _run(code, "safe")
+        safe = _cards(folder / "safe")
+        changed = {path: data for path, data in changed.items() if data != safe[path]}
+    stem = "expected-fixed" if mode == "safe" else "expected-fixed-unsafe"
+    for path in before:
+        data = changed.get(path)
+        single = (FIXTURES / code / "bad.md").is_file()
+        file = FIXTURES / code / (f"{stem}.md" if single else f"{stem}/{path}")
+        _compare(file, None if data is None else data.decode("utf-8"), f"bad cards after --{mode} fixes")
+
+
+# --- the examples in the rules ----------------------------------------------------------------------------------
+
+_IN_ASSET = ("file-format", "asset-link", "asset-sha256")
+_DIGEST = "0123456789abcdef" * 4
+
+
+def _plant(text: str, example: str) -> str:
+    """Put the fields of an example in the place of those of the same name."""
+    example = example.replace("<64 hex digits>", _DIGEST).replace("<NUL>", "\0")
+    for block in re.findall(r"^[^\s-].*\n?(?:^[\s-].*\n?)*", example, re.MULTILINE):
+        key, lines = block.partition(":")[0], block.rstrip("\n") + "\n"
+        if key in _IN_ASSET:
+            pattern, lines = rf"(?<=[- ] ){key}:.*\n", lines
+        else:
+            pattern = rf"^{re.escape(key)}:.*\n(?:^[ -](?!--).*\n)*"
+        text, count = re.subn(pattern, lambda _, lines=lines: lines, text, count=1, flags=re.MULTILINE)
+        if not count:
+            text = text.replace("license:", f"{lines}license:", 1)
+    return text
+
+
+def _fields(example: str, _: Rule, *, place: str = PLACE, besides: str = "") -> dict[str, str]:
+    return {place: _plant(_plant(BASE, besides), example)}
+
+
+def _head(example: str, _: Rule) -> dict[str, str]:
+    """The example begins the card; what it leaves out is as in the base card."""
+    top, _, fields = example.partition("---")
+    return {PLACE: _plant(f"{top}---\n{BASE.partition('---')[2].lstrip()}", fields.strip())}
+
+
+def _tail(example: str, _: Rule) -> dict[str, str]:
+    """The example is the end of the front matter and the body."""
+    return {PLACE: "---".join(BASE.split("---")[:2]) + example + "\n"}
+
+
+def _body(example: str, _: Rule) -> dict[str, str]:
+    return {PLACE: f"{BASE}\n{example}\n"}
+
+
+def _snippet(example: str, _: Rule) -> dict[str, str]:
+    return {PLACE: re.sub("^network = .*$", lambda _: example, BASE, flags=re.MULTILINE)}
+
+
+def _twins(example: str, rule: Rule, *, first: str | None = None) -> dict[str, str]:
+    """Two cards of one folder: one with the bad example or `first`, the other with this one."""
+    return {
+        PLACE.replace("ssd300", "a"): _plant(BASE, first or rule.bad),
+        PLACE.replace("ssd300", "b"): _plant(BASE, example),
+    }
+
+
+def _paths(example: str, _: Rule) -> dict[str, str]:
+    # In folders of their own: not every file system tells capitals from small letters.
+    return {f"{number}/{path}": BASE for number, path in enumerate(re.findall(r"\S+\.md", example))}
+
+
+# Where an example is no field of the base card, or takes another place or field for granted.
+HOW: dict[str, Callable[[str, Rule], dict[str, str]]] = {
+    "MC002": _head,
+    "MC004": _body,
+    "MC014": _twins,
+    "MC015": partial(_fields, besides="asset-link: https://example.org/net.ms"),
+    "MC020": partial(_fields, place="mindspore/1.7/ssdresnet50fpn_coco2017.md"),
+    "MC021": _head,
+    "MC022": partial(_fields, besides="asset-link: https://example.org/ssd300_imagenet2012.ckpt"),
+    "MC023": partial(_fields, besides="asset-link: https://example.org/net_acc79.54.ckpt"),
+    "MC025": _snippet,
+    "MC034": _paths,
+    "MC035": partial(_twins, first="asset-link: https://example.org/r1.7/net.ckpt"),
+    "MC036": partial(
+        _fields, place="mindspore/1.10/ssd300_coco2017.md", besides="repo-link: https://example.org\nasset-link: a.ckpt"
+    ),
+    "MC037": _body,
+    "MC038": _tail,
+    "MC039": _body,
+}
+
+# Examples in words.
+PROSE = {
+    "MC003": "byte order marks and line ends cannot be seen in a line of text",
+    "MC048": "a body that is too much is too much for an example, too",
+}
+
+
+@pytest.mark.parametrize("code", [code for code in OFFLINE if code not in PROSE])
+def test_examples_of_the_rules_are_true(code: str, folder: Path) -> None:
+    rule = OFFLINE[code]
+    for example, objects in ((rule.bad, True), (rule.good, False)):
+        cards = HOW.get(code, _fields)(example, rule)
+        here = folder / ("bad" if objects else "good")
+        for path, text in cards.items():
+            _write(here / path, text)
+        os.chdir(here)
+        report = _run(code)
+        assert report.checked == len(cards)
+        assert bool([finding for finding in report.findings if finding.code == code]) is objects, f"{example}\n{report}"
+
+
+def test_examples_in_words_are_marked_as_such() -> None:
+    marked = {code for code, rule in OFFLINE.items() if rule.bad.startswith("(") or rule.good.startswith("(")}
+    assert marked == set(PROSE)
