@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mshub_ssd.cards.source import Source
+from mshub_ssd.cards.nodes import Source
 from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
 
 OVERRIDE = "\u202e"

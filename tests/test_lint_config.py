@@ -321,6 +321,18 @@ def test_what_a_run_did_not_look_at_is_neither_outdated_nor_lost(here: Path) -> 
     assert later.filter([finding("MC017"), finding(path="y.md"), finding("MC013", "other")]) == ([], 3, 0)
 
 
+def test_what_compares_cards_is_outdated_only_where_the_others_are_looked_at(here: Path) -> None:
+    for name in ("x.md", "y.md", "z.md"):
+        (here / name).touch()
+    assert all_rules()["MC014"].scope == "tree"
+    known = Baseline.load(written(here, finding("MC014"), finding(path="y.md")))
+    assert known.filter([], cards=["x.md"]) == ([], 0, 0)
+    assert known.filter([], cards=["x.md", "z.md"]) == ([], 0, 0)
+    assert known.filter([], cards=["x.md", "y.md"]) == ([], 0, 2)
+    (here / "y.md").unlink()
+    assert known.filter([], cards=["x.md", "z.md"]) == ([], 0, 2)
+
+
 _LINES = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("ab\u202e\x9b", min_size=150, max_size=400)
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lint_reports import OVERRIDE, SAFE, UNSAFE, finding, findings, reports
 
-from mshub_ssd.cards.source import Source
+from mshub_ssd.cards.nodes import Source
 from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
 from mshub_ssd.lint.formats import FORMATS, render

@@ -40,7 +40,7 @@ ALSO_FOUND = {
     "MC008": {"MC040"},  # a version without quotes that survives
     "MC009": {"MC040"},  # a date without quotes
     "MC015": {"MC032"},
-    "MC026": {"MC046"},  # text beyond ASCII
+    "MC026": {"MC046", "MC048"},  # text beyond ASCII; a body of a mebibyte
     "MC031": {"MC032"},
     "MC033": {"MC032"},
     "MC045": {"MC046"},
@@ -64,10 +64,12 @@ MADE: Mapping[str, Mapping[str, Callable[[], str]]] = {
         ),
     },
     "MC048": {
-        "bad/emphasis.md": lambda: f"{BASE}\n[The paper](paper.md) {'*a* ' * 40_000}\n",
-        "bad/links.md": lambda: f"{BASE}\n{'[a](' * 40_000}\n",
-        "bad/quotes.md": lambda: f"{BASE}\n" + "> > > > > > a\n\n" * 5_000,
-        "good.md": lambda: BASE + "\nA long body of *plain* words, `code` and [links](paper.md).\n" * 1_000,
+        "bad/emphasis.md": lambda: f"{BASE}\n[The paper](paper.md) {'*a* ' * 20_000}\n",
+        "bad/links.md": lambda: f"{BASE}\n{'[a](' * 20_000}\n",
+        "bad/quotes.md": lambda: f"{BASE}\n" + "> > > > > > a\n\n" * 2_000,
+        "bad/lines.md": lambda: BASE + "\n" * 5_001,
+        "bad/length.md": lambda: f"{BASE}\n{'A line of plain words. ' * 5_000}\n",
+        "good.md": lambda: BASE + "\nA long body of *plain* words, `code` and [links](paper.md).\n" * 300,
     },
 }
 
@@ -336,3 +338,167 @@ def test_examples_of_the_rules_are_true(code: str, folder: Path) -> None:
 def test_examples_in_words_are_marked_as_such() -> None:
     marked = {code for code, rule in OFFLINE.items() if rule.bad.startswith("(") or rule.good.startswith("(")}
     assert marked == set(PROSE)
+
+
+# --- comments in the card that silence findings -----------------------------------------------------------------
+
+LICENCE = "license: Apache2.0"  # MC024
+LINK = "[the paper](htps://example.org/)"  # MC039
+SELECTED = ["MC013", "MC024", "MC039", "MC046", "MC049"]
+
+
+def _codes(text: str, select: list[str] | None = None) -> tuple[list[str], int]:
+    """Codes of what is found in a card in the working folder, and the number of suppressed findings."""
+    _write(Path(PLACE), text)
+    report = lint(["."], load_config(select=select or SELECTED, use_file=False))
+    return [finding.code for finding in report.findings], report.suppressed
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        (f"{LICENCE}   # mshub: ignore[MC024] as published", []),
+        (f"{LICENCE} #mshub:ignore[MC024]as published", []),
+        (f"# mshub: ignore[MC024] as published\n{LICENCE}", []),
+        (f"# mshub: ignore[MC024] as published\n\n# another comment\n\n{LICENCE}", []),
+        (f"{LICENCE}   # mshub: ignore[ mc013 , MC024 ]: as published", ["MC049"]),
+        (f"author: us   # mshub: ignore-card[MC024] as published\n{LICENCE}", []),
+        (f"{LICENCE}\n# mshub: ignore-card[MC024] as published", []),
+        # Reasons are asked for, and do not decide.
+        (f"{LICENCE}   # mshub: ignore[MC024]", ["MC049"]),
+        (f"{LICENCE}   # mshub: ignore[MC024] :", ["MC049"]),
+        # Another line, another code, no code, no word.
+        (f"author: us   # mshub: ignore[MC024] as published\n{LICENCE}", ["MC049", "MC024"]),
+        (f"# mshub: ignore[MC024] as published\nauthor: us\n{LICENCE}", ["MC049", "MC024"]),
+        (f"{LICENCE}\n# mshub: ignore[MC024] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore[MC013] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore[MC999] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore[license] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore[MC02] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore[] as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: ignore as published", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub: noqa", ["MC024", "MC049"]),
+        (f"{LICENCE}   # mshub ignore[MC024] as published", ["MC024"]),
+        (f"{LICENCE}   # see mshub: ignore[MC024] as published", ["MC024"]),
+        # No comments to YAML.
+        (f'{LICENCE}\nsummary: "# mshub: ignore-card[MC024] as published"', ["MC024"]),
+        (f"{LICENCE}\nsummary: '# mshub: ignore-card[MC024] as published'", ["MC024"]),
+        (f"{LICENCE}\nsummary: |\n  # mshub: ignore-card[MC024] as published", ["MC024"]),
+        (f"{LICENCE}\nsummary: a#mshub:ignore-card[MC024] as published", ["MC024"]),
+        (f"{LICENCE}\nsummary: <!-- mshub: ignore-card[MC024] as published -->", ["MC024"]),
+    ],
+)
+def test_comments_in_the_front_matter(fields: str, found: list[str], folder: Path) -> None:
+    codes, suppressed = _codes(_plant(BASE, fields))
+    assert codes == found
+    assert suppressed == ("MC024" not in found)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (f"{LINK} <!-- mshub: ignore[MC039] as published -->", []),
+        (f"<!--mshub:ignore[MC039]as published--> {LINK} and more", []),
+        (f"<!-- mshub: ignore[MC039] as published -->\n{LINK}", []),
+        (f"<!-- mshub: ignore[MC039] as published -->\n\n<!-- another -->\n\n{LINK}", []),
+        (f"- a list\n- {LINK} <!-- mshub: ignore[MC039] as published -->", []),
+        (f"<!-- mshub: ignore-card[MC039] as published -->\n\nA line.\n\n{LINK}", []),
+        (f"{LINK}\n\n<!-- mshub: ignore-card[MC039] as published -->", []),
+        (f"{LINK} <!-- mshub: ignore[MC039] -->", ["MC049"]),
+        (f"{LINK}\n\n<!-- mshub: ignore[MC039] as published -->", ["MC039", "MC049"]),
+        (f"<!-- mshub: ignore[MC039] as published -->\n\nA line.\n\n{LINK}", ["MC049", "MC039"]),
+        (f"{LINK} <!-- mshub: ignore[MC013] as published -->", ["MC039", "MC049"]),
+        (f"{LINK} <!-- mshub: ignored -->", ["MC039", "MC049"]),
+        # No comments to Markdown.
+        (f"{LINK} # mshub: ignore[MC039] as published", ["MC039"]),
+        (f"{LINK} `<!-- mshub: ignore[MC039] as published -->`", ["MC039"]),
+        (f"```\n<!-- mshub: ignore-card[MC039] as published -->\n```\n\n{LINK}", ["MC039"]),
+        (f"    <!-- mshub: ignore-card[MC039] as published -->\n\n{LINK}", ["MC039"]),
+        (f"> ```html\n> <!-- mshub: ignore-card[MC039] as published -->\n> ```\n\n{LINK}", ["MC039"]),
+    ],
+)
+def test_comments_in_the_body(body: str, found: list[str], folder: Path) -> None:
+    codes, suppressed = _codes(f"{BASE}\n{body}\n")
+    assert codes == found
+    assert suppressed == ("MC039" not in found)
+
+
+def test_comments_work_in_broken_cards_and_with_any_line_ends(folder: Path) -> None:
+    broken = _plant(BASE, f"author: us: the team\n{LICENCE}   # mshub: ignore[MC024] as published")
+    assert _codes(broken, ["MC001", "MC024", "MC049"]) == (["MC001"], 1)
+    for end in ("\r\n", "\r"):
+        text = _plant(BASE, f"# mshub: ignore[MC024] as published\n{LICENCE}") + f"\n{LINK}\n"
+        assert _codes(text.replace("\n", end)) == (["MC039"], 1)
+
+
+def test_a_comment_is_idle_only_where_its_rule_runs(folder: Path) -> None:
+    text = _plant(BASE, "license: Apache-2.0   # mshub: ignore[MC024, MC018, MC014] as published")
+    assert _codes(text, ["MC049"]) == ([], 0)
+    assert _codes(text, ["MC049", "MC024"]) == (["MC049"], 0)
+
+
+def test_comments_silence_rules_about_the_tree(folder: Path) -> None:
+    _write(folder / "mindspore/1.7/ssd512_coco2017.md", BASE)
+    codes = ["MC014", "MC049"]
+    assert _codes(BASE, codes) == (["MC014", "MC014"], 0)
+    digest = re.search("asset-sha256: .*", BASE)
+    assert digest
+    assert _codes(_plant(BASE, f"{digest[0]}   # mshub: ignore[MC014] one file"), codes) == (["MC014"], 1)
+    assert _codes(_plant(BASE, "license: MIT   # mshub: ignore-card[MC014] one file"), codes) == (["MC014"], 1)
+
+
+# --- severities, cards that are let off, broken cards -----------------------------------------------------------
+
+
+def test_severities_and_exceptions_come_from_the_configuration(folder: Path) -> None:
+    text = _plant(BASE, f"{LICENCE}\nrepo-link: https://gitee.com/a/b/tree/master")
+    _write(folder / "hub_models" / PLACE, text)
+    _write(folder / "hub_models/somebody/1.0/ssd300_coco2017.md", text)
+    _write(
+        folder / "mshub.toml",
+        'select = ["MC017", "MC024", "MC044"]\n[severity]\nMC024 = "error"\nMC017 = "info"\n'
+        '[per-card-ignores]\n"somebody/*" = ["MC024"]\n"hub_models/mindspore/1.7/*.md" = ["MC017"]\n',
+    )
+    report = lint(["hub_models"], load_config(folder))
+    assert [(finding.uid, finding.code, finding.severity) for finding in report.findings] == [
+        ("mindspore/1.7/ssd300_coco2017", "MC024", "error"),
+        ("somebody/1.0/ssd300_coco2017", "MC017", "info"),
+    ]
+
+
+def test_a_card_that_is_let_off_needs_no_comment_and_may_have_one(folder: Path) -> None:
+    _write(folder / PLACE, _plant(BASE, f"{LICENCE}   # mshub: ignore[MC024] as published"))
+    _write(folder / "mshub.toml", '[per-card-ignores]\n"mindspore/*" = ["MC024"]\n')
+    assert lint(["."], load_config(folder)).findings == ()
+
+
+def test_a_syntax_error_hides_nothing(folder: Path) -> None:
+    mistakes = {
+        "MC008": "model-version: 1.10",
+        "MC009": "update-time: 2022-6-22",
+        "MC010": "evaluation: -",
+        "MC013": "asset-sha256: d231a06e",
+        "MC016": "repo-link: nowhere",
+        "MC022": "train-dataset: COCO2017",
+        "MC024": LICENCE,
+        "MC028": "input-shape: 300",
+        "MC043": "summary: ssd300 is used for cv",
+    }
+    text = _plant(BASE, "\n".join(mistakes.values())) + f"\n{LINK}\n"
+    alone = lint(["."], load_config(use_file=False)) if _write(folder / PLACE, text) is None else None
+    assert alone is not None
+    assert {finding.code for finding in alone.findings} == {*mistakes, "MC039"}
+    for broken in ("author: us: the team", 'author: "us', "author: [us", "author: @us", "author: us\n  you: - me"):
+        _write(folder / PLACE, _plant(text, broken))
+        both = lint(["."], load_config(use_file=False))
+        assert {finding.code for finding in both.findings} == {"MC001", *mistakes, "MC039"}, f"{broken}\n{both}"
+
+
+def test_a_card_that_is_no_utf_8_is_never_rewritten(folder: Path) -> None:
+    (folder / "mindspore/1.7").mkdir(parents=True)
+    data = _plant(BASE, LICENCE).encode().replace(b"MindSpore team", b"J\xfcrgen")
+    (folder / PLACE).write_bytes(data)
+    report = lint(["."], load_config(use_file=False), fix="unsafe")
+    assert {finding.code for finding in report.findings} == {"MC024", "MC026"}
+    assert [finding.fix for finding in report.findings] == [None, None]
+    assert (report.fixed, (folder / PLACE).read_bytes()) == (0, data)

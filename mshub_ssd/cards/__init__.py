@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
     from mshub_ssd.cards.names import natural_key, valid_uid, version_key
+    from mshub_ssd.cards.nodes import Problem
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
-    from mshub_ssd.cards.source import Problem
 
 _HOMES = {
     "Asset": "model",
@@ -30,7 +30,7 @@ _HOMES = {
     "parse_card": "parse",
     "parse_metric": "parse",
     "read_card": "parse",
-    "Problem": "source",
+    "Problem": "nodes",
 }
 
 __all__ = [

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
-from mshub_ssd.cards.source import MAX_BYTES, MapNode, Node, Problem, Scalar, SeqNode, Source, read_source
+from mshub_ssd.cards.source import MAX_BYTES, read_source
 from mshub_ssd.errors import CardError
 
 __all__ = ["KNOWN_KEYS", "Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
@@ -30,7 +31,8 @@ _METRIC_KEYS = {"map", "accuracy"}
 _PLAIN_KEY = re.compile(r"[^.\[\]\":\s]+")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
-_REAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# The lookbehind changes no match, but a text of digits is tried once and not from each of them.
+_REAL = re.compile(r"[-+]?(?<![0-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
 _METRIC_LENGTH = 200
 _MAX_PIECES = 1000

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
-from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode, Source, compose, report_repeated
+from mshub_ssd.cards.composing import MAX_NODES, compose, report_repeated
+from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode, Source
 
 __all__ = ["recover"]
 
-_MAX_FIELDS = 200
+_MAX_FIELDS = 60
+_MAX_LINES = 100
 _FIELD = re.compile(r"^[^\s#-].*$", re.MULTILINE)
 _LINE = re.compile(
-    r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w))*)[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*?)[ \t]*\r?$",
+    r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w))*)[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*)",
     re.MULTILINE,
 )
 _TAGS = re.compile(r"^(?:[!&][^ \t]*[ \t]+)+")
@@ -55,7 +58,7 @@ def recover(source: Source) -> None:
     if source.front is None or any(problem.code in _HOPELESS for problem in source.problems):
         return
     start, end = source.front
-    heads = [found.start() for found in _FIELD.finditer(source.text, start, end)][: _MAX_FIELDS + 1]
+    heads = [found.start() for found in itertools.islice(_FIELD.finditer(source.text, start, end), _MAX_FIELDS)]
     if not heads:
         return
     whole = source.problems[-1:]
@@ -64,7 +67,7 @@ def recover(source: Source) -> None:
     pairs: list[tuple[Scalar, Node]] = []
     seen: dict[str, Scalar] = {}
     for head, below in zip(heads, [*heads[1:], end], strict=True):
-        found = compose(source, head, below)
+        found = compose(source, head, below) if source.values < MAX_NODES else None
         if source.problems and source.problems[-1].code == "front-matter":
             source.problems[-1] = replace(source.problems[-1], message="this line is no field", got=None)
         for key, node in found.items if found else _lines(source, head, below):
@@ -83,7 +86,7 @@ def recover(source: Source) -> None:
 
 def _lines(source: Source, start: int, end: int) -> list[tuple[Scalar, Node]]:
     """The one field between two offsets, as lines ``key: value`` and list items of such lines."""
-    found = list(_LINE.finditer(source.text, start, end))
+    found = list(itertools.islice(_LINE.finditer(source.text, start, end), _MAX_LINES))
     if not found or found[0].start() != start or found[0]["dash"]:
         return []
     key, value = _pair(source, found[0])
@@ -101,9 +104,9 @@ def _lines(source: Source, start: int, end: int) -> list[tuple[Scalar, Node]]:
 
 
 def _pair(source: Source, line: re.Match[str]) -> tuple[Scalar, Scalar]:
-    name, value = line["key"], line["value"]
+    name, value = line["key"], line["value"].rstrip()
     quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
-    start, end = line.span("value")
+    start, end = line.start("value"), line.start("value") + len(value)
     if quoted:
         value = value[1:-1]
     else:

@@ -12,12 +12,13 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.finding import Finding
+from mshub_ssd.lint.rules import all_rules
 
 __all__ = ["Baseline", "Entry"]
 
@@ -158,16 +159,24 @@ class Baseline:
                 hint="give a file that can: mshub validate PATH --baseline FILE --update-baseline",
             ) from error
 
-    def _testable(self, cards: Collection[str] | None, codes: Collection[str] | None) -> Any:
+    def _testable(self, cards: Collection[str] | None, codes: Collection[str] | None) -> Callable[[Entry], bool]:
+        """Whether a run could have found an entry's finding again."""
         looked_at = None if cards is None else {self._relative(card) for card in cards}
-        gone: dict[str, bool] = {}
+        gone = {
+            path for path in {entry.path for entry in self._entries} if not os.path.lexists(Path(self._folder, path))
+        }
+        # What compares cards is found only where the others are looked at, too.
+        partial = looked_at is not None and (
+            len(looked_at) < 2 or any(entry.path not in looked_at | gone for entry in self._entries)
+        )
+        comparing = {code for code, rule in all_rules().items() if rule.scope == "tree"} if partial else set[str]()
 
         def testable(entry: Entry) -> bool:
+            if entry.path in gone:
+                return True
             if looked_at is not None and entry.path not in looked_at:
-                if entry.path not in gone:
-                    gone[entry.path] = not os.path.lexists(Path(self._folder, entry.path))
-                return gone[entry.path]
-            return codes is None or entry.code in codes
+                return False
+            return entry.code not in comparing and (codes is None or entry.code in codes)
 
         return testable
 

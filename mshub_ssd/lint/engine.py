@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import difflib
 import fnmatch
 import gc
+import itertools
 import os
 import re
 import signal
@@ -33,7 +35,11 @@ __all__ = ["check_text", "lint"]
 FixMode = Literal["none", "safe", "unsafe"]
 
 _SUPPRESSION_RULE = "MC049"
-_MAX_ROUNDS = 10
+_MAX_ROUNDS = 100
+# Of one rule in one card; a bomb must not become a report of gigabytes.
+_MAX_FINDINGS = 50
+_LONG_LINE = 1000
+_AROUND = 200
 # Below this many cards a second process costs more than it saves.
 _WORTH_A_PROCESS = 150
 _CHUNK = 64
@@ -51,7 +57,8 @@ class _Result:
     before: bytes | None = None
     after: bytes | None = None
     unreadable: str | None = None
-    late: Mapping[tuple[int, int], tuple[Span, str]] | None = None
+    readable: bool = False
+    late: Mapping[tuple[int, int], tuple[Span, str, int]] | None = None
 
 
 def lint(
@@ -149,10 +156,10 @@ class _Run:
         before, fixed = data, 0
         for _ in range(_MAX_ROUNDS):
             changed, count = self._fixed(data, result.findings)
-            if not count:
+            if not count or len(changed) > MAX_BYTES:
                 break
             following = self.check(changed, card, index)
-            if _broken(following) and not _broken(result):
+            if result.readable and not following.readable:
                 break  # never leave a card worse than it was
             data, result, fixed = changed, following, fixed + count
         if data != before:
@@ -168,7 +175,7 @@ class _Run:
             self.finding(rule, subject, hit)
             for rule in self.card_rules
             if rule.code not in hidden
-            for hit in rule.check(subject)
+            for hit in itertools.islice(rule.check(subject), _MAX_FINDINGS)
         ]
         if self.online_rules:
             findings += [
@@ -187,11 +194,12 @@ class _Run:
             facts = tree.facts_of(subject, index)
             late = {(0, 0): _place(subject, 0, 0)}
             late.update({(one.start, one.end): _place(subject, one.start, one.end) for one in facts.files})
-        return _Result(findings, facts, comments, suppressed, late=late)
+        readable = not any(problem.fatal for problem in subject.problems)
+        return _Result(findings, facts, comments, suppressed, late=late, readable=readable)
 
     def finding(self, rule: Rule, subject: Subject, hit: Hit) -> Finding:
         """A hit of a rule as a finding."""
-        span, excerpt = _place(subject, hit.start, hit.end)
+        place = _place(subject, hit.start, hit.end)
         fix = hit.fix
         if fix is not None:
             if not subject.whole:
@@ -199,15 +207,14 @@ class _Run:
             else:
                 edits = (Edit(one.start, one.end, one.text, _edit_span(subject, one)) for one in fix.edits)
                 fix = Fix(fix.title, tuple(edits), fix.safe)
-        return self.make(rule, subject.path, subject.uid, span, excerpt, hit.message, hit.help, fix, hit.severity)
+        return self.make(rule, subject.path, subject.uid, place, hit.message, hit.help, fix, hit.severity)
 
     def make(
         self,
         rule: Rule,
         path: str,
         uid: str | None,
-        span: Span,
-        excerpt: str,
+        place: tuple[Span, str, int],
         message: str,
         help_: str | None,
         fix: Fix | None = None,
@@ -215,6 +222,7 @@ class _Run:
     ) -> Finding:
         """A finding of a rule, as severe as the configuration wants it."""
         chosen = self.config.severities.get(rule.code) or severity or rule.severity
+        span, excerpt, column = place
         return Finding(
             rule.code,
             rule.name,
@@ -229,6 +237,7 @@ class _Run:
             help_,
             fix,
             excerpt,
+            column,
         )
 
     def _fixed(self, data: bytes, findings: Iterable[Finding]) -> tuple[bytes, int]:
@@ -238,38 +247,47 @@ class _Run:
         text = data.decode("utf-8")
         shift = 1 if text.startswith("\ufeff") else 0
         taken: list[Edit] = []
+        spans: list[tuple[int, int]] = []
         count = 0
         for fix in fixes:
-            if all(_apart(mine, other) for mine in fix.edits for other in taken):
+            if all(_free(spans, one) for one in fix.edits):
+                for one in fix.edits:
+                    bisect.insort(spans, (one.start, one.end))
                 taken += fix.edits
                 count += 1
-        for one in sorted(taken, key=lambda item: (item.start, item.end), reverse=True):
-            text = f"{text[: one.start + shift]}{one.text}{text[one.end + shift :]}"
-        changed = text.encode("utf-8")
+        pieces, at = [], 0
+        for one in sorted(taken, key=lambda item: (item.start, item.end)):
+            pieces += [text[at : one.start + shift], one.text]
+            at = one.end + shift
+        changed = "".join([*pieces, text[at:]]).encode("utf-8")
         return (changed, count) if changed != data else (data, 0)
 
 
-def _apart(one: Edit, other: Edit) -> bool:
-    return one.end < other.start or other.end < one.start
-
-
-def _broken(result: _Result) -> bool:
-    return any(finding.code == "MC001" and finding.severity == "error" for finding in result.findings)
+def _free(spans: list[tuple[int, int]], one: Edit) -> bool:
+    """Whether an edit touches none of the others."""
+    at = bisect.bisect_left(spans, (one.start, one.end))
+    before, behind = spans[at - 1] if at else None, spans[at] if at < len(spans) else None
+    return (before is None or before[1] < one.start) and (behind is None or one.end < behind[0])
 
 
 def _matches(glob: str, card: CardFile) -> bool:
     return fnmatch.fnmatchcase(card.path, glob) or (card.uid is not None and fnmatch.fnmatchcase(card.uid, glob))
 
 
-def _place(subject: Subject, start: int, end: int) -> tuple[Span, str]:
+def _place(subject: Subject, start: int, end: int) -> tuple[Span, str, int]:
+    """Where something stands: its span, its line, and the column the line is shown from."""
     size = len(subject.text)
     start = max(0, min(start, size))
     end = max(start, min(end, size))
     span = subject.source.span(start, end)
     starts = subject.source.line_starts()
+    first = starts[span.line - 1]
     below = starts[span.line] if span.line < len(starts) else size
-    # A line may be a mebibyte long; nobody reads more than its surroundings.
-    return span, subject.text[starts[span.line - 1] : min(below, end + 2000)].rstrip("\r\n")
+    if below - first > _LONG_LINE:
+        # A line may be a mebibyte long; nobody reads more than the surroundings.
+        first = max(first, start - _AROUND)
+        below = min(below, first + _LONG_LINE)
+    return span, subject.text[first:below].rstrip("\r\n"), first - starts[span.line - 1] + 1
 
 
 def _edit_span(subject: Subject, one: Edit) -> Span:
@@ -297,8 +315,8 @@ def _check_tree(run: _Run, results: list[_Result]) -> None:
             file = CardFile(Path(card.path), card.path, card.uid)
             if any(rule.code in codes and _matches(glob, file) for glob, codes in run.config.ignores):
                 continue
-            span, excerpt = result.late[(hit.start, hit.end)]
-            found = run.make(rule, card.path, card.uid, span, excerpt, hit.message, hit.help)
+            place = result.late[(hit.start, hit.end)]
+            found = run.make(rule, card.path, card.uid, place, hit.message, hit.help)
             remaining, silenced = suppress.apply([found], result.suppressions or [])
             result.findings += remaining
             result.suppressed += silenced

@@ -21,7 +21,7 @@ _COLUMNS = 100
 _SCOPES = {
     "card": "one card",
     "tree": "all cards of the run together",
-    "online": "what the network answers; runs with --online",
+    "online": "what the network answers, with --online only",
 }
 _FIXES = {
     None: "none",
@@ -149,9 +149,8 @@ def reference(rules: Sequence[Rule]) -> str:
     for rule in rules:
         lines += ["", f"## {_title(rule)}", "", *rule.what.splitlines(), "", f"**Why.** {rule.why}", ""]
         lines += [
-            f"{rule.severity.capitalize()}"
-            + (", on by default." if rule.default else ", off unless selected.")
-            + f" Looks at {_SCOPES[rule.scope].replace('--online', '`--online`')}. Fix: {_marked(_FIXES[rule.fix])}.",
+            f"{rule.severity.capitalize()}{'' if rule.default else ', off unless selected'}. "
+            f"Looks at {_marked(_SCOPES[rule.scope])}. Fix: {_marked(_FIXES[rule.fix])}.",
             "",
             "Objected to:",
             "",

@@ -83,7 +83,8 @@ class Finding:
         message: What is wrong, in one line.
         help: How to mend it.
         fix: The mend itself, where the linter knows it.
-        excerpt: The line `line` of the card.
+        excerpt: The line `line` of the card; of a very long one the part around the place.
+        excerpt_column: Column at which `excerpt` begins.
     """
 
     code: str
@@ -99,6 +100,7 @@ class Finding:
     help: str | None = None
     fix: Fix | None = None
     excerpt: str = ""
+    excerpt_column: int = 1
 
     __reduce__ = _as_call
 

@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
 from mshub_ssd.cards import Asset
-from mshub_ssd.cards.source import Scalar
+from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.lint.entry_point import FILE_NAME
 from mshub_ssd.lint.rules.provenance import fault_of

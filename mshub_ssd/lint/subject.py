@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,19 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.cards import Card, Problem, Span, examine_card
-from mshub_ssd.cards.source import MAX_NODES, MapNode, Node, Scalar, SeqNode
+from mshub_ssd.cards.composing import MAX_NODES
+from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
 from mshub_ssd.lint.finding import Edit, Fix, Severity
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-__all__ = ["AssetNode", "Hit", "Subject", "edit"]
+__all__ = ["MAX_ASSETS", "AssetNode", "Hit", "Subject", "edit", "meaning", "too_long"]
 
 # What Markdown costs depends on how often its rules are tried, not on the size of the text; the largest
 # published card, of 78 KB, takes 8,600 tries.
 _MAX_TRIES = MAX_NODES
+_MAX_BODY = 100_000
+_MAX_LINES = 5_000
+_MAX_LINK = 2_000
 _MAX_PIECES = 200
+MAX_ASSETS = 50
+"""So many assets of a card are looked at."""
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _UNUSUAL = re.compile(r"[^\t\n\r\x20-\x7e]+")
@@ -96,7 +103,7 @@ class Subject:
         self.fields: dict[str, tuple[Scalar, Node]] = {}
         if root is not None:
             self.fields = {key.text: (key, node) for key, node in root.items}
-        self.assets = tuple(self._assets())
+        self.assets = tuple(itertools.islice(self._assets(), MAX_ASSETS))
         self.unparsed_body = False
         self.snippets: list[Any] | None = None
 
@@ -157,6 +164,10 @@ class Subject:
         for key, (_, node) in self.fields.items():
             yield from inside(key, node)
 
+    def value_spans(self) -> list[tuple[int, int]]:
+        """Where the texts of the front matter lie, in order."""
+        return sorted((node.start, node.end) for _, node in self.scalars())
+
     def problems_of(self, *codes: str) -> Iterator[Problem]:
         """The parser's objections of these kinds."""
         return (problem for problem in self.problems if problem.code in codes)
@@ -203,7 +214,11 @@ class Subject:
         if not self.whole or self.source.front is None:
             return []
         body = self.text[self.source.body :]
-        allowed = _MAX_TRIES - min(self.source.values, _MAX_TRIES)
+        lines = body.count("\n") + body.count("\r")
+        allowed = _MAX_TRIES - self.source.values - lines
+        if len(body) > _MAX_BODY or lines > _MAX_LINES or allowed < 0:
+            self.unparsed_body = True
+            return []
         # No try without one of these characters: where they are few, nobody needs to count.
         few = 4 * sum(map(body.count, _TRIED)) < allowed
         parser = _markdown(not few)
@@ -235,10 +250,17 @@ class Subject:
         return start, max(start, start + len(self.text[start:end].rstrip()))
 
 
+def too_long(node: Scalar) -> bool:
+    """Whether a link is longer than any that works; no rule looks into such a one."""
+    return len(node.text) > _MAX_LINK
+
+
 def meaning(node: Scalar, key: str = "") -> str | None:
     """The text of a value, None where it says nothing; that of a link without ``<>``."""
     text = node.text.strip()
     if node.plain and text.lower() in _NOTHING:
+        return None
+    if key.endswith("link") and len(text) > _MAX_LINK:
         return None
     if key.endswith("link") and text.startswith("<") and text.endswith(">"):
         text = text[1:-1].strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +14,10 @@ from mshub_ssd.lint.subject import Hit, Subject
 __all__ = ["Suppression", "apply", "complaints", "read"]
 
 _COMMENT = re.compile(r"(?P<open>#|<!--+)[ \t]*mshub:(?P<words>[^\r\n]*)")
-_WORDS = re.compile(
-    r"[ \t]*ignore(?P<card>-card)?[ \t]*\[(?P<codes>[^\]\r\n]*)\][ \t:]*(?P<reason>.*?)[ \t]*(?:--+>.*)?"
-)
-_NO_CONTENT = re.compile(r"[ \t]*(?:#.*|<!--.*-->[ \t]*)?")
+_WORDS = re.compile(r"[ \t]*ignore(?P<card>-card)?[ \t]*\[(?P<codes>[^\]\r\n]*)\][ \t:]*")
+_MAX_COMMENTS = 100
+_FAR = 50
+"""So many lines below a comment its line may be."""
 
 
 @dataclass(slots=True)
@@ -53,16 +55,19 @@ def _read(subject: Subject) -> Iterator[Suppression]:
     if source.front is None:
         return
     starts = source.line_starts()
-    values = [(node.start, node.end) for _, node in subject.scalars()]
-    for found in _COMMENT.finditer(text, source.front[0]):
+    values = subject.value_spans()
+    markup = _markup_lines(subject)
+    for found in itertools.islice(_COMMENT.finditer(text, source.front[0]), _MAX_COMMENTS):
         in_front = found.start() < source.front[1]
         if in_front != (found["open"] == "#"):
             continue
-        if in_front and any(start <= found.start() < end for start, end in values):
-            continue
-        if not in_front and not _is_markup(subject, found.start()):
-            continue
         line = source.span(found.start(), found.start()).line
+        if in_front:
+            before = bisect.bisect_right(values, (found.start(), len(text))) - 1
+            if before >= 0 and found.start() < values[before][1]:
+                continue  # part of a value
+        elif not any(first <= line - 1 - subject.first_body_line < last for first, last in markup):
+            continue
         above = starts[line - 1]
         end = found.end()
         if not in_front:
@@ -72,7 +77,8 @@ def _read(subject: Subject) -> Iterator[Suppression]:
         before = above + len(text[above : found.start()].rstrip())
         below = starts[line] if line < len(starts) else len(text)
         deleted = (above, below) if alone else (before, end)
-        words = _WORDS.fullmatch(found["words"])
+        said = text[found.start("words") : end].removesuffix("-->").rstrip("- \t")
+        words = _WORDS.match(said)
         if words is None:
             yield Suppression((), None, "", found.start(), end, deleted, fault="is not understood")
             continue
@@ -81,34 +87,29 @@ def _read(subject: Subject) -> Iterator[Suppression]:
         if words["card"]:
             target = None
         elif alone:
-            target = next(
-                (
-                    number + 1
-                    for number in range(line, len(starts))
-                    if not _NO_CONTENT.fullmatch(_line(text, starts, number))
-                ),
-                line,
-            )
+            lines = range(line, min(line + _FAR, len(starts)))
+            target = next((number + 1 for number in lines if _has_content(_line(text, starts, number))), line)
         fault = None if codes else "names no rule"
-        yield Suppression(codes, target, words["reason"].strip(), found.start(), end, deleted, fault=fault)
+        yield Suppression(codes, target, said[words.end() :].strip(), found.start(), end, deleted, fault=fault)
 
 
 def _line(text: str, starts: Sequence[int], number: int) -> str:
     return text[starts[number] : starts[number + 1] if number + 1 < len(starts) else len(text)].rstrip("\r\n")
 
 
-def _is_markup(subject: Subject, at: int) -> bool:
-    """Whether a comment in the body is one to Markdown too, and no part of a code block."""
-    line = subject.source.span(at, at).line - 1 - subject.first_body_line
+def _has_content(line: str) -> bool:
+    bare = line.strip()
+    return bool(bare) and not bare.startswith("#") and not (bare.startswith("<!--") and bare.endswith("-->"))
+
+
+def _markup_lines(subject: Subject) -> list[tuple[int, int]]:
+    """Lines of the body in which a comment is one to Markdown too, and no part of a code block."""
+    found = []
     for token in subject.tokens:
-        if token.map and token.map[0] <= line < token.map[1]:
-            if token.type == "html_block":
-                return True
-            if token.type == "inline" and any(
-                child.type == "html_inline" and child.content.startswith("<!--") for child in token.children or ()
-            ):
-                return True
-    return False
+        inline = token.type == "inline" and any(child.type == "html_inline" for child in token.children or ())
+        if token.map and (inline or token.type == "html_block"):
+            found.append((token.map[0], token.map[1]))
+    return found
 
 
 def apply(findings: Iterable[Finding], suppressions: Sequence[Suppression]) -> tuple[list[Finding], int]:

@@ -108,10 +108,10 @@ def _block(finding: Finding, paint: _Paint) -> str:
 
 def _underlined(finding: Finding) -> tuple[str, int, int]:
     """What is shown of a finding's line, the column its marks begin at (from 0), and their number."""
-    line = finding.excerpt
-    start = min(finding.column - 1, len(line))
-    end = len(line) if finding.end_line > finding.line else min(max(finding.end_column - 1, start), len(line))
-    if len(line) <= _COLUMNS and line.isascii() and line.isprintable():
+    line, cut = finding.excerpt, finding.excerpt_column - 1
+    start = min(max(finding.column - 1 - cut, 0), len(line))
+    end = len(line) if finding.end_line > finding.line else min(max(finding.end_column - 1 - cut, start), len(line))
+    if not cut and len(line) <= _COLUMNS and line.isascii() and line.isprintable():
         return line, start, max(end - start, 1)
     # Lines may be a mebibyte long: only what can be shown is looked at.
     before = _cells(line[max(0, start - _COLUMNS) : start])
@@ -120,7 +120,7 @@ def _underlined(finding: Finding) -> tuple[str, int, int]:
     looked_at = len(before) + len(inside) + len(behind)
     if looked_at < len(line) or _width(before) + _width(inside) + _width(behind) > _COLUMNS:
         before, inside, behind = _clipped(before, inside, behind, end - start)
-    left = _CUT if len(before) < start else ""
+    left = _CUT if len(before) < start or cut else ""
     right = _CUT if start + len(inside) + len(behind) < len(line) else ""
     shown = "".join(text for text, _ in (*before, *inside, *behind))
     at, length = len(left) + _width(before), _width(inside)

@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mshub_ssd.cards import Asset
+from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
-from mshub_ssd.lint.subject import AssetNode, Hit, Subject, edit
+from mshub_ssd.lint.subject import AssetNode, Hit, Subject, edit, too_long
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _FORMATS = {
@@ -24,6 +25,7 @@ _FORMATS = {
     "onnx": (".onnx",),
     "air": (".air",),
 }
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?")
 _LOADABLE = (".ckpt", ".pth", ".pt", ".safetensors")
 
 
@@ -136,6 +138,10 @@ def bad_asset_link(subject: Subject) -> Iterator[Hit]:
     found = subject.fields.get("asset")
     for asset in subject.assets:
         link, place = asset.value("asset-link"), asset.fields.get("asset-link")
+        if place and (not isinstance(place[1], Scalar) or too_long(place[1])):
+            fault = "is longer than 2,000 characters" if isinstance(place[1], Scalar) else "is no text"
+            yield Hit(place[1].start, place[1].end, f"asset-link {fault}", _LINK_FORM)
+            continue
         if link is None:
             at = place[0] if place else asset.node
             yield Hit(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
@@ -146,12 +152,15 @@ def bad_asset_link(subject: Subject) -> Iterator[Hit]:
         try:
             target = _resolve(subject, link)
         except CardError as error:
-            yield Hit(node.start, node.end, error.message, error.expected)
+            yield Hit(node.start, node.end, error.message, _LINK_FORM)
             continue
         if isinstance(target, Path) and not _is_file(target):
             yield Hit(node.start, node.end, "the file is not in the card's folder", "put it there, or mend the link")
     if found and not subject.assets and getattr(found[1], "items", None):
         yield Hit(found[1].start, found[1].end, "asset is no list of fields", "write `- asset-link: ...` for each file")
+
+
+_LINK_FORM = "give an http(s) url, or the path of a file in the card's folder"
 
 
 def _resolve(subject: Subject, link: str) -> Path | str | None:
@@ -181,10 +190,10 @@ def plain_http(subject: Subject) -> Iterator[Hit]:
     """A repo-link or asset-link with http instead of https. Loopback addresses are left alone."""
     nodes = [subject.scalar("repo-link")] + [asset.scalar("asset-link") for asset in subject.assets]
     for node in nodes:
-        if node is None or not node.text.strip().lstrip("<").lower().startswith("http://"):
+        if node is None or too_long(node) or not node.text.strip().lstrip("<").lower().startswith("http://"):
             continue
         host = node.text.strip().lstrip("<")[7:].partition("/")[0].rpartition("@")[2]
-        if host.startswith(("localhost", "127.", "[::1]")):
+        if _LOOPBACK.fullmatch(host):
             continue
         at = subject.text.lower().find("http://", node.start, node.end)
         if at >= 0:
@@ -241,6 +250,6 @@ def repeated_asset(subject: Subject) -> Iterator[Hit]:
             node, text = asset.scalar(key), asset.value(key)
             if node is None or text is None:
                 continue
-            first = seen.setdefault(text, asset.index)
+            first = seen.setdefault(text.lower() if key == "asset-sha256" else text, asset.index)
             if first != asset.index:
                 yield Hit(node.start, node.end, f"asset {first + 1} has this {key} already", "delete one, or mend it")

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 
 from mshub_ssd.cards import parse_metric
+from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
 from mshub_ssd.cards.parse import KNOWN_KEYS
-from mshub_ssd.cards.source import MapNode, Node, Scalar, SeqNode
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.subject import Hit, Subject, edit, meaning
@@ -56,6 +56,8 @@ _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
 # Letters and a number, or any name that a separator ends.
 _CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
+_MAX_GUESSES = 20
+_MAX_ITEMS = 200
 _NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
 
 # What YAML 1.1, as nearly every reader in Python speaks it, makes of a plain value.
@@ -133,6 +135,7 @@ def unknown_key(subject: Subject) -> Iterator[Hit]:
 
 def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
     free = [name for name in known if name not in keys]
+    tried = 0
     for name, key in keys.items():
         if name in known:
             continue
@@ -140,7 +143,8 @@ def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
         if name.lower() in ("map", "metrics", "metric", "results"):
             yield Hit(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
             continue
-        near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 else []
+        tried += 1
+        near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 and tried <= _MAX_GUESSES else []
         if not near:
             yield Hit(key.start, key.end, message, "the fields and their meaning: mshub schema")
             continue
@@ -272,7 +276,7 @@ def unreadable_evaluation(subject: Subject) -> Iterator[Hit]:
     if isinstance(node, MapNode):
         yield from _pairs(node)
         return
-    for item in node.items if isinstance(node, SeqNode) else [node]:
+    for item in node.items[:_MAX_ITEMS] if isinstance(node, SeqNode) else [node]:
         if isinstance(item, MapNode):
             yield from _pairs(item)
         elif isinstance(item, Scalar):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
 from mshub_ssd.cards import parse_metric, valid_uid
-from mshub_ssd.cards.source import Scalar
+from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.assets import file_name
@@ -25,6 +26,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PLACEHOLDERS = {"none", "n/a", "na", "nil", "-", "todo", "tbd", "unknown", "xxx", "custom", "null"}
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_MAX_NAMES = 50
+_LONGEST_NAME = 300
 _BETWEEN_NAMES = re.compile(r"[|,]")
 
 # The spelling of the hub, where most cards of a data set agree on one.
@@ -72,8 +75,8 @@ def _datasets(subject: Subject) -> Iterator[tuple[str, int, int]]:
     found = subject.fields.get("train-dataset")
     if found is None:
         return
-    for node in each_text(found[1]):
-        yield from (piece for piece in subject.pieces(node, _BETWEEN_NAMES) if piece[0])
+    pieces = (piece for node in each_text(found[1]) for piece in subject.pieces(node, _BETWEEN_NAMES) if piece[0])
+    yield from itertools.islice(pieces, _MAX_NAMES)
 
 
 @rule(
@@ -150,7 +153,8 @@ def dataset_name(subject: Subject) -> Iterator[Hit]:
             yield Hit(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
     files = [file_name(link) for asset in subject.assets if (link := asset.value("asset-link")) and "://" in link]
     known = [one for one in real if one]
-    if known and files and not any(one in squeeze(name) for one in known for name in files):
+    squeezed = "/".join(squeeze(name) for name in files)
+    if known and files and not any(one in squeezed for one in known):
         yield Hit(
             names[0][1],
             names[-1][2],
@@ -170,7 +174,7 @@ def dataset_name(subject: Subject) -> Iterator[Hit]:
 def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
     """A figure that is another one in the asset's file name; an info where the file name gives none."""
     node = subject.scalar("evaluation")
-    links = [link for asset in subject.assets if (link := asset.value("asset-link")) and "://" in link]
+    links = [link for asset in subject.assets[:3] if (link := asset.value("asset-link")) and "://" in link]
     if node is None or not links:
         return
     silent = []
@@ -196,7 +200,7 @@ def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
 
 
 def _figures(name: str) -> str:
-    stem = name[: name.rfind(".")] if name.rfind(".") > 0 else name
+    stem = name[: name.rfind(".")][:_LONGEST_NAME] if name.rfind(".") > 0 else name[:_LONGEST_NAME]
     return re.sub(r"[^a-z0-9._]+", "", stem.lower())
 
 

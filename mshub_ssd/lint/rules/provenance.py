@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from mshub_ssd.cards.source import Scalar
+from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject, edit, meaning
+from mshub_ssd.lint.subject import Hit, Subject, edit, meaning, too_long
 
 _MOVING = re.compile(r"/(?:tree|blob|src/branch)/(?:refs/heads/)?(master|main|trunk|develop|dev|HEAD)(?=[/?#]|$)")
 _PINNED = re.compile(r"/(?:tree|blob|src|commit|releases)/")
 _HOSTS_OF_CODE = ("github.com", "gitee.com", "gitlab.com", "gitcode.com")
-_BRACKETED = re.compile(r"<(https?://[A-Za-z0-9._~:/?@!$&'()*+,;=%-]+)>")
+_BRACKETED = re.compile(r"<(https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+)>")
 _SPACE = re.compile(r"\s")
 # What people write for the licences most cards have.
 _LICENCES = {
@@ -59,7 +59,9 @@ def repo_link(subject: Subject) -> Iterator[Hit]:
         yield Hit(node.start, node.end, "repo-link is no text", _FORM)
         return
     text = meaning(node, "repo-link")
-    if text is None:
+    if too_long(node):
+        yield Hit(node.start, node.end, "repo-link is longer than 2,000 characters", _FORM)
+    elif text is None:
         yield Hit(key.start, key.end, "repo-link is empty", _FORM)
     elif fault := fault_of(text):
         yield Hit(node.start, node.end, f"repo-link {fault}", _FORM)

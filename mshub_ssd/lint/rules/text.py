@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import bisect
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from mshub_ssd.lint.finding import Edit, Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.subject import Hit, Subject
 
-_TRAILING = re.compile(r"[ \t]+(?=\r?\n)")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -74,19 +74,24 @@ def line_endings(subject: Subject) -> Iterator[Hit]:
 )
 def odd_character(subject: Subject) -> Iterator[Hit]:
     """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors)."""
-    odd = (found for run in subject.unusual for found in _ODD.finditer(subject.text, *run.span()))
-    for found in itertools.islice(odd, _MAX_HITS):
+    odd = [found for run in subject.unusual for found in _ODD.finditer(subject.text, *run.span())]
+    for found in odd[:_MAX_HITS]:
         char = found.group()[0]
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
-        text = " " if found[1] else ""
-        yield Hit(
-            found.start(),
-            found.end(),
-            f"{name} (U+{ord(char):04X})",
-            "write an ordinary space" if found[1] else "delete it",
-            Fix("put a space in its place" if found[1] else "delete it", (Edit(*found.span(), text),), safe=False),
-            "error" if found[3] else None,
-        )
+        edits = [Edit(*found.span(), _instead(found))]
+        message = f"{name} (U+{ord(char):04X})"
+        if found is odd[:_MAX_HITS][-1] and len(odd) > _MAX_HITS:
+            # The rest goes with the last one told, so that one run mends them all.
+            edits += [Edit(*other.span(), _instead(other)) for other in odd[_MAX_HITS:]]
+            message += f", and {len(odd) - _MAX_HITS} more odd characters below"
+        title = "put a space in its place" if found[1] else "delete it"
+        help_ = "write an ordinary space" if found[1] else "delete it"
+        fix = Fix(title, tuple(edits), safe=False)
+        yield Hit(*found.span(), message, help_, fix, "error" if found[3] else None)
+
+
+def _instead(found: re.Match[str]) -> str:
+    return " " if found[1] else ""
 
 
 @rule(
@@ -120,18 +125,25 @@ def non_ascii(subject: Subject) -> Iterator[Hit]:
     good="license: Apache-2.0",
 )
 def trailing_space(subject: Subject) -> Iterator[Hit]:
-    """White space at the end of a line of the front matter."""
+    """White space at the end of lines of the front matter; told once a card, at the first of them."""
     front = subject.source.front
     if front is None:
         return
-    inside: list[tuple[int, int]] | None = None
-    for found in _TRAILING.finditer(subject.text, *front):
-        if inside is None:
-            inside = [(node.start, node.end) for _, node in subject.scalars()]
-        if any(start < found.end() and found.start() < end for start, end in inside):
-            continue  # part of a text over several lines
-        fix = Fix("delete it", (Edit(*found.span(), ""),))
-        yield Hit(found.start(), found.end(), "white space at the end of the line", fix=fix)
+    spaces = [found.span() for found in _TRAILING.finditer(subject.text, *front)]
+    if not spaces:
+        return
+    values = subject.value_spans()
+    # Within a text over several lines they are part of it.
+    edits = [Edit(*span, "") for span in spaces if not _inside(values, span)]
+    if edits:
+        count = "the line ends" if len(edits) == 1 else f"{len(edits)} lines end"
+        fix = Fix("delete it", tuple(edits))
+        yield Hit(edits[0].start, edits[0].end, f"{count} with white space", "delete it", fix)
+
+
+def _inside(spans: list[tuple[int, int]], span: tuple[int, int]) -> bool:
+    at = bisect.bisect_left(spans, (span[1], 0)) - 1
+    return at >= 0 and span[0] < spans[at][1]
 
 
 @rule(

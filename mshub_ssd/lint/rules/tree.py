@@ -77,7 +77,8 @@ def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeHit]:
         if len(names) > 1:
             for card in members:
                 others = sorted(names - {_label(card)})
-                yield TreeHit(card.index, 0, 0, f"{_list(others)} differs in capitals only", "rename one of the cards")
+                message = f"the uid differs from {_list(others)} in capitals only"
+                yield TreeHit(card.index, 0, 0, message, "rename one of the cards")
 
 
 @rule(
@@ -85,10 +86,10 @@ def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeHit]:
     "same-file-elsewhere",
     "info",
     scope="tree",
-    why="The same weights under many links are stored and mirrored many times. Publishing one file and linking it "
-    "saves that, and shows that a new version brought no new training.",
+    why="A file that is published anew under another version looks like a new training. Whoever compares versions "
+    "should know that nothing was trained in between.",
     bad="asset-link: https://example.org/r1.8/net.ckpt       # the same bytes as .../r1.7/net.ckpt",
-    good="asset-link: https://example.org/r1.7/net.ckpt",
+    good="asset-link: https://example.org/r1.8/net.ckpt       # bytes of its own",
 )
 def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeHit]:
     """One digest that is published under several links."""
@@ -99,13 +100,10 @@ def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeHit]:
         for card, file in entries:
             others = len(links) - 1
             example = next(_label(other) for other, one in entries if one.url != file.url)
-            counted = "another link" if others == 1 else f"{others} other links"
+            counted = "has another link" if others == 1 else f"has {others} other links, one"
+            message = f"this file {counted} in {example}"
             yield TreeHit(
-                card.index,
-                file.start,
-                file.end,
-                f"this file has {counted}, one in {example}",
-                "link one file from all cards",
+                card.index, file.start, file.end, message, "nothing to mend, if the file is meant to be the same"
             )
 
 

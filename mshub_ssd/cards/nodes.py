@@ -1,0 +1,131 @@
+"""The front matter as nodes with their places, and what is wrong with a card."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from dataclasses import dataclass, field
+
+from mshub_ssd.cards.model import Span
+
+__all__ = ["BREAK", "MapNode", "Node", "Problem", "Scalar", "SeqNode", "Source"]
+
+BREAK = re.compile(r"\r\n|\n|\r")
+"""A line's end; unlike YAML 1.1, no editor counts U+0085 and U+2028."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a card.
+
+    Attributes:
+        code: Stable short name of the kind of problem.
+        fatal: Whether the card cannot be used at all.
+        span: Place, None where the whole file is meant.
+        hint: How to mend it.
+    """
+
+    code: str
+    message: str
+    fatal: bool
+    span: Span | None = None
+    expected: str | None = None
+    got: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Text as written; `plain` without quotes or block marks. `start` and `end` are offsets in `Source.text`."""
+
+    text: str
+    plain: bool
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeqNode:
+    """A list."""
+
+    items: list[Node]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapNode:
+    """A mapping; keys are unique."""
+
+    items: list[tuple[Scalar, Node]]
+    start: int
+    end: int
+
+
+Node = Scalar | SeqNode | MapNode
+
+
+@dataclass(slots=True)
+class Source:
+    """A card's text and its parts.
+
+    Attributes:
+        text: The decoded text, without a byte order mark.
+        title: Heading and its place, or None.
+        front: Offsets of the text between the fences, or None without front matter.
+        root: The front matter, or None where it cannot be composed.
+        body: Offset of the body.
+        values: How many values the front matter holds.
+        problems: What is wrong, in the order found.
+    """
+
+    text: str
+    title: tuple[str, int, int] | None = None
+    front: tuple[int, int] | None = None
+    root: MapNode | None = None
+    body: int = 0
+    values: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    _starts: list[int] | None = None
+
+    def line_starts(self) -> list[int]:
+        """Offsets at which lines start."""
+        if self._starts is None:
+            self._starts = _line_starts(self.text)
+        return self._starts
+
+    def span(self, start: int, end: int) -> Span:
+        """The place of an offset range."""
+        starts = self.line_starts()
+        line = bisect.bisect_right(starts, start)
+        above = starts[line - 1]
+        if line == len(starts) or end < starts[line]:
+            return Span(line, start - above + 1, line, end - above + 1)
+        below = bisect.bisect_right(starts, end)
+        return Span(line, start - above + 1, below, end - starts[below - 1] + 1)
+
+    def report(
+        self,
+        code: str,
+        message: str,
+        at: Node | tuple[int, int] | None = None,
+        *,
+        fatal: bool = False,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Note a problem at a node or offset range."""
+        place = (at.start, at.end) if isinstance(at, (Scalar, SeqNode, MapNode)) else at
+        span = None if place is None else self.span(*place)
+        if got is not None and len(got) > 120:
+            got = got[:117] + "..."
+        self.problems.append(Problem(code, message, fatal, span, expected, got, hint))
+
+
+def _line_starts(text: str) -> list[int]:
+    """Offsets at which lines start."""
+    if "\r" not in text:
+        return [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n")[:-1])]
+    return [0, *(found.end() for found in BREAK.finditer(text))]
