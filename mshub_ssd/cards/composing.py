@@ -245,6 +245,7 @@ _SYNTAX = (
     ("quoted scalar", "a quote is never closed", "close it with the same quote"),
     ("flow sequence", "a bracket [ is never closed, or a comma is missing", "close it with ]"),
     ("flow mapping", "a brace {{ is never closed, or a comma is missing", "close it with }}"),
+    ("expected <document start>", "a line ... ends it too early", "delete the line ..."),
     ("could not find expected ':'", "a line has no colon", "write every field as `key: value`"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,26 +72,28 @@ def discover(
 
     for given in paths:
         path = Path(given)
-        try:
-            is_folder = path.is_dir()
-            exists = is_folder or path.exists() or path.is_symlink()
-        except (OSError, ValueError):
-            is_folder = exists = False
-        if not exists:
-            raise UsageError(
-                "a path cannot be read",
-                where=str(given),
-                expected="a card, or a folder of cards",
-                got="nothing there",
-                hint="check the path: ls " + str(path.parent),
-            )
-        if is_folder:
+        if _is_folder(given):
             top = Path(os.path.abspath(path))
             for file in _walk(str(top), unreadable, here):
                 add(file, top)
         else:
             add(path, None)
     return sorted(found.values(), key=lambda card: _natural(card.path)), unreadable
+
+
+def _is_folder(given: str | Path) -> bool:
+    try:
+        if not str(given):
+            raise FileNotFoundError(None, "an empty name")
+        return stat.S_ISDIR(os.stat(given).st_mode)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "a path cannot be read",
+            where=str(given) or '""',
+            expected="a card, or a folder of cards",
+            got=getattr(error, "strerror", None) or str(error),
+            hint="give a path that exists: mshub validate hub_models",
+        ) from error
 
 
 def _walk(folder: str, unreadable: list[Unreadable], here: Path) -> Iterator[Path]:

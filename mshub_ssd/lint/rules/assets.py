@@ -81,7 +81,9 @@ def malformed_digest(subject: Subject) -> Iterator[Hit]:
         if node is None:
             yield Hit(found[1].start, found[1].end, "asset-sha256 is no text", "give 64 hex digits")
         elif text is not None:
-            if not _HEX.fullmatch(text):
+            if text.startswith("<"):
+                yield Hit(node.start, node.end, "asset-sha256 stands in angle brackets", "write it without < and >")
+            elif not _HEX.fullmatch(text):
                 yield Hit(node.start, node.end, "asset-sha256 has characters that are no hex digits", _HOW)
             elif len(text) != 64:
                 yield Hit(node.start, node.end, f"asset-sha256 has {len(text)} hex digits, not 64", _HOW)

@@ -16,6 +16,7 @@ _MOVING = re.compile(r"/(?:tree|blob|src/branch)/(?:refs/heads/)?(master|main|tr
 _PINNED = re.compile(r"/(?:tree|blob|src|commit|releases)/")
 _HOSTS_OF_CODE = ("github.com", "gitee.com", "gitlab.com", "gitcode.com")
 _BRACKETED = re.compile(r"<(https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+)>")
+_GPL = re.compile(r"(?:gnu)?(a?gpl)v?([23])(?:\.0)?")
 _SPACE = re.compile(r"\s")
 # What people write for the licences most cards have.
 _LICENCES = {
@@ -124,14 +125,17 @@ def license_identifier(subject: Subject) -> Iterator[Hit]:
     right = _canonical(text)
     if right == text:
         return
-    right = right or _LICENCES.get(re.sub(r"[^a-z0-9]+", "", text.lower()))
+    right = right or _LICENCES.get(re.sub(r"[^a-z0-9]+", "", text.lower())) or _canonical(text.strip("<>"))
     if right:
         fix = Fix(f"write {right}", edit(node, right))
         yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", f"write {right}", fix)
         return
     own = re.sub(r"[^A-Za-z0-9.]+", "-", text.removesuffix(" License").removesuffix(" Licence")).strip("-.")
     choose = "choose one of https://spdx.org/licenses/"
-    if not own or len(own) > 40 or re.search(r"\b(?:AND|OR|WITH|GPL)", text, re.IGNORECASE):
+    gpl = _GPL.fullmatch(re.sub(r"[^a-z0-9.]+", "", text.lower()))
+    if gpl:
+        choose = f"write {gpl[1].upper()}-{gpl[2]}.0-only or {gpl[1].upper()}-{gpl[2]}.0-or-later"
+    if gpl or not own or len(own) > 40 or re.search(r"\b(?:AND|OR|WITH)\b", text, re.IGNORECASE):
         yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", choose)
         return
     fix = Fix(f"write LicenseRef-{own}", edit(node, f"LicenseRef-{own}"), safe=False)

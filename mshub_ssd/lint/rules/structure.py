@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject, edit
+from mshub_ssd.lint.subject import Hit, Subject
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
@@ -18,7 +17,6 @@ _SPECIAL = ("evaluation", "update-time")
     "MC001",
     "broken-front-matter",
     "error",
-    fix="sometimes",
     why="Every reader starts with the front matter. What is no YAML mapping between two lines `---` is no card, and "
     "one syntax error hides all fields behind it.",
     bad="accuracy: vit-base: 83.78",
@@ -36,13 +34,7 @@ def broken_front_matter(subject: Subject) -> Iterator[Hit]:
         found = subject.fields.get("evaluation")
         if found and found[1].start <= start < max(found[1].end, found[1].start + 1):
             continue  # told by MC010
-        yield Hit(
-            start,
-            end,
-            problem.message,
-            problem.hint,
-            Fix("put the dash in quotes", edit((start, end), '"-"'), safe=False),
-        )
+        yield Hit(start, end, problem.message, problem.hint)
 
 
 @rule(

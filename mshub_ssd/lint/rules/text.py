@@ -105,7 +105,8 @@ def _instead(found: re.Match[str]) -> str:
 )
 def non_ascii(subject: Subject) -> Iterator[Hit]:
     """Characters beyond ASCII; told once a card, at the first of them."""
-    runs = [run for run in subject.unusual if not run.group().isascii()]
+    # Where the file is no UTF-8 (MC026), the marks of that stand for other characters.
+    runs = [run for run in subject.unusual if not run.group().isascii()] if subject.whole else []
     if runs:
         count = sum(map(len, map(re.Match.group, runs)))
         yield Hit(
