@@ -44,6 +44,7 @@ ALSO_FOUND = {
     "MC031": {"MC032"},
     "MC033": {"MC032"},
     "MC045": {"MC046"},
+    "MC048": {"MC032"},
 }
 
 
@@ -69,9 +70,17 @@ MADE: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "bad/quotes.md": lambda: f"{BASE}\n" + "> > > > > > a\n\n" * 2_000,
         "bad/lines.md": lambda: BASE + "\n" * 5_001,
         "bad/length.md": lambda: f"{BASE}\n{'A line of plain words. ' * 5_000}\n",
-        "good.md": lambda: BASE + "\nA long body of *plain* words, `code` and [links](paper.md).\n" * 300,
+        "bad/assets.md": lambda: _plant(BASE, _assets(51)),
+        f"good/{PLACE}": lambda: BASE + "\nA long body of *plain* words, `code` and [links](paper.md).\n" * 300,
+        f"good/{PLACE.replace('ssd300', 'ssdlite')}": lambda: _plant(_named("ssdlite"), _assets(50)),
     },
 }
+
+
+def _assets(number: int) -> str:
+    link = "https://example.org/ssdlite_coco2017_mAP25.17.ckpt"
+    lines = [f"- file-format: ckpt\n  asset-link: {link}?{at}\n  asset-sha256: f{at:063d}" for at in range(number)]
+    return "\n".join(["asset:", *lines])
 
 
 def _named(name: str) -> str:

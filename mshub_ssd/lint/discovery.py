@@ -85,7 +85,7 @@ def _is_folder(given: str | Path) -> bool:
     try:
         if not str(given):
             raise FileNotFoundError(None, "an empty name")
-        return stat.S_ISDIR(os.stat(given).st_mode)
+        return stat.S_ISDIR(Path(given).stat().st_mode)
     except (OSError, ValueError) as error:
         raise UsageError(
             "a path cannot be read",
