@@ -240,6 +240,10 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
             full = transfer.download(step.sources, part, digest, job, pinned_from=short)
             if not digest.full:
                 cache.pin(urls, digest.text, full)
+            # Before the last step, so that a kill in between leaves nothing large behind.
+            for left in free_parts(cache.tmp, digest.text, patience):
+                with contextlib.suppress(OSError):
+                    discard(left)
             path = cache.publish(part, full)
         except IntegrityError:
             raise
@@ -255,9 +259,6 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
                     human(part.size),
                     wanted.label or _urls.file_name(step.sources[-1]),
                 )
-    for left in free_parts(cache.tmp, digest.text, patience):
-        with contextlib.suppress(OSError):
-            discard(left)
     _view(cache, path, wanted, urls)
     return path
 
