@@ -46,7 +46,7 @@ def is_public(address: str) -> bool:
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
         inner = found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None and not is_public(str(inner)):
+        if found.is_site_local or (inner is not None and not is_public(str(inner))):
             return False
     return found.is_global and not (found.is_multicast or found.is_reserved)
 

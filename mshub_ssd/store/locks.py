@@ -23,7 +23,6 @@ __all__ = ["Lock", "Owner", "hold", "holder", "read_json", "write_new"]
 logger = logging.getLogger("mshub_ssd.store")
 
 _SMALL = 1 << 16
-_BEAT = 1.0
 
 Found = TypeVar("Found")
 
@@ -135,15 +134,16 @@ def write_new(path: Path, record: dict[str, Any]) -> None:
 class Lock:
     """A lock that is held, or the leave to go on without one."""
 
-    def __init__(self, path: Path | None, key: str = "") -> None:
+    def __init__(self, path: Path | None = None, key: str = "", pace: float = 0.0) -> None:
         self._path = path
         self._key = key
+        self._pace = pace
         self._beaten = time.monotonic()
 
     def beat(self) -> None:
         """Tell those who wait that bytes still arrive; call it as often as you like."""
         now = time.monotonic()
-        if self._path is not None and now - self._beaten >= _BEAT:
+        if self._path is not None and now - self._beaten >= self._pace:
             self._beaten = now
             with contextlib.suppress(OSError):
                 os.utime(self._path)
@@ -178,7 +178,7 @@ def hold(
         too slow or locks cannot be had here) the work is to be done all the same.
     """
     if not policy.locks:
-        yield Lock(None), None
+        yield Lock(), None
         return
     lock, found = _take(path, what, look, policy)
     try:
@@ -199,13 +199,13 @@ def _take(path: Path, what: str, look: Callable[[], Found | None], policy: Polic
             pass
         except OSError as error:
             logger.debug("no lock at %s: %s", path, error.strerror)
-            return Lock(None), None
+            return Lock(), None
         else:
             # Somebody may have finished between the caller's look and this lock.
-            return Lock(path, key), look()
+            return Lock(path, key, policy.lock_beat), look()
         found = look()
         if found is not None:
-            return Lock(None), found
+            return Lock(), found
         now = time.monotonic()
         seen = _stamp(path)
         if seen != beat:
@@ -219,7 +219,7 @@ def _take(path: Path, what: str, look: Callable[[], Found | None], policy: Polic
             continue
         if idle or now - begun > policy.lock_longest:
             logger.info("not waiting any longer for %s", owner)
-            return Lock(None), None
+            return Lock(), None
         if not told and now - begun > min(1.0, policy.lock_idle / 2):
             told = True
             _tell(f"waiting for {owner or 'another process'}, which is {what} (lock: {path})")
