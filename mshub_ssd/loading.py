@@ -120,7 +120,7 @@ def _file(card: Card, asset: Asset, force_reload: bool) -> Path:
     assert asset.sha256 is not None  # choose_asset saw to it
     target = card.resolve(asset)
     if isinstance(target, str):
-        return store.fetch([target], asset.sha256, force=force_reload)
+        return store.fetch([target], asset.sha256, force=force_reload, label=card.uid)
     folder = target.parent if card.path is None else card.path.parent
     if not target.resolve().is_relative_to(folder.resolve()):
         raise CardError(

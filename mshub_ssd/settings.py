@@ -26,12 +26,16 @@ class Settings:
     """Every setting, resolved.
 
     Attributes:
-        home: Root of the download cache (``MSHUB_HOME``).
+        home: Root of the download cache (``MSHUB_HOME``, the first of its folders).
         registry: Further card folders, searched before the bundled one (``MSHUB_REGISTRY``).
         offline: Forbid the network (``MSHUB_OFFLINE``).
         endpoint: A mirror, tried first as ``<endpoint>/<host>/<path>`` (``MSHUB_ENDPOINT``).
         token: Secret sent to the endpoint's host only (``MSHUB_TOKEN``).
         verify_always: Hash cached files on every use (``MSHUB_VERIFY=always``).
+        more_homes: Further caches, the rest of ``MSHUB_HOME`` (folders with `os.pathsep` between them). All are
+            searched; the first that can be written receives new files.
+        connections: Connections per download (``MSHUB_CONNECTIONS``, 1 to 16). More than one helps where a server
+            limits each connection's speed, and nowhere else.
     """
 
     home: Path
@@ -40,6 +44,13 @@ class Settings:
     endpoint: str | None = None
     token: str | None = None
     verify_always: bool = False
+    more_homes: tuple[Path, ...] = ()
+    connections: int = 1
+
+    @property
+    def homes(self) -> tuple[Path, ...]:
+        """Every cache, in the order they are searched."""
+        return tuple(dict.fromkeys((self.home, *self.more_homes)))
 
     def __repr__(self) -> str:
         # The token must not reach a log by way of a repr.
@@ -65,20 +76,24 @@ def current(environ: Mapping[str, str] | None = None) -> Settings:
             value = str(stored[key])
         return value or None
 
-    home = text("MSHUB_HOME", "home")
-    roots = env.get("MSHUB_REGISTRY")
-    if roots is None:
-        listed = stored.get("registry", [])
-        paths = [str(item) for item in listed] if isinstance(listed, list) else [str(listed)]
-    else:
-        paths = roots.split(os.pathsep)
+    def folders(variable: str, key: str) -> tuple[Path, ...]:
+        value, listed = env.get(variable), stored.get(key, [])
+        if value is not None:
+            names = value.split(os.pathsep)
+        else:
+            names = [str(item) for item in listed] if isinstance(listed, list) else str(listed).split(os.pathsep)
+        return tuple(Path(name).expanduser().absolute() for name in names if name)
+
+    homes = folders("MSHUB_HOME", "home") or (_default_home(),)
     return Settings(
-        home=Path(home).expanduser().absolute() if home else _default_home(),
-        registry=tuple(Path(path).expanduser().absolute() for path in paths if path),
+        home=homes[0],
+        more_homes=homes[1:],
+        registry=folders("MSHUB_REGISTRY", "registry"),
         offline=_switch("MSHUB_OFFLINE", text("MSHUB_OFFLINE", "offline")),
         endpoint=text("MSHUB_ENDPOINT", "endpoint"),
         token=text("MSHUB_TOKEN", "token"),
         verify_always=_switch("MSHUB_VERIFY", text("MSHUB_VERIFY", "verify")),
+        connections=_count("MSHUB_CONNECTIONS", text("MSHUB_CONNECTIONS", "connections"), most=16),
     )
 
 
@@ -119,6 +134,18 @@ def _switch(name: str, value: str | None) -> bool:
     )
 
 
+def _count(name: str, value: str | None, *, most: int) -> int:
+    word = (value or "1").strip()
+    if word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= most:
+        return int(word)
+    raise UsageError(
+        f"{name} is not a number from 1 to {most}",
+        expected=f"1 to {most}",
+        got=repr(value),
+        hint=f"unset {name}, or set it to a number from 1 to {most}",
+    )
+
+
 def _read_user_file() -> dict[str, Any]:
     path = user_file()
     try:
@@ -137,7 +164,7 @@ def _read_user_file() -> dict[str, Any]:
         raise UsageError(
             f"the settings file is not valid TOML: {error}", where=str(path), hint=f"mend or delete {path}"
         ) from error
-    known = {"home", "registry", "offline", "endpoint", "token", "verify"}
+    known = {"home", "registry", "offline", "endpoint", "token", "verify", "connections"}
     unknown = sorted(set(parsed) - known)
     if unknown:
         raise UsageError(

@@ -50,6 +50,9 @@ class Fault:
         truncate: Send only so many bytes, with a Content-Length that fits them.
         ignore_range: Answer a Range request with the whole file and 200.
         content_range: Another Content-Range.
+        drip: Send so many bytes a second, ten times a second.
+        slow_headers: Send the headers byte by byte, so many a second, and never finish them.
+        head_status: Answer HEAD (and nothing else) with this status.
         gzip: Send the body compressed.
         chunked: Use Transfer-Encoding: chunked.
     """
@@ -67,6 +70,9 @@ class Fault:
     truncate: int | None = None
     ignore_range: bool = False
     content_range: str | None = None
+    drip: int | None = None
+    slow_headers: int | None = None
+    head_status: int | None = None
     gzip: bool = False
     chunked: bool = False
 
@@ -98,18 +104,28 @@ class FaultServer:
         base: ``http://127.0.0.1:PORT``.
         host: ``127.0.0.1:PORT``.
         requests: All requests so far, oldest first.
+        sent: Bytes of bodies handed to the network so far.
+
+    Args:
+        tls: Serve https with this.
+        address: Numeric address to listen at.
+        pace: Bytes a second of each answer; None for as fast as can be.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1", pace: int | None = None
+    ) -> None:
+        self.sent = 0
+        self.pace = pace
         self.requests: list[Request] = []
         self._pages: dict[str, _Page] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((address, 0), _Handler)
         self._server.faults = self
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self.host = f"{address}:{self._server.server_address[1]}"
         self.base = f"{'http' if tls is None else 'https'}://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -188,7 +204,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.truncate is not None:
             body = body[: fault.truncate]
         extra: dict[str, str | None] = {}
-        if fault.redirect is not None:
+        if fault.slow_headers is not None:
+            self._trickle(fault.slow_headers)
+            return
+        if fault.head_status is not None and self.command == "HEAD":
+            status, body = fault.head_status, b""
+        elif fault.redirect is not None:
             status, body = fault.status or 302, b""
             extra["Location"] = fault.redirect
         elif fault.status is not None:
@@ -212,11 +233,12 @@ class _Handler(BaseHTTPRequestHandler):
         fresh = asked.get("if-range", page.etag) == page.etag
         if not span.startswith("bytes=") or fault.ignore_range or not fresh:
             return 200, body, extra
-        start = int(span[6:].rstrip("-"))
+        first, _, end = span[6:].partition("-")
+        start, last = int(first), min(int(end or len(body)), len(body) - 1)
         if start >= len(body):
             return 416, b"", extra | {"Content-Range": f"bytes */{len(body)}"}
-        place = fault.content_range or f"bytes {start}-{len(body) - 1}/{len(body)}"
-        return 206, body[start:], extra | {"Content-Range": place}
+        place = fault.content_range or f"bytes {start}-{last}/{len(body)}"
+        return 206, body[start : last + 1], extra | {"Content-Range": place}
 
     def _send(self, status: int, headers: Mapping[str, str | None], body: bytes, fault: Fault) -> None:
         if headers.get("Content-Length") is None and not fault.chunked:
@@ -239,13 +261,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"")
             if stop is None:
                 self.wfile.write(b"0\r\n\r\n")
+        elif fault.drip is not None:
+            self._pour(piece, fault.drip, max(1, fault.drip // 10))
         else:
-            self.wfile.write(piece)
+            self._pour(piece, self.server.faults.pace, 1 << 16)
         if fault.stall_after is not None:
             self._wait_for_the_end()
             self._drop(reset=True)
         elif fault.cut_after is not None:
             self._drop(fault.reset)
+
+    def _pour(self, body: bytes, pace: int | None, block: int) -> None:
+        faults, view, begun = self.server.faults, memoryview(body), time.monotonic()
+        for start in range(0, len(view), block):
+            self.wfile.write(view[start : start + block])
+            faults.sent += len(view[start : start + block])
+            if pace is not None:
+                ahead = (start + block) / pace - (time.monotonic() - begun)
+                if ahead > 0 and faults._closing.wait(ahead):
+                    return
+
+    def _trickle(self, pace: int) -> None:
+        self.close_connection = True
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 60_000:
+            self.wfile.write(bytes([byte]))
+            if self.server.faults._closing.wait(1 / pace):
+                return
 
     def _forever(self, body: bytes) -> None:
         block = body * (1 + (1 << 16) // len(body))

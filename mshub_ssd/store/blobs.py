@@ -6,8 +6,10 @@
     <home>/v1/blobs/sha256/ab/<64 hex>      verified files, mode 0444
     <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed
     <home>/v1/pins/<64 hex>                 the full digest a short one stood for on first use
+    <home>/v1/views/<64 hex>.json           for which card and url a blob was stored
     <home>/v1/quarantine/<64 hex>           a blob that failed, for a post-mortem
-    <home>/v1/tmp/                          parts, private to one call
+    <home>/v1/locks/<digest>                who is downloading; courtesy only
+    <home>/v1/tmp/                          parts (see `parts`) and files about to be renamed
 
 Correctness needs no lock: parts have unique names, and everything visible appears by one atomic step.
 """
@@ -21,32 +23,28 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, TransferError
-from mshub_ssd.store.digests import HEAD, Hashed, human, parse, read_fully
+from mshub_ssd.errors import IntegrityError
+from mshub_ssd.store.digests import Hashed, human, parse, read_fully
+from mshub_ssd.store.parts import SET_HOME, Part, disk_error
 
-__all__ = ["Cache", "Look", "Part", "hash_file"]
+__all__ = ["Cache", "Look", "hash_file", "sync_folder"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SET_HOME = "set MSHUB_HOME to a folder you can write to"
-_MAKE_ROOM = "make room there, or set MSHUB_HOME to a folder on a larger disk"
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This file marks a cache folder of mshub_ssd; its content can be downloaded again.\n"
 )
 
-# Blobs are dated back by a second, and fresher files get no record: a later change in place then always
-# shows in the file's times, however coarse the file system's clock is.
-_BACKDATE_NS = 1_000_000_000
+# Files fresher than this get no record: a later change in place then always shows in the file's times,
+# however coarse the file system's clock is.
 _FRESH_NS = 50_000_000
 
 
@@ -85,94 +83,16 @@ def hash_file(path: Path) -> Hashed:
         return read_fully(stream)
 
 
-class Part:
-    """A file under way, hashed while it is written. Not visible to anybody else."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self._head = b""
-        self._hasher = hashlib.sha256()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(path, flags, 0o600)
-
-    def write(self, data: bytes) -> None:
-        """Append bytes.
-
-        Raises:
-            DiskSpaceError: The disk or the quota is full.
-            TransferError: Another failure to write.
-        """
-        view = memoryview(data)
-        self._hasher.update(view)
-        if len(self._head) < HEAD:
-            self._head += bytes(view[: HEAD - len(self._head)])
-        self.size += len(view)
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError as error:
-            raise _disk_error(error, self.path.parent, "the download could not be written") from error
-
-    def reset(self) -> None:
-        """Begin again with no bytes."""
-        try:
-            os.ftruncate(self._fd, 0)
-            os.lseek(self._fd, 0, os.SEEK_SET)
-        except OSError as error:
-            raise _disk_error(error, self.path.parent, "the download could not be written") from error
-        self.size, self._head, self._hasher = 0, b"", hashlib.sha256()
-
-    def hashed(self) -> Hashed:
-        """Digest, size and beginning of the bytes so far."""
-        return Hashed(self._hasher.hexdigest(), self.size, self._head)
-
-    def require(self, count: int) -> None:
-        """See that `count` more bytes have room, with 5 % to spare.
-
-        Raises:
-            DiskSpaceError: They have not.
-        """
-        need = count + count // 20
-        try:
-            have = shutil.disk_usage(self.path.parent).free
-        except OSError as error:
-            raise _disk_error(error, self.path.parent, "the disk's free room cannot be told") from error
-        if have < need:
-            raise DiskSpaceError(
-                "not enough room on the disk for the download",
-                where=str(self.path.parent),
-                expected=f"{human(need)} free",
-                got=f"{human(have)} free",
-                hint=_MAKE_ROOM,
-            )
-
-    def seal(self) -> None:
-        """Make it durable, read-only and backdated."""
-        os.fchmod(self._fd, 0o444)
-        past = time.time_ns() - _BACKDATE_NS
-        os.utime(self._fd, ns=(past, past))
-        os.fsync(self._fd)
-
-    def status(self) -> os.stat_result:
-        """What stat says about this very file, wherever it was moved."""
-        return os.fstat(self._fd)
-
-    def close(self) -> None:
-        """Close it, and remove it unless it was published."""
-        os.close(self._fd)
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:  # nobody will trust it, it only takes room
-            logger.warning("%s could not be removed: %s", self.path, error.strerror)
-
-
 class Cache:
     """The files below one `home`."""
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self.root = home / "v1"
         self.tmp = self.root / "tmp"
+        self.locks = self.root / "locks"
+        self.views = self.root / "views"
+        self.quarantined = self.root / "quarantine"
 
     def blob(self, hexdigest: str) -> Path:
         """Where the file with that digest (64 lower-case hex digits) lies, if it does."""
@@ -222,9 +142,9 @@ class Cache:
             IntegrityError: It cannot be moved, e.g. in a read-only cache.
         """
         path = self.blob(hexdigest)
-        aside = self.root / "quarantine" / hexdigest
+        aside = self.quarantined / hexdigest
         try:
-            self._shard("records", hexdigest).unlink(missing_ok=True)
+            self.record(hexdigest).unlink(missing_ok=True)
             aside.parent.mkdir(parents=True, exist_ok=True)
             if aside.is_dir() or path.is_dir():
                 aside = aside.with_name(f"{hexdigest}.{secrets.token_hex(4)}")
@@ -235,28 +155,38 @@ class Cache:
             raise IntegrityError(
                 f"a cached file is damaged and cannot be moved away: {error.strerror}",
                 where=str(path),
-                hint=f"delete {path}, or {_SET_HOME}",
+                hint=f"delete {path}, or {SET_HOME}",
             ) from error
         logger.warning("a damaged cached file was moved to %s", aside)
 
-    @contextlib.contextmanager
-    def part(self, label: str) -> Iterator[Part]:
-        """A new private file on the cache's file system; gone at the end unless published.
-
-        Parts of dead processes are left alone for now; to take one over, rename it first (one winner).
+    def prepare(self) -> None:
+        """Make the folders that writing needs.
 
         Raises:
-            TransferError: The cache cannot be written.
+            TransferError, DiskSpaceError: The cache cannot be written.
         """
         try:
-            self._prepare()
-            part = Part(self.tmp / f"{label}.{os.getpid()}.{secrets.token_hex(8)}.part")
+            self.tmp.mkdir(parents=True, exist_ok=True)
+            self.locks.mkdir(exist_ok=True)
+            tag = self.root / "CACHEDIR.TAG"
+            if not tag.exists():
+                with contextlib.suppress(FileExistsError), tag.open("x", encoding="ascii") as stream:
+                    stream.write(_TAG)
+            if not os.access(self.tmp, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise _disk_error(error, self.root, "the cache folder cannot be written") from error
+            raise disk_error(error, self.root, "the cache folder cannot be written") from error
+
+    def part(self, label: str) -> Part:
+        """A new private file on the cache's file system; close it.
+
+        Raises:
+            TransferError, DiskSpaceError: The cache cannot be written.
+        """
         try:
-            yield part
-        finally:
-            part.close()
+            return Part(self.tmp, label)
+        except OSError as error:
+            raise disk_error(error, self.root, "the cache folder cannot be written") from error
 
     def publish(self, part: Part, hexdigest: str) -> Path:
         """Make a part whose bytes were compared with `hexdigest` visible under it.
@@ -278,12 +208,12 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir() and not path.is_symlink():
                 self.quarantine(hexdigest)
-            part.path.replace(path)
-            _sync_folder(path.parent)
+            part.move(path)
+            sync_folder(path.parent)
             if made:
-                _sync_folder(path.parent.parent)
+                sync_folder(path.parent.parent)
         except OSError as error:
-            raise _disk_error(error, path, "the download could not be stored") from error
+            raise disk_error(error, path, "the download could not be stored") from error
         self._record(hexdigest, part.status())
         return path
 
@@ -323,7 +253,7 @@ class Cache:
         """
         for url in urls:
             path = self._pin_path(url, short)
-            scratch = self.tmp / f"pin.{os.getpid()}.{secrets.token_hex(8)}.part"
+            scratch = self.tmp / f"pin.{os.getpid()}.{secrets.token_hex(8)}.new"
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with scratch.open("x", encoding="utf-8") as stream:
@@ -332,9 +262,9 @@ class Cache:
                     os.fsync(stream.fileno())
                 with contextlib.suppress(FileExistsError):
                     os.link(scratch, path)  # unlike a rename, never replaces
-                    _sync_folder(path.parent)
+                    sync_folder(path.parent)
             except OSError as error:
-                raise _disk_error(error, path, "the digest of first use could not be recorded") from error
+                raise disk_error(error, path, "the digest of first use could not be recorded") from error
             finally:
                 with contextlib.suppress(OSError):
                     scratch.unlink(missing_ok=True)
@@ -347,6 +277,37 @@ class Cache:
                 hint="put the full sha256 into the card",
             )
 
+    def lock(self, label: str) -> Path:
+        """Where the lock of a download lies."""
+        return self.locks / label
+
+    def record(self, hexdigest: str) -> Path:
+        """Where the stat record of a file lies."""
+        return self._shard("records", hexdigest)
+
+    def view(self, hexdigest: str, label: str | None, url: str | None) -> None:
+        """Record what a blob is stored for, once; a failure is not worth an error.
+
+        Args:
+            hexdigest: 64 lower-case hex digits.
+            label: E.g. a uid.
+            url: Where it came from, fit for a message.
+        """
+        facts = {"sha256": hexdigest, "label": label, "url": url}
+        text = json.dumps(facts, sort_keys=True)
+        path = self.views / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        if path.exists():
+            return
+        scratch = self.tmp / f"view.{os.getpid()}.{secrets.token_hex(8)}.new"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_text(text, "utf-8")
+            scratch.replace(path)
+        except OSError as error:
+            logger.debug("no view of %s: %s", hexdigest, error.strerror)
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+
     def _shard(self, kind: str, hexdigest: str) -> Path:
         # The name is built from checked hex digits only, so no card can lead it elsewhere.
         if not parse(hexdigest).full:
@@ -357,23 +318,16 @@ class Cache:
         key = hashlib.sha256(f"{url}\n{short}".encode("utf-8", "surrogatepass")).hexdigest()
         return self.root / "pins" / key
 
-    def _prepare(self) -> None:
-        self.tmp.mkdir(parents=True, exist_ok=True)
-        tag = self.root / "CACHEDIR.TAG"
-        if not tag.exists():
-            with contextlib.suppress(FileExistsError), tag.open("x", encoding="ascii") as stream:
-                stream.write(_TAG)
-
     def _recorded(self, hexdigest: str) -> _Stamp | None:
         try:
-            stored = json.loads(self._shard("records", hexdigest).read_bytes())
+            stored = json.loads(self.record(hexdigest).read_bytes())
             return _Stamp(**stored) if isinstance(stored, dict) else None
         except (OSError, ValueError, TypeError, RecursionError):
             return None  # no record, or a damaged one: the file is hashed
 
     def _record(self, hexdigest: str, status: os.stat_result) -> None:
-        path = self._shard("records", hexdigest)
-        scratch = self.tmp / f"record.{os.getpid()}.{secrets.token_hex(8)}.part"
+        path = self.record(hexdigest)
+        scratch = self.tmp / f"record.{os.getpid()}.{secrets.token_hex(8)}.new"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             scratch.write_text(json.dumps(asdict(_Stamp.of(status))), "utf-8")
@@ -420,18 +374,12 @@ def _unreadable(path: Path, error: OSError) -> IntegrityError:
     return IntegrityError(
         f"a cached file cannot be read, so it is not verified: {error.strerror or type(error).__name__}",
         where=str(path),
-        hint=f"mend its permissions, delete it, or {_SET_HOME}",
+        hint=f"mend its permissions, delete it, or {SET_HOME}",
     )
 
 
-def _disk_error(error: OSError, path: Path, what: str) -> MshubError:
-    reason = error.strerror or type(error).__name__
-    if error.errno in _NO_ROOM:
-        return DiskSpaceError(f"{what}: {reason}", where=str(path), hint=_MAKE_ROOM)
-    return TransferError(f"{what}: {reason}", where=str(path), hint=_SET_HOME)
-
-
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

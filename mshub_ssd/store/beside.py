@@ -1,0 +1,75 @@
+"""Files that lie beside their card: hashed on every use, never copied or remembered."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from pathlib import Path
+
+from mshub_ssd.errors import IntegrityError
+from mshub_ssd.store.blobs import hash_file
+from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully
+
+__all__ = ["read_verified", "verify_local"]
+
+
+def verify_local(path: Path, sha256: str) -> Path:
+    """Hash a file that lies beside its card; nothing is copied or remembered.
+
+    Args:
+        path: The file.
+        sha256: 64 hex digits, or at least the first 8 of them.
+
+    Returns:
+        `path`. Whoever may write there may change the file afterwards; `read_verified` leaves no such gap.
+
+    Raises:
+        IntegrityError: The file is missing, unreadable, or not the one promised.
+    """
+    digest = parse(sha256)
+    try:
+        got = hash_file(path)
+    except (OSError, ValueError) as error:
+        raise _no_local(path, digest, error) from error
+    _compare_local(path, digest, got)
+    return path
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The bytes of a local file, read once and verified themselves: no gap between check and use.
+
+    Args:
+        path: The file; it must fit into memory.
+        sha256: 64 hex digits, or at least the first 8 of them.
+
+    Raises:
+        IntegrityError: The file is missing, unreadable, or not the one promised.
+    """
+    digest = parse(sha256)
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise _no_local(path, digest, error) from error
+    _compare_local(path, digest, read_fully(io.BytesIO(data)))
+    return data
+
+
+def _no_local(path: Path, digest: Digest, error: OSError | ValueError) -> IntegrityError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return IntegrityError(
+        f"the file beside the card cannot be read: {reason}",
+        where=str(path),
+        expected=str(digest),
+        hint="put the file there, or mend the card's asset-link",
+    )
+
+
+def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
+    if not digest.fits(got.hexdigest):
+        raise mismatch(
+            "the file beside the card is not the one the card promises",
+            digest,
+            got,
+            where=str(path),
+            hint=f"restore the file, or mend asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
+        )

@@ -1,0 +1,273 @@
+"""From urls and a digest to a verified file: the cache first, then the network."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mshub_ssd import settings as _settings
+from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, UsageError
+from mshub_ssd.settings import Settings
+from mshub_ssd.store import locks, policy
+from mshub_ssd.store import urls as _urls
+from mshub_ssd.store.blobs import Cache
+from mshub_ssd.store.caches import Found, Roots
+from mshub_ssd.store.digests import human, parse
+from mshub_ssd.store.parts import discard, free_parts
+
+if TYPE_CHECKING:
+    from mshub_ssd.store.transfer import Job
+
+__all__ = ["Plan", "Wanted", "cached", "fetch", "fetch_many", "plan"]
+
+logger = logging.getLogger("mshub_ssd.store")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `fetch` would do.
+
+    Attributes:
+        path: The verified cached file, when nothing needs to be downloaded; else None.
+        sources: Addresses to try, in order; empty when `path` is set. They may hold secrets: show `shown`.
+        shown: The same, fit for a message.
+    """
+
+    path: Path | None
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file of several, for `fetch_many`; the fields are the arguments of `fetch`."""
+
+    urls: Sequence[str] = field(repr=False)
+    sha256: str
+    size: int | None = None
+    label: str | None = None
+
+
+def plan(
+    urls: Sequence[str],
+    sha256: str,
+    *,
+    found: Path | None = None,
+    force: bool = False,
+    settings: Settings | None = None,
+) -> Plan:
+    """Decide what `fetch` would do; touches neither disk nor network.
+
+    Args:
+        urls: Where the file can be had, best first.
+        sha256: 64 hex digits, or at least the first 8 of them.
+        found: The verified cached file, as `cached` returns it.
+        force: Download even so.
+        settings: Instead of the current ones.
+
+    Raises:
+        IntegrityError: `sha256` is not a digest.
+        OfflineError: A download is needed, and `settings.offline` forbids it.
+        TransferError: A url that is neither http nor https.
+    """
+    chosen = _settings.current() if settings is None else settings
+    digest = parse(sha256)
+    if found is not None and not force:
+        return Plan(found)
+    wanted = _as_tuple(urls)
+    shown = tuple(_urls.redact(url) for url in wanted)
+    if chosen.offline:
+        raise OfflineError(
+            "the file is not in the cache, and the network is forbidden"
+            if found is None
+            else "a fresh download was asked for, and the network is forbidden",
+            where=" or ".join(shown),
+            expected=f"{digest} in {' or '.join(map(str, chosen.homes))}",
+            hint="unset MSHUB_OFFLINE (or settings key `offline`) and fetch again",
+        )
+    sources = _urls.sources(wanted, chosen.endpoint)
+    if not sources:
+        _urls.check(None)
+    return Plan(None, sources, tuple(_urls.redact(url) for url in sources))
+
+
+def cached(urls: Sequence[str], sha256: str, settings: Settings | None = None) -> Path | None:
+    """The verified cached file, or None; never uses the network, never moves anything.
+
+    Args:
+        urls: The asset's urls; they matter only to digests of fewer than 64 digits.
+        sha256: 64 hex digits, or at least the first 8 of them.
+        settings: Instead of the current ones.
+
+    Raises:
+        IntegrityError: `sha256` is not a digest, or the cached file cannot be read.
+    """
+    roots = Roots(_settings.current() if settings is None else settings)
+    digest = roots.pinned(_as_tuple(urls), parse(sha256))
+    return roots.find(digest).path if digest.full else None
+
+
+def fetch(
+    urls: Sequence[str],
+    sha256: str,
+    *,
+    size: int | None = None,
+    force: bool = False,
+    label: str | None = None,
+    settings: Settings | None = None,
+) -> Path:
+    """The local file with that digest: from the caches, else downloaded, verified and stored.
+
+    Args:
+        urls: Where the file can be had; tried in order, the user's mirror first.
+        sha256: 64 hex digits, or at least the first 8 of them; the full digest is then recorded on
+            first use, and later uses must match all of it.
+        size: Its number of bytes, if known; one byte more ends a download.
+        force: Download anew; the cached file is replaced only after the new bytes were verified.
+        label: What it is for, e.g. a uid; shown by `entries`.
+        settings: Instead of the current ones.
+
+    Returns:
+        A read-only file in a cache (mode 0444); copy it before changing it.
+
+    Raises:
+        IntegrityError: Not a digest; or the bytes do not fit it, from any of the urls.
+        TransferError: The download failed, or no cache can be written. What has arrived is kept, and the next
+            call goes on after it.
+        OfflineError: A download is needed, and `settings.offline` forbids it.
+        DiskSpaceError: No room for the file.
+        KeyboardInterrupt: As it came; what has arrived is kept, too.
+    """
+    chosen = _settings.current() if settings is None else settings
+    return _fetch(Wanted(urls, sha256, size, label), force, chosen, None)
+
+
+def fetch_many(
+    wanted: Sequence[Wanted], *, force: bool = False, workers: int = 4, settings: Settings | None = None
+) -> list[Path | MshubError]:
+    """`fetch` for several files at once, with one progress bar.
+
+    Args:
+        wanted: The files; equal ones are fetched once.
+        force: Download anew.
+        workers: Most downloads at the same time.
+        settings: Instead of the current ones.
+
+    Returns:
+        For each, in order, its path or the error that kept it away: one failure does not stop the others.
+
+    Raises:
+        UsageError: `workers` is not positive.
+        KeyboardInterrupt: As it came; what has arrived of each is kept.
+    """
+    if workers < 1:
+        raise UsageError("fetch_many needs a worker", expected="workers of at least 1", got=str(workers))
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
+
+    from mshub_ssd.store.progress import Shared
+    from mshub_ssd.store.transfer import Job
+
+    chosen = _settings.current() if settings is None else settings
+    stop = Event()
+    distinct = {(_as_tuple(item.urls), str(item.sha256).lower()): item for item in reversed(wanted)}
+    with Shared(f"{len(distinct)} files") as display:
+        jobs = {
+            key: Job(settings=chosen, size=item.size, display=display, stop=stop, title=f"{number} {item.sha256}")
+            for number, (key, item) in enumerate(distinct.items())
+        }
+
+        def one(key: tuple[tuple[str, ...], str]) -> Path | MshubError:
+            try:
+                return _fetch(distinct[key], force, chosen, jobs[key])
+            except MshubError as error:
+                return error
+
+        with ThreadPoolExecutor(workers) as pool:
+            futures = {key: pool.submit(one, key) for key in reversed(distinct)}
+            try:
+                done = {key: future.result() for key, future in futures.items()}
+            except BaseException:
+                for job in jobs.values():
+                    job.abort()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return [done[_as_tuple(item.urls), str(item.sha256).lower()] for item in wanted]
+
+
+def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Path:
+    given, urls = parse(wanted.sha256), _as_tuple(wanted.urls)
+    roots = Roots(chosen)
+    digest = roots.pinned(urls, given)
+    found = Found()
+    if digest.full and not force:
+        found = roots.find(digest)
+        if found.path is None and found.faults:
+            roots.set_aside(digest, found, urls)
+    step = plan(urls, wanted.sha256, found=found.path, force=force, settings=chosen)
+    if step.path is not None:
+        assert found.cache is not None  # it was found there
+        _view(found.cache, step.path, wanted, urls)
+        return step.path
+
+    from mshub_ssd.store import transfer
+
+    job = job or transfer.Job(settings=chosen, size=wanted.size)
+    patience = policy.current()
+    cache = roots.receiving()
+
+    def look() -> Path | None:
+        job.check()
+        now = roots.pinned(urls, given)
+        return roots.find(now).path if now.full else None
+
+    what = f"downloading {_urls.file_name(step.sources[-1])}"
+    waiting = replace(patience, locks=patience.locks and not force)
+    with locks.hold(cache.lock(digest.text), what, look, waiting) as (lock, path):
+        if path is not None:
+            return path
+        job.beat = lock.beat
+        part = cache.part(digest.text)
+        keep = interrupted = False
+        try:
+            if not force:
+                part.adopt(patience)
+            short = given.text if digest is not given else None
+            full = transfer.download(step.sources, part, digest, job, pinned_from=short)
+            if not digest.full:
+                cache.pin(urls, digest.text, full)
+            # Before the last step, so that a kill in between leaves nothing large behind.
+            for left in free_parts(cache.tmp, digest.text, patience):
+                with contextlib.suppress(OSError):
+                    discard(left)
+            path = cache.publish(part, full)
+        except IntegrityError:
+            raise
+        except BaseException as error:
+            keep = True
+            interrupted = isinstance(error, KeyboardInterrupt)
+            raise
+        finally:
+            kept = part.close(keep=keep)
+            if kept and interrupted:
+                logger.warning(
+                    "interrupted: %s of %s are kept, and fetching again goes on after them",
+                    human(part.size),
+                    wanted.label or _urls.file_name(step.sources[-1]),
+                )
+    _view(cache, path, wanted, urls)
+    return path
+
+
+def _view(cache: Cache, path: Path, wanted: Wanted, urls: tuple[str, ...]) -> None:
+    url = next((_urls.redact(url) for url in urls if isinstance(url, str)), None)
+    if url is not None or wanted.label is not None:
+        cache.view(path.name, wanted.label, url)
+
+
+def _as_tuple(urls: Sequence[str]) -> tuple[str, ...]:
+    return (urls,) if isinstance(urls, str) else tuple(urls)

@@ -1,0 +1,523 @@
+"""What the caches hold, and keeping them: listing, verifying, removing, taking in.
+
+Nothing here needs the network. A removal asks no lock for leave except the one that counts: a file whose download
+is under way in a living process stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mshub_ssd import settings as _settings
+from mshub_ssd.errors import IntegrityError, UsageError
+from mshub_ssd.settings import Settings
+from mshub_ssd.store import locks, policy
+from mshub_ssd.store.blobs import Cache
+from mshub_ssd.store.caches import Roots
+from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
+from mshub_ssd.store.parts import SUFFIX, is_free
+
+__all__ = ["Checked", "Entry", "Removal", "Root", "add", "entries", "prune", "remove", "roots", "verify"]
+
+KINDS = ("file", "part", "quarantined", "rubbish")
+
+
+@dataclass(frozen=True)
+class Root:
+    """One cache.
+
+    Attributes:
+        path: Its folder, one of ``MSHUB_HOME``.
+        exists: Whether it is there.
+        writable: Whether it can be written, or made.
+        receives: Whether new files go there.
+    """
+
+    path: Path
+    exists: bool
+    writable: bool
+    receives: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in a cache.
+
+    Attributes:
+        digest: 64 lower-case hex digits; of a part as many as its card gives (at least 8), of rubbish none.
+        size: Bytes.
+        path: Where it lies.
+        root: The cache's folder.
+        stored: When it was last written, in seconds since the epoch.
+        used: When it was last read, as far as the file system remembers (many do so once a day), else `stored`.
+        kind: ``file``; ``part`` of a download, under way or interrupted; ``quarantined``, a file that was found
+            damaged; ``rubbish``, what a killed process left.
+        labels: What it was fetched for, e.g. uids; sorted.
+        urls: Where it came from, without secrets; sorted.
+        busy: Who downloads this digest now, e.g. ``process 12 on host``; None when nobody does.
+    """
+
+    digest: str
+    size: int
+    path: Path
+    root: Path
+    stored: float
+    used: float
+    kind: str = "file"
+    labels: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    busy: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**plain, "path": str(self.path), "root": str(self.root), "labels": [*self.labels], "urls": [*self.urls]}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `verify` found out about a file.
+
+    Attributes:
+        entry: The file.
+        fault: What is wrong with it; None when its bytes are those of its digest.
+        moved: Whether it was put into quarantine; False when it could not be, e.g. in a read-only cache.
+    """
+
+    entry: Entry
+    fault: str | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What was removed, or would be.
+
+    Attributes:
+        removed: The entries.
+        kept: Those that were to go and stayed, each with the reason.
+        freed: Bytes of `removed`.
+    """
+
+    removed: tuple[Entry, ...] = ()
+    kept: tuple[tuple[Entry, str], ...] = ()
+
+    @property
+    def freed(self) -> int:
+        """Bytes of `removed`."""
+        return sum(entry.size for entry in self.removed)
+
+
+def roots(settings: Settings | None = None) -> list[Root]:
+    """The caches in the order they are searched; nothing is made."""
+    found = []
+    receives = True
+    for cache in _caches(settings):
+        writable = _writable(cache)
+        found.append(Root(cache.home, cache.root.is_dir(), writable, receives and writable))
+        receives = receives and not writable
+    return found
+
+
+def entries(settings: Settings | None = None, *, kinds: Collection[str] = ("file",)) -> list[Entry]:
+    """What the caches hold, by root and then by digest. A damaged or unreadable cache shows what can be seen.
+
+    Args:
+        settings: Instead of the current ones.
+        kinds: Some of ``file``, ``part``, ``quarantined``, ``rubbish``.
+
+    Raises:
+        UsageError: Another kind.
+    """
+    wrong = sorted(set(kinds) - set(KINDS))
+    if wrong:
+        raise UsageError("no such kind of entry", expected=", ".join(KINDS), got=", ".join(wrong))
+    return [entry for cache in _caches(settings) for entry in _entries(cache, kinds)]
+
+
+def verify(
+    digests: Collection[str] | None = None,
+    *,
+    settings: Settings | None = None,
+    each: Callable[[Checked], object] = lambda checked: None,
+) -> list[Checked]:
+    """Hash cached files anew, whatever their records say, and move damaged ones into quarantine.
+
+    Args:
+        digests: Only these (64 hex digits, or the first 8 or more); None for all.
+        settings: Instead of the current ones.
+        each: Told about every file as soon as it was hashed.
+
+    Raises:
+        IntegrityError: Not a digest.
+        UsageError: A digest of which nothing is there, or one that fits several.
+    """
+    files = entries(settings)
+    chosen = files if digests is None else _chosen(digests, files)
+    done = []
+    for entry in chosen:
+        cache = Cache(entry.root)
+        moved = False
+        try:
+            look = cache.look(entry.digest, always=True)
+            if look.path is None and look.fault is None:
+                continue  # another process removed it
+            fault = look.fault
+        except IntegrityError as error:
+            fault = error.message
+        else:
+            if fault is not None:
+                with contextlib.suppress(IntegrityError):  # told by `moved`
+                    cache.quarantine(entry.digest)
+                    moved = True
+        done.append(Checked(entry, fault, moved))
+        each(done[-1])
+    return done
+
+
+def remove(digests: Collection[str], *, dry_run: bool = False, settings: Settings | None = None) -> Removal:
+    """Remove files with their parts, records and views from all caches that can be written.
+
+    Args:
+        digests: 64 hex digits each, or the first 8 or more.
+        dry_run: Only tell.
+        settings: Instead of the current ones.
+
+    Raises:
+        IntegrityError: Not a digest.
+        UsageError: A digest of which nothing is there, or one that fits several.
+    """
+    there = entries(settings, kinds=("file", "part", "quarantined"))
+    return _remove(_chosen(digests, there), dry_run)
+
+
+def prune(
+    *,
+    unused_for: float | None = None,
+    most: int | None = None,
+    keep: Collection[str] = (),
+    dry_run: bool = False,
+    settings: Settings | None = None,
+) -> Removal:
+    """Make room: interrupted downloads, quarantined files and rubbish go; others on request.
+
+    Args:
+        unused_for: Files last used longer ago than this (seconds) go, too.
+        most: Files last used longest ago go until those of each cache take at most so many bytes.
+        keep: Digests (64 hex digits, or the first 8 or more) that stay in any case.
+        dry_run: Only tell.
+        settings: Instead of the current ones.
+
+    Raises:
+        IntegrityError: `keep` holds something that is no digest.
+        UsageError: A negative age or size.
+    """
+    import time
+
+    for name, value in (("unused_for", unused_for), ("most", most)):
+        if value is not None and value < 0:
+            raise UsageError(f"{name} cannot be negative", where="prune", got=str(value))
+    spared = tuple(parse(word).text for word in keep)
+    now = time.time()
+    going: list[Entry] = []
+    for cache in _caches(settings):
+        going += _entries(cache, ("part", "quarantined", "rubbish"))
+        files = list(_entries(cache, ("file",)))
+        left = sum(entry.size for entry in files)
+        for entry in sorted(files, key=lambda entry: entry.used):
+            old = unused_for is not None and now - entry.used > unused_for
+            if (old or (most is not None and left > most)) and not entry.digest.startswith(spared or ("-",)):
+                going.append(entry)
+                left -= entry.size
+    # What is being downloaded is no rubbish, and not worth a word.
+    idle = [entry for entry in going if entry.kind == "file" or entry.busy is None]
+    return _remove(idle, dry_run)
+
+
+def add(
+    source: Path | BinaryIO,
+    sha256: str,
+    *,
+    urls: Sequence[str] = (),
+    size: int | None = None,
+    label: str | None = None,
+    settings: Settings | None = None,
+) -> Path:
+    """Take in a file that was carried here by hand: copied, hashed on the way, and stored if it fits.
+
+    Args:
+        source: The file, or an unbuffered or buffered binary stream, read to its end.
+        sha256: What it must fit: 64 hex digits, or at least the first 8 of them.
+        urls: Where a card says it can be had; a digest of fewer than 64 digits is recorded for them, as `fetch` does.
+        size: Its number of bytes, if known; one byte more ends the copy.
+        label: What it is for, e.g. a uid.
+        settings: Instead of the current ones.
+
+    Returns:
+        The verified file in the cache.
+
+    Raises:
+        IntegrityError: Not a digest, the file cannot be read, or it does not fit.
+        TransferError: No cache can be written.
+        DiskSpaceError: No room for the file.
+    """
+    given = parse(sha256)
+    chosen = _settings.current() if settings is None else settings
+    every = Roots(chosen)
+    digest = every.pinned(tuple(urls), given)
+    shown = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the stream"))
+    found = every.find(digest) if digest.full else None
+    if found is not None and found.path is not None and found.cache is not None:
+        _label(found.cache, digest.text, urls, label)
+        return found.path
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, Path):
+            stream = stack.enter_context(_readable(source))
+            size = os.fstat(stream.fileno()).st_size if size is None else size
+        else:
+            stream = source
+        cache = every.receiving()
+        part = cache.part(digest.text)
+        stack.callback(part.close)
+        if size is not None:
+            part.require(size)
+        while data := _read(stream, shown):
+            part.write(data)
+            if size is not None and part.size > size:
+                break
+        got = part.hashed()
+        if not digest.fits(got.hexdigest):
+            raise mismatch(
+                "the file is not the one that is wanted",
+                digest,
+                got,
+                where=shown,
+                size=size if not isinstance(source, Path) else None,
+                pinned_from=given.text if digest is not given else None,
+                hint="fetch it again where there is a network; compare with: sha256sum FILE",
+            )
+        if not digest.full and urls:
+            cache.pin(tuple(urls), digest.text, got.hexdigest)
+        path = cache.publish(part, got.hexdigest)
+    _label(cache, got.hexdigest, urls, label)
+    return path
+
+
+def _caches(settings: Settings | None) -> tuple[Cache, ...]:
+    return Roots(_settings.current() if settings is None else settings).caches
+
+
+def _writable(cache: Cache) -> bool:
+    place = cache.tmp
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+
+
+def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
+    busy = _busy(cache)
+    if "file" in kinds:
+        views = _views(cache)
+        for path in sorted(_listed(cache.root / "blobs" / "sha256", 2)):
+            if len(path.name) == FULL and _is_hex(path.name) and path.parent.name == path.name[:2]:
+                labels, urls = views.get(path.name, (set(), set()))
+                yield from _entry(cache, path, path.name, "file", busy, labels, urls)
+    if "part" in kinds:
+        for path in sorted(_listed(cache.tmp, 1)):
+            if path.name.endswith(SUFFIX) and _is_hex(digest := path.name.partition(".")[0]):
+                yield from _entry(cache, path, digest, "part", busy)
+    if "quarantined" in kinds:
+        for path in sorted(_listed(cache.quarantined, 1)):
+            if _is_hex(digest := path.name.partition(".")[0]):
+                yield from _entry(cache, path, digest, "quarantined", {})
+    if "rubbish" in kinds:
+        for path in sorted(_rubbish(cache)):
+            yield from _entry(cache, path, "", "rubbish", {})
+
+
+def _entry(
+    cache: Cache,
+    path: Path,
+    digest: str,
+    kind: str,
+    busy: dict[str, str],
+    labels: Collection[str] = (),
+    urls: Collection[str] = (),
+) -> Iterator[Entry]:
+    try:
+        status = path.lstat()
+    except OSError:
+        return  # gone meanwhile
+    if kind == "part" and not is_free(path, policy.current()):
+        busy = {digest: "a living process", **busy}
+    owner = next((who for label, who in busy.items() if digest.startswith(label) or label.startswith(digest)), None)
+    yield Entry(
+        digest=digest,
+        size=status.st_size,
+        path=path,
+        root=cache.home,
+        stored=status.st_mtime,
+        used=max(status.st_atime, status.st_mtime),
+        kind=kind,
+        labels=tuple(sorted(labels)),
+        urls=tuple(sorted(urls)),
+        busy=owner if digest else None,
+    )
+
+
+def _listed(folder: Path, depth: int) -> Iterator[Path]:
+    """Paths so many levels below a folder; what cannot be listed is left out."""
+    try:
+        found = list(folder.iterdir())
+    except OSError:
+        return
+    for path in found:
+        if depth == 1:
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from _listed(path, depth - 1)
+
+
+def _busy(cache: Cache) -> dict[str, str]:
+    """Digest → who downloads it."""
+    return {
+        path.name: str(owner)
+        for path in _listed(cache.locks, 1)
+        if _is_hex(path.name) and (owner := locks.holder(path))
+    }
+
+
+def _views(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for path in _listed(cache.views, 1):
+        facts = locks.read_json(path) or {}
+        digest, label, url = facts.get("sha256"), facts.get("label"), facts.get("url")
+        if isinstance(digest, str):
+            labels, urls = found.setdefault(digest, (set(), set()))
+            if isinstance(label, str):
+                labels.add(label)
+            if isinstance(url, str):
+                urls.add(url)
+    return found
+
+
+def _rubbish(cache: Cache) -> Iterator[Path]:
+    """What killed processes left beside parts: half-written small files, notes without a part, old locks."""
+    import time
+
+    patience = policy.current()
+    for folder in (cache.tmp, cache.locks):
+        for path in _listed(folder, 1):
+            name = path.name
+            if name.endswith(SUFFIX) and folder == cache.tmp:
+                continue
+            if name.endswith(f"{SUFFIX}.json") and path.with_name(name.removesuffix(".json")).exists():
+                continue
+            if folder == cache.locks and _is_hex(name) and locks.holder(path) is not None:
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > patience.abandoned:
+                    yield path
+
+
+def _chosen(digests: Collection[str], there: Sequence[Entry]) -> list[Entry]:
+    chosen: dict[Path, Entry] = {}
+    for word in digests:
+        wanted = parse(word)
+        fitting = [entry for entry in there if wanted.fits(entry.digest) or entry.digest == wanted.text]
+        known = {entry.digest for entry in fitting if len(entry.digest) == FULL}
+        if not fitting:
+            raise UsageError(
+                "the cache holds no such file",
+                expected=str(wanted),
+                hint="mshub cache ls",
+            )
+        if len(known) > 1:
+            raise UsageError(
+                f"{wanted.text} is the beginning of several files' digests",
+                got=", ".join(sorted(known)),
+                hint="give more digits",
+            )
+        chosen |= {entry.path: entry for entry in fitting}
+    return list(chosen.values())
+
+
+def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
+    removed: list[Entry] = []
+    kept: list[tuple[Entry, str]] = []
+    for entry in going:
+        cache = Cache(entry.root)
+        busy = _busy(cache) if entry.kind == "file" else {}
+        owner = next((who for label, who in busy.items() if entry.digest.startswith(label)), None)
+        if entry.kind == "part" and entry.busy is not None:
+            owner = entry.busy
+        if owner is not None:
+            kept.append((entry, f"{owner} is downloading it"))
+            continue
+        if not os.access(entry.path.parent, os.W_OK | os.X_OK):
+            kept.append((entry, "the cache is read-only"))
+            continue
+        if not dry_run:
+            try:
+                _delete(cache, entry)
+            except OSError as error:
+                kept.append((entry, error.strerror or type(error).__name__))
+                continue
+        removed.append(entry)
+    return Removal(tuple(removed), tuple(kept))
+
+
+def _delete(cache: Cache, entry: Entry) -> None:
+    if entry.kind == "file":
+        cache.record(entry.digest).unlink(missing_ok=True)
+    if stat.S_ISDIR(entry.path.lstat().st_mode):
+        import shutil
+
+        shutil.rmtree(entry.path)
+    else:
+        entry.path.unlink(missing_ok=True)
+    if entry.kind == "part":
+        entry.path.with_name(f"{entry.path.name}.json").unlink(missing_ok=True)
+    if entry.kind == "file":
+        for path in _listed(cache.views, 1):
+            if (locks.read_json(path) or {}).get("sha256") == entry.digest:
+                path.unlink(missing_ok=True)
+
+
+def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None) -> None:
+    from mshub_ssd.store.urls import redact
+
+    url = redact(urls[0]) if urls else None
+    if url is not None or label is not None:
+        cache.view(hexdigest, label, url)
+
+
+def _readable(path: Path) -> BinaryIO:
+    try:
+        stream = path.open("rb", buffering=0)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise IntegrityError(
+            f"the file cannot be read: {reason}", where=str(path), hint="give the path of a file"
+        ) from error
+    return stream
+
+
+def _read(stream: Any, shown: str) -> bytes:
+    try:
+        data: bytes = stream.read(CHUNK) or b""
+    except OSError as error:
+        raise IntegrityError(
+            f"the file cannot be read: {error.strerror or type(error).__name__}", where=shown
+        ) from error
+    return data
+
+
+def _is_hex(name: str) -> bool:
+    return name.isascii() and name.isalnum() and all(char in "0123456789abcdef" for char in name)

@@ -1,0 +1,403 @@
+"""Files under way: one writer each, hashed while they are written, taken up again after an interruption.
+
+A part is ``<digest>.<pid>.<random>.part``; beside it ``….part.json`` tells its owner, where its bytes came from and
+what the server called them. One that was given up has 0 for a pid. Only the process that made a part ever writes to
+it. Whoever takes up the part of another one renames it first (one winner) and copies its bytes into a part of its
+own, hashing them: should the owner live after all, its late writes reach nothing that anybody will return.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
+from mshub_ssd.store.digests import CHUNK, HEAD, Hashed, human
+from mshub_ssd.store.locks import Owner, read_json
+from mshub_ssd.store.policy import Policy
+
+__all__ = [
+    "MAKE_ROOM",
+    "SET_HOME",
+    "Memory",
+    "Part",
+    "Sink",
+    "discard",
+    "disk_error",
+    "free_parts",
+    "is_free",
+    "take_over",
+]
+
+logger = logging.getLogger("mshub_ssd.store")
+
+SUFFIX = ".part"
+SET_HOME = "set MSHUB_HOME to a folder you can write to"
+MAKE_ROOM = "make room there (mshub cache prune), or set MSHUB_HOME to a folder on a larger disk"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+# Blobs are dated back by a second, and fresher files get no record: a later change in place then always
+# shows in the file's times, however coarse the file system's clock is.
+_BACKDATE_NS = 1_000_000_000
+
+
+class Sink(Protocol):
+    """Where a transfer puts its bytes.
+
+    Attributes:
+        size: How many there are.
+        keeps: Whether a later download goes on after them.
+    """
+
+    size: int
+    keeps: bool
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+
+    def reset(self) -> None:
+        """Begin again with no bytes."""
+
+    def hashed(self) -> Hashed:
+        """Digest, size and beginning of the bytes so far."""
+
+    def require(self, count: int) -> None:
+        """See that `count` more bytes have room."""
+
+    def note(self, source: str, validator: str | None, total: int | None) -> None:
+        """Remember where the bytes come from, for a later process."""
+
+    def noted(self, source: str) -> tuple[str | None, int | None]:
+        """The validator and total noted for that source, if the bytes come from there."""
+
+
+class Memory:
+    """A sink that keeps nothing but the digest."""
+
+    keeps = False
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Count bytes in."""
+        self._hasher.update(data)
+        if len(self._head) < HEAD:
+            self._head += bytes(data[: HEAD - len(self._head)])
+        self.size += len(data)
+
+    def reset(self) -> None:
+        """Begin again with no bytes."""
+        self.size, self._head, self._hasher = 0, b"", hashlib.sha256()
+
+    def hashed(self) -> Hashed:
+        """Digest, size and beginning of the bytes so far."""
+        return Hashed(self._hasher.hexdigest(), self.size, self._head)
+
+    def require(self, count: int) -> None:
+        """Nothing is kept, so there is always room."""
+
+    def note(self, source: str, validator: str | None, total: int | None) -> None:
+        """Nothing is kept."""
+
+    def noted(self, source: str) -> tuple[str | None, int | None]:
+        """Nothing was."""
+        return None, None
+
+
+class Part(Memory):
+    """A file under way in the cache. Not visible to anybody but those who take it up later."""
+
+    keeps = True
+
+    def __init__(self, folder: Path, label: str) -> None:
+        super().__init__()
+        self.label = label
+        self._folder = folder
+        self._facts: dict[str, Any] = {}
+        self._begin()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes.
+
+        Raises:
+            DiskSpaceError: The disk or the quota is full.
+            TransferError: Another failure to write.
+        """
+        view = memoryview(data)
+        try:
+            while view:
+                count = os.write(self._fd, view)
+                super().write(view[:count])
+                view = view[count:]
+        except OSError as error:
+            raise disk_error(error, self.path.parent, "the download could not be written") from error
+
+    def reset(self) -> None:
+        """Begin again with no bytes."""
+        if hasattr(self, "_fd"):
+            try:
+                os.ftruncate(self._fd, 0)
+                os.lseek(self._fd, 0, os.SEEK_SET)
+            except OSError as error:
+                raise disk_error(error, self.path.parent, "the download could not be written") from error
+        super().reset()
+
+    def require(self, count: int) -> None:
+        """See that `count` more bytes have room, with 5 % to spare.
+
+        Raises:
+            DiskSpaceError: They have not.
+        """
+        need = count + count // 20
+        try:
+            have = shutil.disk_usage(self.path.parent).free
+        except OSError as error:
+            raise disk_error(error, self.path.parent, "the disk's free room cannot be told") from error
+        if have < need:
+            raise DiskSpaceError(
+                "not enough room on the disk for the download",
+                where=str(self.path.parent),
+                expected=f"{human(need)} free",
+                got=f"{human(have)} free",
+                hint=MAKE_ROOM,
+            )
+
+    def note(self, source: str, validator: str | None, total: int | None) -> None:
+        """Remember where the bytes come from. Addresses hold secrets, so only their digest is kept."""
+        facts = {"source": _key(source), "validator": validator, "total": total}
+        if facts != self._facts:
+            self._facts = facts
+            try:
+                self._tell()
+            except OSError as error:  # costs a resumed download its If-Range, nothing else
+                logger.debug("%s could not be noted: %s", self.path, error.strerror)
+
+    def noted(self, source: str) -> tuple[str | None, int | None]:
+        """The validator and total noted for that source, if the bytes come from there."""
+        if not self.size or self._facts.get("source") != _key(source):
+            return None, None
+        validator, total = self._facts.get("validator"), self._facts.get("total")
+        return (
+            validator if isinstance(validator, str) and validator.isascii() and validator.isprintable() else None,
+            total if type(total) is int and total >= 0 else None,
+        )
+
+    def seal(self) -> None:
+        """Make it durable, read-only and backdated."""
+        os.fchmod(self._fd, 0o444)
+        past = time.time_ns() - _BACKDATE_NS
+        os.utime(self._fd, ns=(past, past))
+        os.fsync(self._fd)
+
+    def move(self, target: Path) -> None:
+        """Give it its final name, replacing what has it.
+
+        Raises:
+            OSError: It cannot be had.
+        """
+        try:
+            self.path.replace(target)
+        except FileNotFoundError:
+            # Somebody took us for dead and renamed it: what was verified is still in our hands.
+            self._recover()
+            self.path.replace(target)
+        self._untell()
+
+    def status(self) -> os.stat_result:
+        """What stat says about this very file, wherever it was moved."""
+        return os.fstat(self._fd)
+
+    def close(self, *, keep: bool = False) -> bool:
+        """Close it, and remove it unless it was published or is kept for another try.
+
+        Returns:
+            Whether bytes were kept.
+        """
+        os.close(self._fd)
+        if keep and self.size > 0 and _release(self.path):
+            return True
+        try:
+            self.path.unlink(missing_ok=True)
+            self._untell()
+        except OSError as error:  # nobody will trust it, it only takes room
+            logger.warning("%s could not be removed: %s", self.path, error.strerror)
+        return False
+
+    def adopt(self, policy: Policy) -> None:
+        """Take up the largest part that a process now gone has left of the same file; this one is empty.
+
+        Raises:
+            TransferError: This cache cannot be written.
+        """
+        for path in sorted(free_parts(self._folder, self.label, policy), key=_size, reverse=True):
+            mine = take_over(path)
+            if mine is None:
+                continue  # another process was faster
+            try:
+                facts = read_json(_sidecar(mine)) or {}
+                facts.pop("owner", None)
+                self._copy(mine)
+                self._facts = facts
+                self._tell()
+            except (OSError, DiskSpaceError) as error:
+                logger.info("%s cannot be taken up: %s", path, error)
+                self.reset()
+            except BaseException:
+                _release(mine)
+                raise
+            with contextlib.suppress(OSError):
+                discard(mine)
+            if self.size:
+                logger.info("going on after %s of an earlier download", human(self.size))
+                return
+
+    def _begin(self) -> None:
+        self.path = self._folder / _name(self.label)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._tell()
+        self._fd = os.open(self.path, flags, 0o600)
+
+    def _copy(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(fd, "rb", buffering=0) as stream:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            self.require(status.st_size)
+            buffer = bytearray(CHUNK)
+            view = memoryview(buffer)
+            while count := stream.readinto(buffer):
+                self.write(view[:count])
+
+    def _recover(self) -> None:
+        before, was = self.hashed(), self._fd
+        self._begin()
+        with os.fdopen(was, "rb", buffering=0) as stream:
+            stream.seek(0)
+            Memory.reset(self)
+            buffer = bytearray(CHUNK)
+            view = memoryview(buffer)
+            while count := stream.readinto(buffer):
+                self.write(view[:count])
+        if self.hashed() != before:
+            raise OSError(errno.EIO, "the file changed under our hands")
+        self.seal()
+
+    def _tell(self) -> None:
+        record = {**self._facts, "owner": asdict(Owner.me())}
+        place = _sidecar(self.path)
+        scratch = place.with_name(f"{place.name}.new")
+        scratch.write_text(json.dumps(record), "utf-8")
+        scratch.replace(place)
+
+    def _untell(self) -> None:
+        _sidecar(self.path).unlink(missing_ok=True)
+
+
+def free_parts(folder: Path, label: str, policy: Policy) -> list[Path]:
+    """Parts that nobody works on any more.
+
+    Args:
+        folder: Where parts lie.
+        label: The digest they belong to; empty for any.
+        policy: For the age at which a part of another machine counts as left behind.
+    """
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return []
+    start = f"{label}." if label else ""
+    found = [folder / name for name in names if name.startswith(start) and name.endswith(SUFFIX)]
+    return [path for path in found if is_free(path, policy)]
+
+
+def is_free(path: Path, policy: Policy) -> bool:
+    """Whether nobody works on a part any more."""
+    if path.name.split(".")[1:2] == ["0"]:
+        return True
+    owner = Owner.read((read_json(_sidecar(path)) or {}).get("owner"))
+    gone = None if owner is None else owner.gone()
+    if gone is not None:
+        return gone
+    try:
+        return time.time() - path.lstat().st_mtime > policy.abandoned
+    except OSError:
+        return False
+
+
+def take_over(path: Path) -> Path | None:
+    """Give a part a name of our own: of several processes one succeeds, the others get None."""
+    label = path.name.partition(".")[0]
+    mine = path.with_name(_name(label))
+    facts = read_json(_sidecar(path)) or {}
+    try:
+        _sidecar(mine).write_text(json.dumps({**facts, "owner": asdict(Owner.me())}), "utf-8")
+        path.rename(mine)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _sidecar(mine).unlink(missing_ok=True)
+        return None
+    with contextlib.suppress(OSError):
+        _sidecar(path).unlink(missing_ok=True)
+    return mine
+
+
+def discard(path: Path) -> None:
+    """Remove a part that is ours or nobody's.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    path.unlink(missing_ok=True)
+    _sidecar(path).unlink(missing_ok=True)
+
+
+def disk_error(error: OSError, path: Path, what: str) -> MshubError:
+    """The error for a disk that does not do as it is told."""
+    reason = error.strerror or type(error).__name__
+    if error.errno in _NO_ROOM:
+        return DiskSpaceError(f"{what}: {reason}", where=str(path), hint=MAKE_ROOM)
+    return TransferError(f"{what}: {reason}", where=str(path), hint=SET_HOME)
+
+
+def _release(path: Path) -> bool:
+    """Give a part of ours up for anybody to take; needs no room on the disk."""
+    free = path.with_name(_name(path.name.partition(".")[0], pid=0))
+    try:
+        path.rename(free)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):
+        _sidecar(path).rename(_sidecar(free))
+    return True
+
+
+def _name(label: str, pid: int | None = None) -> str:
+    return f"{label}.{os.getpid() if pid is None else pid}.{secrets.token_hex(8)}{SUFFIX}"
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _key(source: str) -> str:
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,275 @@
+"""Downloads that go on where another process stopped, and processes that wait for each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from faultserver import Fault, FaultServer, noise
+from storelab import FORK, QUICK, plant_part
+
+from mshub_ssd import store
+from mshub_ssd.errors import IntegrityError, TransferError
+from mshub_ssd.settings import Settings
+from mshub_ssd.store import locks, parts, transfer
+from mshub_ssd.store.blobs import Cache
+from mshub_ssd.store.locks import Owner
+
+BODY = noise(300_000)
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    with transfer.impatient(**{**QUICK, "most": 1 << 30, "lock_poll": 0.01}):
+        yield
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "cache")
+
+
+def ended() -> Owner:
+    """A process that lived until just now."""
+    queue = FORK.SimpleQueue()
+    process = FORK.Process(target=lambda: queue.put(Owner.me()))
+    process.start()
+    owner = queue.get()
+    process.join()
+    assert isinstance(owner, Owner)
+    return owner
+
+
+def owned_part(ours: Settings, data: bytes, owner: Owner | None, **facts: object) -> Path:
+    """A part with a note, as a process leaves it that was killed."""
+    path = plant_part(ours, SHA, data)
+    path = path.rename(path.with_name(path.name.replace(".0.", f".{owner.pid if owner else 7}.")))
+    note = path.with_name(f"{path.name}.json")
+    if owner is not None:
+        note.write_text(json.dumps({**facts, "owner": asdict(owner)}))
+    return path
+
+
+# --- parts
+
+
+def test_a_failed_download_goes_on_in_the_next_call(fault_server: FaultServer, ours: Settings) -> None:
+    url = fault_server.add("/a", BODY, Fault(cut_after=120_000), then=Fault(status=404))
+    with pytest.raises(TransferError) as caught:
+        store.fetch([url], SHA, settings=ours)
+    assert "117.2 KiB (120000 bytes) are kept" in str(caught.value)
+    fault_server.add("/a", BODY)
+    fault_server.requests.clear()
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    (request,) = fault_server.requests
+    assert request.headers["range"] == "bytes=120000-"
+    assert request.headers["if-range"].startswith('"'), "the tag was remembered across calls"
+    assert not list((ours.home / "v1" / "tmp").iterdir())
+
+
+def test_the_part_of_a_killed_process_is_taken_up(fault_server: FaultServer, ours: Settings) -> None:
+    url = fault_server.add("/a", BODY)
+    tag = f'"{hashlib.sha256(BODY).hexdigest()[:16]}"'
+    source = hashlib.sha256(url.encode()).hexdigest()
+    owned_part(ours, BODY[:100_000], ended(), source=source, validator=tag, total=300_000)
+    owned_part(ours, BODY[:50_000], ended())
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert fault_server.requests[0].headers["range"] == "bytes=100000-", "the largest one"
+    assert fault_server.requests[0].headers["if-range"] == tag
+    assert not list((ours.home / "v1" / "tmp").iterdir()), "the smaller one is of no use any more"
+
+
+def test_a_complete_part_needs_no_network(ours: Settings) -> None:
+    owned_part(ours, BODY, ended())
+    assert store.fetch(["http://127.0.0.1:1/none"], SHA, settings=ours).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"[]", b"{", b'{"owner": 5}', b'{"owner": {"pid": -1}}', b"\xff" * 100, b"[" * 100_000],
+)
+def test_a_damaged_note_is_no_reason_to_touch_a_part_yet(
+    fault_server: FaultServer, ours: Settings, note: bytes
+) -> None:
+    path = owned_part(ours, BODY[:100_000], Owner.me())
+    path.with_name(f"{path.name}.json").write_bytes(note)
+    url = fault_server.add("/a", BODY)
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert "range" not in fault_server.requests[0].headers
+    assert path.exists()
+    old = time.time() - 5000
+    os.utime(path, (old, old))
+    store.remove([SHA], settings=ours)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "free"),
+    [
+        ({}, False),
+        ({"start": "1"}, True),
+        ({"pid": 2**22 + 1}, True),
+        ({"pid": 10**30}, True),
+        ({"boot": "earlier"}, True),
+        ({"host": "elsewhere", "pid": 2**22 + 1}, False),
+        ({"space": "container", "pid": 2**22 + 1}, False),
+    ],
+)
+def test_only_the_parts_of_ended_processes_are_taken(
+    fault_server: FaultServer, ours: Settings, change: dict[str, object], free: bool
+) -> None:
+    path = owned_part(ours, BODY[:100_000], replace(Owner.me(), **change))  # type: ignore[arg-type]
+    url = fault_server.add("/a", BODY)
+    store.fetch([url], SHA, settings=ours)
+    assert ("range" in fault_server.requests[0].headers) is free
+    assert path.exists() is not free
+    if not free and change:
+        # Nobody can be asked about it, but after ten minutes nobody can be at work on it either.
+        old = time.time() - 700
+        os.utime(path, (old, old))
+        store.fetch([url], SHA, force=True, settings=ours)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "longer", "wrong"])
+def test_what_is_no_beginning_of_the_file_costs_nothing_but_time(
+    fault_server: FaultServer, ours: Settings, tmp_path: Path, kind: str
+) -> None:
+    path = plant_part(ours, SHA, {"longer": BODY + b"x", "wrong": noise(50_000, seed=5)}.get(kind, b""))
+    if kind in ("link", "folder"):
+        path.unlink()
+    if kind == "link":
+        (tmp_path / "precious").write_bytes(b"precious")
+        path.symlink_to(tmp_path / "precious")
+    if kind == "folder":
+        path.mkdir()
+    url = fault_server.add("/a", BODY)
+    assert store.fetch([url], SHA, size=len(BODY), settings=ours).read_bytes() == BODY
+    if kind == "link":
+        assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_of_several_takers_one_wins(ours: Settings) -> None:
+    path = plant_part(ours, SHA, b"beginning")
+    mine = parts.take_over(path)
+    assert mine is not None
+    assert mine.read_bytes() == b"beginning"
+    assert parts.take_over(path) is None
+    assert not [name for name in mine.parent.iterdir() if name.name.startswith(path.name)]
+
+
+def test_an_owner_taken_for_dead_still_publishes_what_it_verified(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it writes later reaches nothing that was taken from it."""
+    url = fault_server.add("/a", BODY)
+    real = Cache.publish
+
+    def robbed(self: Cache, part: parts.Part, digest: str) -> Path:
+        taken = parts.take_over(part.path)
+        assert taken is not None
+        taken.write_bytes(b"someone else's" * 30_000)
+        taken.unlink()
+        return real(self, part, digest)
+
+    monkeypatch.setattr(Cache, "publish", robbed)
+    with pytest.raises(TransferError, match="changed under our hands"):
+        store.fetch([url], SHA, settings=ours)
+    assert store.cached([url], SHA, ours) is None
+
+    def robbed_cleanly(self: Cache, part: parts.Part, digest: str) -> Path:
+        taken = parts.take_over(part.path)
+        assert taken is not None
+        taken.unlink()
+        return real(self, part, digest)
+
+    monkeypatch.setattr(Cache, "publish", robbed_cleanly)
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+
+
+def test_a_part_that_does_not_fit_is_thrown_away(fault_server: FaultServer, ours: Settings) -> None:
+    url = fault_server.add("/a", BODY, then=Fault(flip_bit=9))
+    with pytest.raises(IntegrityError):
+        store.fetch([url], SHA, settings=ours)
+    assert not list((ours.home / "v1" / "tmp").iterdir())
+
+
+# --- locks
+
+
+def fetch_slowly(url: str, ours: Settings) -> None:
+    store.fetch([url], SHA, settings=ours)
+
+
+def test_the_second_process_waits_and_says_for_whom(ours: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="mshub_ssd")
+    with FaultServer(pace=600_000) as server, transfer.impatient(lock_idle=0.4, lock_beat=0.05):
+        url = server.add("/a", BODY)
+        owner = FORK.Process(target=fetch_slowly, args=(url, ours))
+        owner.start()
+        while not server.requests:
+            time.sleep(0.005)
+        assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+        owner.join()
+        assert len(server.requests) == 1
+    assert f"waiting for process {owner.pid} on {os.uname().nodename}, which is downloading a" in caplog.text
+
+
+def test_a_process_that_makes_no_progress_is_not_waited_for(ours: Settings) -> None:
+    with FaultServer() as server:
+        url = server.add("/a", BODY, Fault(stall_after=1000))
+        with transfer.impatient(read=30.0, stall=30.0, lock_idle=0.2):
+            owner = FORK.Process(target=fetch_slowly, args=(url, ours))
+            owner.start()
+            while not server.requests:
+                time.sleep(0.005)
+            begun = time.monotonic()
+            assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+            assert 0.2 < time.monotonic() - begun < 5
+        owner.kill()
+        owner.join()
+
+
+@pytest.mark.parametrize("content", ["dead", "elsewhere", b"", b"\xff", b'{"owner": {}}'])
+def test_a_lock_left_behind_delays_nobody_for_long(
+    fault_server: FaultServer, ours: Settings, content: str | bytes
+) -> None:
+    folder = ours.home / "v1" / "locks"
+    folder.mkdir(parents=True)
+    place = folder / SHA
+    if isinstance(content, bytes):
+        place.write_bytes(content)
+    else:
+        owner = ended() if content == "dead" else replace(Owner.me(), host="elsewhere")
+        locks.write_new(place, {"key": "x", "owner": asdict(owner)})
+    begun = time.monotonic()
+    with transfer.impatient(lock_idle=30.0 if content == "dead" else 0.2):
+        assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
+    assert time.monotonic() - begun < 1
+    assert not list(folder.iterdir())
+
+
+def test_where_no_lock_can_be_had_the_work_is_done_all_the_same(fault_server: FaultServer, ours: Settings) -> None:
+    folder = ours.home / "v1" / "locks"
+    folder.mkdir(parents=True)
+    (folder / SHA).mkdir()  # neither file nor free
+    with transfer.impatient(lock_idle=0.1):
+        assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
+
+
+def test_a_lock_that_was_taken_away_is_not_given_back(ours: Settings) -> None:
+    place = ours.home / "lock"
+    place.parent.mkdir(parents=True)
+    with locks.hold(place, "testing", lambda: None, transfer.Policy()) as (_, found):
+        assert found is None
+        place.unlink()
+        locks.write_new(place, {"key": "another", "owner": asdict(Owner.me())})
+    assert place.exists()
