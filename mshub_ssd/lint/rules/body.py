@@ -184,7 +184,7 @@ def headings(subject: Subject) -> Iterator[Hit]:
 def malformed_link(subject: Subject) -> Iterator[Hit]:
     """A link or picture in the body with an empty, unreadable or unknown address, or that is none to Markdown."""
     for token in subject.tokens:
-        if token.type != "inline" or not token.children or ("](" not in token.content and "<" not in token.content):
+        if token.type != "inline" or not token.children:
             continue
         at, below = subject.body_range(token.map)
         for child in token.children:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
 # Letters and a number, or any name that a separator ends.
 _CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
+_SIGNS = re.compile(r"[=%@]")
 _MAX_GUESSES = 20
 _MAX_ITEMS = 200
 _NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
@@ -310,12 +312,16 @@ def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
         if metric.name in names:
             yield Hit(start, end, f"the metric {metric.name[:40]!r} stands twice", "mend one of the two names")
         names.add(metric.name)
-        if not _CLEAR.fullmatch(wanted):
+        if _SIGNS.search(metric.name):
+            message = f"readers may take the signs in {metric.name[:40]!r} for the value's"
+            hint = f"write evaluation as a mapping: {{{json.dumps(metric.name[:40])}: {metric.value:g}}}"
+            yield Hit(start, end, message, hint, severity="info")
+        elif not _CLEAR.fullmatch(wanted):
             doubtful.append((start, end, metric.name))
     fix = None
     if doubtful and None not in read and "\n" not in subject.text[node.start : node.end]:
         clear = " | ".join(_separated(piece) for piece, _, _ in pieces)
-        if '"' not in clear and "\\" not in clear:
+        if '"' not in clear and "\\" not in clear and not _SIGNS.search(clear):
             fix = Fix("separate names and values", edit(node, f'"{clear}"'), safe=False)
     for start, end, name in doubtful:
         yield Hit(

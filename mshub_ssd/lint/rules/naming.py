@@ -21,10 +21,12 @@ _VERSION_FOLDER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 _BRANCH = re.compile(r"/tree/r([0-9]+(?:\.[0-9]+)+)(?=/|$)")
 _MODELS_FOLDER = re.compile(r"/models/r([0-9]+(?:\.[0-9]+)+)/")
 _FILE_VERSION = re.compile(r"_v([0-9]{3,6})(?=_)")
+_CHINESE = re.compile("[\u2e80-\u9fff]")
 _SQUEEZE = re.compile(r"[^a-z0-9]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PLACEHOLDERS = {"none", "n/a", "na", "nil", "-", "todo", "tbd", "unknown", "xxx", "custom", "null"}
+_LETTERS = re.compile(r"[^a-z0-9.+-]+")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _MAX_NAMES = 50
 _LONGEST_NAME = 300
@@ -93,7 +95,7 @@ def file_name_of_model(subject: Subject) -> Iterator[Hit]:
     node, model = subject.scalar("model-name"), subject.value("model-name")
     if node is None or model is None:
         return
-    name, start = squeeze(subject.name), squeeze(model)
+    name, start = squeeze(subject.name.removesuffix("_cn")), squeeze(model)
     sets = [squeeze(text) for text, _, _ in _datasets(subject) if text.lower() not in _PLACEHOLDERS]
     if name == start if not sets else name in {start + one for one in [*sets, "".join(sets)]}:
         return
@@ -123,7 +125,7 @@ def title_is_model(subject: Subject) -> Iterator[Hit]:
     title, model = subject.source.title, subject.value("model-name")
     if title is None:
         yield Hit(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
-    elif model is not None and squeeze(title[0]) != squeeze(model):
+    elif model is not None and not _CHINESE.search(title[0]) and squeeze(title[0]) != squeeze(model):
         fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False)
         yield Hit(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
 
@@ -179,9 +181,10 @@ def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
         return
     silent = []
     files = [_figures(file_name(link)) for link in links]
+    letters = " ".join(_LETTERS.sub("", name) for name in files)
     for piece, start, end in subject.pieces(node):
         metric = parse_metric(piece)
-        if metric is None:
+        if metric is None or _LETTERS.sub("", piece.lower()) in letters:
             continue
         named = [values for figures in files if (values := _values(figures, squeeze(metric.name)))]
         if not named:
@@ -201,15 +204,15 @@ def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
 
 def _figures(name: str) -> str:
     stem = name[: name.rfind(".")][:_LONGEST_NAME] if name.rfind(".") > 0 else name[:_LONGEST_NAME]
-    return re.sub(r"[^a-z0-9._]+", "", stem.lower())
+    return re.sub(r"[^a-z0-9._+-]+", "", stem.lower())
 
 
 def _values(figures: str, name: str) -> list[float]:
     """The numbers behind a metric's name in a file name."""
     found = []
     # `_` parts figures; a dot stays, for decimals.
-    for piece in [*figures.split("_"), figures.replace("_", "")]:
-        bare = piece.replace("_", "")
+    for piece in [*figures.split("_"), figures]:
+        bare = re.sub(r"[_+-]", "", piece)
         at = bare.find(name)
         while at >= 0:
             number = _NUMBER.match(bare, at + len(name))
@@ -242,8 +245,8 @@ def foreign_identity(subject: Subject) -> Iterator[Hit]:
     uid = subject.uid
     if uid is not None:
         for named, start, end in loaded_uids(subject) if valid_uid(uid) else ():
-            if named == uid:
-                continue
+            if named in (uid, uid.removesuffix("_cn")):
+                continue  # a translation shows the card it translates
             exact = subject.text[start:end] == named
             fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
             what = "names the card's file" if named == f"{uid}.md" else f"loads another card than {uid}"

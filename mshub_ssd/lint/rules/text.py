@@ -15,8 +15,7 @@ _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_ODD = re.compile(f"([{_SPACES}]+)|([{_INVISIBLE}]+)|([{_DIRECTION}]+)")
-_MAX_HITS = 20
+_ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
 
 
 @rule(
@@ -73,25 +72,27 @@ def line_endings(subject: Subject) -> Iterator[Hit]:
     good="summary: a detector",
 )
 def odd_character(subject: Subject) -> Iterator[Hit]:
-    """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors)."""
-    odd = [found for run in subject.unusual for found in _ODD.finditer(subject.text, *run.span())]
-    for found in odd[:_MAX_HITS]:
-        char = found.group()[0]
+    """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors).
+
+    Each is told once a card, at the first of its kind; the fix mends all of them.
+    """
+    places: dict[str, list[re.Match[str]]] = {}
+    for run in subject.unusual:
+        for found in _ODD.finditer(subject.text, *run.span()):
+            places.setdefault(found.group(), []).append(found)
+    for char, found_there in places.items():
+        first = found_there[0]
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
-        edits = [Edit(*found.span(), _instead(found))]
-        message = f"{name} (U+{ord(char):04X})"
-        if found is odd[:_MAX_HITS][-1] and len(odd) > _MAX_HITS:
-            # The rest goes with the last one told, so that one run mends them all.
-            edits += [Edit(*other.span(), _instead(other)) for other in odd[_MAX_HITS:]]
-            message += f", and {len(odd) - _MAX_HITS} more odd characters below"
-        title = "put a space in its place" if found[1] else "delete it"
-        help_ = "write an ordinary space" if found[1] else "delete it"
-        fix = Fix(title, tuple(edits), safe=False)
-        yield Hit(*found.span(), message, help_, fix, "error" if found[3] else None)
-
-
-def _instead(found: re.Match[str]) -> str:
-    return " " if found[1] else ""
+        count = f", {len(found_there)} of them, the first here" if len(found_there) > 1 else ""
+        title = "put a space in its place" if first[1] else "delete it"
+        edits = tuple(Edit(*found.span(), " " if first[1] else "") for found in found_there)
+        yield Hit(
+            *first.span(),
+            f"{name} (U+{ord(char):04X}){count}",
+            "write an ordinary space" if first[1] else "delete it",
+            Fix(title, edits, safe=False),
+            "error" if first[3] else None,
+        )
 
 
 @rule(
