@@ -245,8 +245,11 @@ def foreign_identity(subject: Subject) -> Iterator[Hit]:
     uid = subject.uid
     if uid is not None:
         for named, start, end in loaded_uids(subject) if valid_uid(uid) else ():
-            if named in (uid, uid.removesuffix("_cn")):
-                continue  # a translation shows the card it translates
+            if named == uid:
+                continue
+            if named == uid.removesuffix("_cn"):
+                yield Hit(start, end, "the example loads the card that this one translates", severity="info")
+                continue
             exact = subject.text[start:end] == named
             fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
             what = "names the card's file" if named == f"{uid}.md" else f"loads another card than {uid}"
