@@ -77,6 +77,7 @@ class Card:
 
     @functools.cached_property
     def front_text(self) -> str:
+        """The front matter."""
         return "\n".join(self.lines[index] for index in self.front)
 
     @functools.cached_property
@@ -91,6 +92,7 @@ class Card:
 
     @property
     def values(self) -> dict[str, Any]:
+        """What YAML reads where it is a mapping."""
         return self.mended if isinstance(self.mended, dict) else {}
 
     def raw(self, key: str) -> str:
@@ -98,29 +100,36 @@ class Card:
         return _bare(self.fields[key].value) if key in self.fields else ""
 
     def at(self, key: str) -> int:
+        """The line of a field, 0 where it is not there."""
         return self.fields[key].number if key in self.fields else 0
 
     def of_items(self, key: str) -> list[Line]:
+        """A key of all assets."""
         return [line for item in self.items for line in item.get(key, [])]
 
     @property
     def links(self) -> list[str]:
+        """The links of all assets."""
         return [_bare(line.value) for line in self.of_items("asset-link")]
 
     @property
     def files(self) -> list[str]:
+        """Their file names."""
         return [link.rpartition("/")[2] for link in self.links]
 
     @property
     def stem(self) -> str:
+        """The last part of the uid."""
         return self.uid.rpartition("/")[2]
 
     @property
     def sets(self) -> list[str]:
+        """The data sets."""
         return [name.strip() for name in re.split(r"[|,]", self.raw("train-dataset")) if name.strip()]
 
     @property
     def pieces(self) -> list[str]:
+        """The figures, each name and value."""
         value = self.raw("evaluation")
         if value.lower() in {"", "-", "no", "none", "n/a"}:
             return []
@@ -246,19 +255,22 @@ simple(
     "evaluation-not-in-asset-filename",
     "MC023",
     "evaluation",
-    lambda card: bool(card.files)
-    and any(not any(_letters(one) in _letters(name) for name in card.files) for one in card.pieces),
+    lambda card: (
+        bool(card.files) and any(not any(_letters(one) in _letters(name) for name in card.files) for one in card.pieces)
+    ),
 )
 simple(
     "filename-not-model-name_dataset",
     "MC020",
     "model-name",
-    lambda card: bool(card.sets)
-    and card.sets[0].lower() not in _NO_DATASET
-    # One of several data sets is name enough.
-    and not any(
-        _letters(card.stem) == _letters(card.raw("model-name")) + _letters(one)
-        for one in (card.raw("train-dataset"), *card.sets)
+    lambda card: (
+        bool(card.sets)
+        and card.sets[0].lower() not in _NO_DATASET
+        # One of several data sets is name enough.
+        and not any(
+            _letters(card.stem) == _letters(card.raw("model-name")) + _letters(one)
+            for one in (card.raw("train-dataset"), *card.sets)
+        )
     ),
 )
 simple(
@@ -271,17 +283,21 @@ simple(
     "filename-lacks-train-dataset",
     "MC020",
     "model-name",
-    lambda card: bool(card.sets)
-    and card.sets[0].lower() not in _NO_DATASET
-    and _letters(card.sets[0]) not in _letters(card.stem),
+    lambda card: (
+        bool(card.sets)
+        and card.sets[0].lower() not in _NO_DATASET
+        and _letters(card.sets[0]) not in _letters(card.stem)
+    ),
 )
 simple(
     "train-dataset-not-in-asset-filename",
     "MC022",
     "train-dataset",
-    lambda card: bool(card.files)
-    and bool(card.sets)
-    and not any(_letters(one) in _letters(name) for one in card.sets for name in card.files),
+    lambda card: (
+        bool(card.files)
+        and bool(card.sets)
+        and not any(_letters(one) in _letters(name) for one in card.sets for name in card.files)
+    ),
 )
 simple(
     "train-dataset-placeholder",
@@ -289,20 +305,29 @@ simple(
     "train-dataset",
     lambda card: any(one.lower() in _NO_DATASET for one in card.sets),
 )
-simple("model-name-has-uppercase", "MC044", "model-name", lambda card: re.search("[A-Z]", card.raw("model-name")) is not None)
+simple(
+    "model-name-has-uppercase",
+    "MC044",
+    "model-name",
+    lambda card: re.search("[A-Z]", card.raw("model-name")) is not None,
+)
 simple(
     "model-name-odd-chars",
     "MC044",
     "model-name",
     lambda card: not re.fullmatch(r"[A-Za-z0-9._-]*", card.raw("model-name")),
 )
-simple("module-type-uppercase", "MC044", "module-type", lambda card: re.search("[A-Z]", card.raw("module-type")) is not None)
+simple(
+    "module-type-uppercase",
+    "MC044",
+    "module-type",
+    lambda card: re.search("[A-Z]", card.raw("module-type")) is not None,
+)
 simple(
     "user-id-vs-publisher-mismatch",
     "MC025",
     "user-id",
-    lambda card: _letters(card.raw("user-id")) != _letters(card.uid.partition("/")[0])
-    and "user-id" in card.fields,
+    lambda card: _letters(card.raw("user-id")) != _letters(card.uid.partition("/")[0]) and "user-id" in card.fields,
 )
 simple(
     "repo-link-moving-branch",
@@ -314,8 +339,10 @@ simple(
     "repo-link-branch-vs-folder-mismatch",
     "MC017 MC036",
     "repo-link",
-    lambda card: (found := re.search("/tree/(r[0-9.]+|master)(?:/|$)", card.raw("repo-link"))) is not None
-    and found[1] != f"r{card.uid.split('/')[-2]}",
+    lambda card: (
+        (found := re.search("/tree/(r[0-9.]+|master)(?:/|$)", card.raw("repo-link"))) is not None
+        and found[1] != f"r{card.uid.split('/')[-2]}"
+    ),
 )
 simple("null-value:repo-link", "MC006+MC016", "repo-link", lambda card: card.values.get("repo-link", 0) is None)
 simple(

@@ -222,6 +222,7 @@ def test_colours_are_for_terminals_unless_the_user_says_otherwise(here: Path) ->
         ours, theirs = pty.openpty()
         try:
             process("validate", "own", stdout=theirs, env=environment(TERM="xterm", **more))
+            os.write(theirs, b"end")  # or nothing to read would be a wait without end
             return os.read(ours, 65536)
         finally:
             os.close(ours)

@@ -126,6 +126,7 @@ class Source:
 
 def _line_starts(text: str) -> list[int]:
     """Offsets at which lines start."""
-    if "\r" not in text:
-        return [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n")[:-1])]
-    return [0, *(found.end() for found in BREAK.finditer(text))]
+    if "\r" in text:
+        # One character for one, so that LF is all there is to look for.
+        text = text.replace("\r\n", " \n").replace("\r", "\n")
+    return [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n")[:-1])]

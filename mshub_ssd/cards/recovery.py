@@ -15,7 +15,7 @@ _MAX_FIELDS = 60
 _MAX_LINES = 100
 _FIELD = re.compile(r"^(?!\.\.\.)[^\s#-].*$", re.MULTILINE)
 _LINE = re.compile(
-    r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w))*)[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*)",
+    r"^[ \t]*(?P<dash>-[ \t]+)?(?P<key>[^\W\d_](?:[\w.-]| (?=\w)){0,60})[ \t]*[:\uff1a][ \t]*(?P<value>[^\r\n]*)",
     re.MULTILINE,
 )
 _TAGS = re.compile(r"^(?:[!&][^ \t]*[ \t]+)+")

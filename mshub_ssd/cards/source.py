@@ -8,9 +8,10 @@ import re
 from mshub_ssd.cards.composing import CONTROL, compose
 from mshub_ssd.cards.nodes import BREAK, Problem, Source
 
-__all__ = ["MAX_BYTES", "read_source"]
+__all__ = ["MAX_BYTES", "MAX_FRONT", "read_source"]
 
 MAX_BYTES = 1 << 20
+MAX_FRONT = 1 << 17
 _MAX_CONTROLS = 20
 
 _VISIBLE = re.compile(r"\S")
@@ -33,7 +34,15 @@ def read_source(data: str | bytes, *, tolerant: bool = False) -> Source:
     if source.problems and not (tolerant and source.text):
         return source
     _find_parts(source, tolerant)
-    if source.front is not None:
+    if source.front is not None and source.front[1] - source.front[0] > MAX_FRONT:
+        source.report(
+            "yaml-size",
+            f"the front matter is larger than {MAX_FRONT >> 10} KiB",
+            (source.front[0], source.front[0]),
+            fatal=True,
+            hint="keep long lists out of the card: link to them",
+        )
+    elif source.front is not None:
         _check_controls(source, tolerant)
         if tolerant or not source.problems:
             source.root = compose(source, *source.front)
@@ -145,12 +154,16 @@ def _find_parts(source: Source, tolerant: bool) -> None:
 
 def _fence(text: str, at: int) -> re.Match[str] | None:
     """The next line that is a fence."""
-    while (at := text.find("---", at)) >= 0:
-        found = _FENCE.match(text, at) if at == 0 or text[at - 1] in "\r\n" else None
-        if found:
+    if at == 0 and (found := _FENCE.match(text)):
+        return found
+    at = max(at - 1, 0)
+    while True:
+        starts = [start for start in (text.find("\n---", at), text.find("\r---", at)) if start >= 0]
+        if not starts:
+            return None
+        at = min(starts) + 1
+        if found := _FENCE.match(text, at):
             return found
-        at += 1
-    return None
 
 
 def _read_head(source: Source, end: int) -> None:

@@ -37,8 +37,12 @@ _HEAD = 512  # bytes that show what a file is
 _LONGEST_TEXT = 1 << 16  # bytes of an entry point; published ones have a tenth of it
 _SLOW = 1.0  # seconds after which a progress bar is worth its line
 _BUSY = (429, 503)
+_PRIVATE = "the address is private"  # as the store's refusal has it
 
 _log = logging.getLogger(__name__)
+
+_Kind = Literal["page", "asset", "whole", "text", "local"]
+_KINDS: tuple[_Kind, ...] = ("page", "asset", "whole", "text", "local")  # of one address, the last is asked
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,17 @@ class _Question:
 
     Attributes:
         where: A url, or the path of a file.
-        kind: A ``page`` that should be there, the ``text`` of a file, an ``asset``, or a local ``file``.
+        kind: Whether a ``page`` is there; what a glance at an ``asset`` shows, and what all of its bytes do
+            (``whole``); the ``text`` of a file; a ``local`` one.
     """
 
     where: str
-    kind: Literal["page", "text", "asset", "file"]
+    kind: _Kind
 
     @property
     def host(self) -> str:
         """Whom it is a burden to."""
-        return "" if self.kind == "file" else (urlsplit(self.where).hostname or "")
+        return "" if self.kind == "local" else (urlsplit(self.where).hostname or "")
 
 
 class _LaterError(Exception):
@@ -100,23 +105,23 @@ def gather(
             "--online needs the network, and MSHUB_OFFLINE forbids it",
             hint="unset MSHUB_OFFLINE (or settings key `offline`), or leave --online out",
         )
-    deep = deep and "MC052" in config.enabled
     most = MOST if most is None else most
     questions: dict[str, _Question] = {}
     networks: dict[str, str] = {}
-    for subject in _subjects(paths, config):
-        for question in _questions(subject, config.enabled, deep):
-            known = questions.get(question.where)
-            if known is None or known.kind == "page":  # which tells the least
+    for subject, rules in _subjects(paths, config):
+        for question in _questions(subject, rules, deep):
+            known = questions.setdefault(question.where, question)
+            if _KINDS.index(question.kind) > _KINDS.index(known.kind):
                 questions[question.where] = question
-        network = _network(subject) if "MC018" in config.enabled else None
+        network = _network(subject) if "MC018" in rules else None
         if network:
             networks[subject.path] = network
     asker = _Asker(settings, deep=deep, allow_private=allow_private, most=most)
     return {"replies": _Crew(asker.ask).work(list(questions.values())), "networks": networks, "most": most}
 
 
-def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[Subject]:
+def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[Subject, frozenset[str]]]:
+    """The cards, and the rules they are held to."""
     from mshub_ssd.cards.source import MAX_BYTES
     from mshub_ssd.lint.discovery import discover
     from mshub_ssd.lint.subject import Subject
@@ -131,24 +136,26 @@ def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[Subject]:
         except OSError as error:
             _log.debug("%s cannot be read: %s", card.path, error)  # the linter reports it
             continue
-        yield Subject(data, path=card.path, uid=card.uid, file=card.file)
+        rules = config.enabled - config.let_off(card.file, card.uid)
+        yield Subject(data, path=card.path, uid=card.uid, file=card.file), rules
 
 
-def _questions(subject: Subject, enabled: frozenset[str], deep: bool) -> Iterable[_Question]:
+def _questions(subject: Subject, rules: frozenset[str], deep: bool) -> Iterable[_Question]:
     from mshub_ssd.lint.online import asset_addresses, entry_address, repository
 
     found = repository(subject)
-    if found and "MC050" in enabled:
+    if found and "MC050" in rules:
         yield _Question(found[1], "page")
     entry = entry_address(found[1]) if found else None
-    if entry and enabled & {"MC018", "MC019"}:
+    if entry and rules & {"MC018", "MC019"}:
         yield _Question(entry, "text")
-    if deep or enabled & {"MC050", "MC051"}:
+    whole = deep and "MC052" in rules
+    if whole or rules & {"MC050", "MC051"}:
         for _, _, where in asset_addresses(subject):
             if isinstance(where, str):
-                yield _Question(where, "asset")
+                yield _Question(where, "whole" if whole else "asset")
             elif subject.file and where.resolve().is_relative_to(subject.file.parent.resolve()):
-                yield _Question(str(where), "file")
+                yield _Question(str(where), "local")
 
 
 def _network(subject: Subject) -> str | None:
@@ -180,12 +187,12 @@ class _Asker:
         """
         from mshub_ssd.lint.online import Reply
 
-        if question.kind == "file":
+        if question.kind == "local":
             return self._file(Path(question.where))
         try:
             found = self._probe(question)
         except MshubError as error:
-            return _failed(error)
+            return self._failed(error)
         if found.status in _BUSY and (found.status == 429 or found.retry_after is not None):
             raise _LaterError(f"the host answers {_phrase(found.status)}", found.retry_after)
         if not found.ok:
@@ -195,7 +202,7 @@ class _Asker:
             return Reply()
         if question.kind == "text":
             return Reply(text=_text(found))
-        return self._asset(question.where, found)
+        return self._asset(question, found)
 
     def _probe(self, question: _Question) -> Probe:
         from mshub_ssd import store
@@ -204,20 +211,31 @@ class _Asker:
         wanted = {"page": 1, "text": _LONGEST_TEXT + 1}.get(question.kind, _HEAD)
         return store.probe(question.where, allow_private=self._allow_private, max_bytes=wanted, settings=self._settings)
 
-    def _asset(self, url: str, found: Probe) -> Reply:
+    def _asset(self, question: _Question, found: Probe) -> Reply:
         from mshub_ssd import store
         from mshub_ssd.lint.online import Reply, likeness
 
         reply = Reply(size=found.size, likeness=likeness(found.content_type, found.head))
-        if not self._deep or reply.likeness or found.size == 0 or (found.size or 0) > self._most:
+        if question.kind == "asset" or reply.likeness or found.size == 0 or (found.size or 0) > self._most:
             return reply
         try:
             digest, size = store.digest_of(
-                url, allow_private=self._allow_private, most=self._most, quiet=True, settings=self._settings
+                question.where, allow_private=self._allow_private, most=self._most, quiet=True, settings=self._settings
             )
         except MshubError as error:
-            return _failed(error)
+            return self._failed(error)
         return replace(reply, sha256=digest, size=size)
+
+    def _failed(self, error: MshubError) -> Reply:
+        from mshub_ssd.lint.online import Reply
+
+        reason = (error.got or error.message).partition("\n")[0][:300]
+        if _PRIVATE not in reason:
+            return Reply("dead", reason)
+        # Where they are allowed, it was a public host that led to one.
+        return Reply(
+            "dead" if self._allow_private else "private", reason.removeprefix("refused, ").partition(", and ")[0]
+        )
 
     def _file(self, path: Path) -> Reply:
         from mshub_ssd.lint.online import Reply, likeness
@@ -236,17 +254,11 @@ class _Asker:
             return Reply("dead", error.strerror or type(error).__name__)  # MC029 tells
 
 
-def _failed(error: MshubError) -> Reply:
-    from mshub_ssd.lint.online import Reply
-
-    reason = (error.got or error.message).partition("\n")[0][:300]
-    return Reply("private" if "address is private" in reason else "dead", reason)
-
-
 def _text(found: Probe) -> str | None:
     from mshub_ssd.lint.online import likeness
 
-    if len(found.head) > _LONGEST_TEXT or likeness(found.content_type, found.head):
+    whole = len(found.head) <= _LONGEST_TEXT and found.size in (None, len(found.head))
+    if not whole or likeness(found.content_type, found.head):
         return None
     try:
         return found.head.decode("utf-8-sig")

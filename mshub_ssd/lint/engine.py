@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import difflib
-import fnmatch
 import gc
 import itertools
 import os
@@ -100,7 +99,8 @@ def lint(
         suppressed += result.suppressed
     known = outdated = 0
     if config.baseline is not None:
-        findings, known, outdated = config.baseline.filter(findings)
+        looked_at = [card.path for card, one in zip(cards, results, strict=True) if not one.unreadable]
+        findings, known, outdated = config.baseline.filter(findings, cards=looked_at, codes=run.codes)
     diff = ""
     for card, result in zip(cards, results, strict=True):
         if result.after is not None and result.before is not None:
@@ -137,6 +137,7 @@ class _Run:
         rules = all_rules()
         chosen = [rule for code, rule in rules.items() if code in config.enabled]
         self.known = frozenset(rules)
+        self.codes = {rule.code for rule in chosen if rule.scope != "online" or answers is not None}
         self.card_rules = [rule for rule in chosen if rule.scope == "card"]
         self.tree_rules = [rule for rule in chosen if rule.scope == "tree"]
         self.online_rules = [rule for rule in chosen if rule.scope == "online"] if answers is not None else []
@@ -170,7 +171,7 @@ class _Run:
         """Check the bytes of one card."""
         subject = Subject(data, path=card.path, uid=card.uid, file=card.file if card.file.is_absolute() else None)
         config = self.config
-        hidden = {code for glob, codes in config.ignores for code in codes if _matches(glob, card)}
+        hidden = config.let_off(card.file, card.uid)
         findings = [
             self.finding(rule, subject, hit)
             for rule in self.card_rules
@@ -270,10 +271,6 @@ def _free(spans: list[tuple[int, int]], one: Edit) -> bool:
     return (before is None or before[1] < one.start) and (behind is None or one.end < behind[0])
 
 
-def _matches(glob: str, card: CardFile) -> bool:
-    return fnmatch.fnmatchcase(card.path, glob) or (card.uid is not None and fnmatch.fnmatchcase(card.uid, glob))
-
-
 def _place(subject: Subject, start: int, end: int) -> tuple[Span, str, int]:
     """Where something stands: its span, its line, and the column the line is shown from."""
     size = len(subject.text)
@@ -312,8 +309,7 @@ def _check_tree(run: _Run, results: list[_Result]) -> None:
             card = result.facts
             if card is None or result.late is None:
                 continue
-            file = CardFile(Path(card.path), card.path, card.uid)
-            if any(rule.code in codes and _matches(glob, file) for glob, codes in run.config.ignores):
+            if rule.code in run.config.let_off(card.path, card.uid):
                 continue
             place = result.late[(hit.start, hit.end)]
             found = run.make(rule, card.path, card.uid, place, hit.message, hit.help)
@@ -370,6 +366,8 @@ def _results(run: _Run, cards: Sequence[CardFile], jobs: int) -> Iterator[_Resul
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pieces = [numbered[at : at + _CHUNK] for at in range(0, len(numbered), _CHUNK)]
     try:
+        # A run on several cores owns its process; the thresholds need no way back.
+        _collect_rarely()
         with ProcessPoolExecutor(min(jobs, len(pieces)), context, _start, (run,)) as pool:
             for piece in pool.map(_piece, pieces):
                 yield from piece
@@ -387,9 +385,15 @@ _of_this_process: _Run | None = None
 def _start(run: _Run) -> None:
     global _of_this_process
     _of_this_process = run
-    # Ctrl-C is the parent's to handle; collecting garbage would look through everything it has loaded.
+    # Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _collect_rarely()
+
+
+def _collect_rarely() -> None:
+    """Next to nothing here is cyclic, and looking for it costs a tenth of the time."""
     gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _piece(cards: list[tuple[int, CardFile]]) -> list[_Result]:

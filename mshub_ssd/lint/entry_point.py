@@ -389,7 +389,7 @@ class EntryPoint:
             raise _LostError
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=16)  # trees are large
 def read_entry_point(text: str) -> EntryPoint:
     """What a ``mindspore_hub_conf.py`` with this text tells."""
     return EntryPoint(text)

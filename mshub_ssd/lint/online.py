@@ -90,7 +90,7 @@ def asset_addresses(subject: Subject) -> Iterator[tuple[AssetNode, Scalar, str |
     """The assets with their links, and where these lead: a url, or a file beside the card."""
     for asset in subject.assets:
         node, link = asset.scalar("asset-link"), asset.value("asset-link")
-        if node is None or link is None or subject.card is None or (subject.file is None and "://" not in link):
+        if node is None or link is None or subject.card is None:
             continue
         try:
             yield asset, node, subject.card.resolve(Asset(None, link, None))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mshub_ssd.cards import Card, Problem, Span, examine_card
 from mshub_ssd.cards.composing import MAX_NODES
@@ -32,12 +32,10 @@ MAX_ASSETS = 50
 """So many assets of a card are looked at."""
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
-_UNUSUAL = re.compile(r"[^\t\n\r\x20-\x7e]+")
 _NOTHING = {"", "~", "null", "-"}
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """What a rule yields: a place and what to say about it."""
 
     start: int
@@ -196,11 +194,6 @@ class Subject:
         return fence, fence + 3
 
     @functools.cached_property
-    def unusual(self) -> list[re.Match[str]]:
-        """Runs of characters that are neither printable ASCII nor white space of the usual kind."""
-        return list(_UNUSUAL.finditer(self.text))
-
-    @functools.cached_property
     def name(self) -> str:
         """The file's name without ``.md``."""
         return (self.uid or self.path.rpartition("/")[2].removesuffix(".md")).rpartition("/")[2]
@@ -283,6 +276,8 @@ def _markdown(counting: bool) -> MarkdownIt:
 
     parser = MarkdownIt()
     parser.core.ruler.disable(["inline", "text_join"])
+    # Addresses stay as they are written, so that they can be found in the text.
+    parser.normalizeLink = str  # type: ignore[method-assign]
     if not counting:
         return parser
 

@@ -86,24 +86,23 @@ def _block(finding: Finding, paint: _Paint) -> str:
     place = f"{visible(finding.path)}:{finding.line}:{finding.column}"
     kind = paint(f"{finding.severity} {finding.code}", finding.severity)
     name = paint(f"[{visible(finding.name)}]", "rule")
-    lines = [f"{paint(place, 'path')}: {kind} {visible(finding.message)} {name}"]
+    block = f"{paint(place, 'path')}: {kind} {visible(finding.message)} {name}"
     number = str(finding.line)
     margin = " " * len(number)
-    bar = paint(f"{margin} |", "gutter")
     # Nothing to see in an empty file, or in one too large to be read.
     if finding.excerpt or (finding.line, finding.column) != (1, 1):
         shown, at, length = _underlined(finding)
-        lines.append(f"{paint(f'{number} |', 'gutter')} {shown}".rstrip())
-        lines.append(f"{bar} {' ' * at}{paint('^' * length, finding.severity)}")
+        line = f"{paint(f'{number} |', 'gutter')} {shown}".rstrip()
+        marks = paint("^" * length, finding.severity)
+        block += f"\n{line}\n{paint(f'{margin} |', 'gutter')} {' ' * at}{marks}"
     equals = paint(f"{margin} =", "gutter")
     if finding.help:
         first, *others = [visible(line) for line in finding.help.splitlines()] or [""]
-        lines.append(f"{equals} help: {first}")
-        lines += [f"{margin}         {line}".rstrip() for line in others]
+        block += f"\n{equals} help: {first}"
+        for line in others:
+            block += f"\n{margin}         {line}".rstrip()
     note = fix_note(finding)
-    if note:
-        lines.append(f"{equals} note: {note}")
-    return "\n".join(lines)
+    return f"{block}\n{equals} note: {note}" if note else block
 
 
 def _underlined(finding: Finding) -> tuple[str, int, int]:
@@ -113,6 +112,14 @@ def _underlined(finding: Finding) -> tuple[str, int, int]:
     end = len(line) if finding.end_line > finding.line else min(max(finding.end_column - 1 - cut, start), len(line))
     if not cut and len(line) <= _COLUMNS and line.isascii() and line.isprintable():
         return line, start, max(end - start, 1)
+    near = line[max(0, start - _COLUMNS) : end + _COLUMNS]
+    if near.isascii() and near.isprintable() and end - start < _COLUMNS - 2 * len(_CUT):
+        # The same as below, where every character takes one column.
+        room = _COLUMNS - 2 * len(_CUT) - (end - start)
+        first = max(0, start - max(room // 2, room - (len(line) - end)))
+        last = min(len(line), end + room - (start - first))
+        left, right = _CUT if first or cut else "", _CUT if last < len(line) else ""
+        return f"{left}{line[first:last]}{right}", len(left) + start - first, max(end - start, 1)
     # Lines may be a mebibyte long: only what can be shown is looked at.
     before = _cells(line[max(0, start - _COLUMNS) : start])
     inside = _cells(line[start : min(end, start + 2 * _COLUMNS)])

@@ -35,7 +35,8 @@ class _Snippet(NamedTuple):
 
     token: Token
     tree: ast.Module | None
-    fault: Exception | None
+    fault: str | None
+    line: int = 1
 
 
 def _snippets(subject: Subject) -> list[_Snippet]:
@@ -62,7 +63,9 @@ def _read(subject: Subject) -> Iterator[_Snippet]:
         try:
             yield _Snippet(token, _parsed(code), None)
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-            yield _Snippet(token, None, error)
+            # Not the error itself: with its traceback it would keep everything here alive.
+            what = getattr(error, "msg", None) or str(error) or type(error).__name__
+            yield _Snippet(token, None, what, getattr(error, "lineno", None) or 1)
 
 
 def _parsed(code: str) -> ast.Module:
@@ -92,23 +95,21 @@ def _is_plain(node: ast.BinOp) -> bool:
 )
 def snippet_syntax(subject: Subject) -> Iterator[Hit]:
     """A fenced `python` example that does not compile. Prompts, output and notebook commands are understood."""
-    for token, _, fault in _snippets(subject):
+    for token, _, fault, line in _snippets(subject):
         if fault is None:
             continue
-        line = getattr(fault, "lineno", None) or 1
-        what = getattr(fault, "msg", None) or str(fault) or type(fault).__name__
         first = (token.map or [0])[0] + 1
         last = first + max(token.content.count("\n") - 1, 0)
         at = min(first + line - 1, last)
         start, end = subject.body_range([at, at + 1])
         start += len(subject.text[start:end]) - len(subject.text[start:end].lstrip())
-        message = f"the example is no Python: {what.partition(' (')[0][:100]}"
+        message = f"the example is no Python: {fault.partition(' (')[0][:100]}"
         yield Hit(start, max(start, end), message, "mend it, or mark the block as text")
 
 
 def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
     """Uids that the body's examples load, and their places: the letters between the quotes."""
-    for token, tree, _ in _snippets(subject):
+    for token, tree, _, _ in _snippets(subject):
         if tree is None:
             continue
         known: dict[str, ast.Constant] = {}

@@ -313,7 +313,7 @@ def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
             yield Hit(start, end, f"the metric {metric.name[:40]!r} stands twice", "mend one of the two names")
         names.add(metric.name)
         if _SIGNS.search(metric.name):
-            message = f"readers may take the signs in {metric.name[:40]!r} for the value's"
+            message = f"other readers may split {metric.name[:40]!r} in the wrong place"
             hint = f"write evaluation as a mapping: {{{json.dumps(metric.name[:40])}: {metric.value:g}}}"
             yield Hit(start, end, message, hint, severity="info")
         elif not _CLEAR.fullmatch(wanted):

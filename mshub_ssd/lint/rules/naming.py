@@ -126,7 +126,8 @@ def title_is_model(subject: Subject) -> Iterator[Hit]:
     if title is None:
         yield Hit(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
     elif model is not None and not _CHINESE.search(title[0]) and squeeze(title[0]) != squeeze(model):
-        fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False)
+        plain = "\n" not in model and not model.startswith("#") and len(model) < 200
+        fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False) if plain else None
         yield Hit(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
 
 

@@ -14,6 +14,7 @@ from mshub_ssd.lint.subject import Hit, Subject, edit
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 # A plain value of these digits would be read as a number.
 _NUMBER = re.compile(r"[0-9]+(?:e[0-9]+)?")
+_VERDICTS = {"busy": "could not be checked", "private": "was not asked"}
 _HELP = {
     "missing": "mend the link",
     "busy": "check again later",
@@ -87,7 +88,7 @@ def refused_model_name(subject: Subject, answers: Answers) -> Iterator[Hit]:
         return
     severity: Severity | None = None
     message, help_ = f"the repository's {FUNCTION} refuses {small[:60]!r}", f"give a name that {FILE_NAME} knows"
-    if small != name and not entry.refuses(name):
+    if not entry.refuses(name):
         severity = "warning"
         message += f", and would take {name[:60]!r}"
         help_ = f"the official client asks in small letters: let {FILE_NAME} take those"
@@ -116,9 +117,9 @@ def dead_link(subject: Subject, answers: Answers) -> Iterator[Hit]:
         reply = answers["replies"].get(link)
         if reply is None or reply.state == "here":
             continue
-        busy = reply.state == "busy"
-        message = f"{name} {'could not be checked' if busy else 'is dead'}: {reply.fault}"
-        yield Hit(node.start, node.end, message, _HELP[reply.state], severity="warning" if busy else None)
+        message = f"{name} {_VERDICTS.get(reply.state, 'is dead')}: {reply.fault}"
+        severity: Severity | None = "warning" if reply.state == "busy" else None
+        yield Hit(node.start, node.end, message, _HELP[reply.state], severity=severity)
 
 
 @rule(
@@ -177,6 +178,7 @@ def wrong_digest(subject: Subject, answers: Answers) -> Iterator[Hit]:
             help_ = "find out which file is the right one; mend asset-sha256, or the link"
             yield Hit(node.start, node.end, f"the file's digest is {full}", help_)
         elif told != full:
-            fix = Fix("write all 64 digits", edit(node, f'"{full}"' if _NUMBER.fullmatch(full) else full), safe=False)
+            plain = node.plain and not _NUMBER.fullmatch(full)
+            fix = Fix("write all 64 digits", edit(node, full if plain else f'"{full}"'), safe=False)
             message = f"the file fits, and its whole digest is {full}"
             yield Hit(node.start, node.end, message, "write all 64 digits", fix, severity="info")

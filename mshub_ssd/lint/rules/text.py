@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+MAX_EDITS = 1000
+"""Of one fix; the rounds of ``--fix`` mend the rest."""
 _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
 
 
@@ -76,22 +80,23 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
 
     Each is told once a card, at the first of its kind; the fix mends all of them.
     """
-    places: dict[str, list[re.Match[str]]] = {}
-    for run in subject.unusual:
-        for found in _ODD.finditer(subject.text, *run.span()):
-            places.setdefault(found.group(), []).append(found)
-    for char, found_there in places.items():
-        first = found_there[0]
+    text = subject.text
+    # Far fewer characters differ than there are.
+    odd = [(text.index(char), char, found) for char in set(text) if (found := _ODD.fullmatch(char))]
+    for first, char, kind in sorted(odd, key=lambda one: one[0]):
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
-        count = f", {len(found_there)} of them, the first here" if len(found_there) > 1 else ""
-        title = "put a space in its place" if first[1] else "delete it"
-        edits = tuple(Edit(*found.span(), " " if first[1] else "") for found in found_there)
+        count = text.count(char)
+        several = f", {count} of them, the first here" if count > 1 else ""
+        title = "put a space in its place" if kind[1] else "delete it"
+        places = itertools.islice(re.finditer(re.escape(char), text), MAX_EDITS)
+        edits = tuple(Edit(*found.span(), " " if kind[1] else "") for found in places)
         yield Hit(
-            *first.span(),
-            f"{name} (U+{ord(char):04X}){count}",
-            "write an ordinary space" if first[1] else "delete it",
+            first,
+            first + 1,
+            f"{name} (U+{ord(char):04X}){several}",
+            "write an ordinary space" if kind[1] else "delete it",
             Fix(title, edits, safe=False),
-            "error" if first[3] else None,
+            "error" if kind[3] else None,
         )
 
 
@@ -107,11 +112,13 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
 def non_ascii(subject: Subject) -> Iterator[Hit]:
     """Characters beyond ASCII; told once a card, at the first of them."""
     # Where the file is no UTF-8 (MC026), the marks of that stand for other characters.
-    runs = [run for run in subject.unusual if not run.group().isascii()] if subject.whole else []
-    if runs:
-        count = sum(map(len, map(re.Match.group, runs)))
+    if subject.text.isascii() or not subject.whole:
+        return
+    found = _NON_ASCII.search(subject.text)
+    if found:
+        count = len(subject.text) - len(subject.text.encode("ascii", "ignore"))
         yield Hit(
-            *runs[0].span(),
+            *found.span(),
             f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
             "leave them where names and words need them; quotes, dashes and dots have ASCII forms",
         )
@@ -131,7 +138,7 @@ def trailing_space(subject: Subject) -> Iterator[Hit]:
     front = subject.source.front
     if front is None:
         return
-    spaces = [found.span() for found in _TRAILING.finditer(subject.text, *front)]
+    spaces = [found.span() for found in itertools.islice(_TRAILING.finditer(subject.text, *front), MAX_EDITS)]
     if not spaces:
         return
     values = subject.value_spans()
