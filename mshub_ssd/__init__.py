@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mshub_ssd.inference import classify as classify
     from mshub_ssd.inference import detect as detect
     from mshub_ssd.inference import postprocess as postprocess
+    from mshub_ssd.lint import validate as validate
     from mshub_ssd.loading import fetch as fetch
     from mshub_ssd.loading import load as load
     from mshub_ssd.loading import load_weights as load_weights
-    from mshub_ssd.lint import validate as validate
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.vision import Classification as Classification
     from mshub_ssd.vision import Detections as Detections

@@ -540,7 +540,7 @@ def test_validating_needs_nothing_heavy(here: Path) -> None:
 def test_all_of_a_report_survives_being_cut_to_a_level() -> None:
     from mshub_ssd.cli.validate import _from_level
 
-    whole = Report(checked=3, suppressed=1, baselined=2, outdated=4, fixed=5, diff="x")
+    whole = Report(checked=3, suppressed=1, baselined=2, outdated=4, fixes=(("a.md", ("MC003",) * 5),), diff="x")
     part = _from_level(whole, "error")
     assert {item.name: getattr(part, item.name) for item in dataclasses.fields(Report)} == {
         item.name: getattr(whole, item.name) for item in dataclasses.fields(Report)

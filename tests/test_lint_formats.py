@@ -41,7 +41,7 @@ FULL = Report(
     suppressed=4,
     baselined=12,
     outdated=1,
-    fixed=1,
+    fixes=(("a.md", ("MC003",)),),
 )
 
 
@@ -97,8 +97,14 @@ def test_the_whole_of_a_text_report() -> None:
         (Report(), "0 cards checked, nothing found"),
         (Report(checked=2, suppressed=3), "2 cards checked, nothing found (3 suppressed in the cards)"),
         (Report(checked=2, baselined=3), "2 cards checked, nothing found (3 known to the baseline)"),
-        (Report(checked=2, fixed=3), "3 fixes applied\n2 cards checked, nothing else found"),
-        (Report(checked=2, fixed=1, diff="--- a"), "1 fix to apply\n2 cards checked, nothing else found"),
+        (
+            Report(checked=2, fixes=(("a.md", ("MC003", "MC047", "MC003")),)),
+            "a.md: MC003 x2, MC047\n3 fixes applied\n2 cards checked, nothing else found",
+        ),
+        (
+            Report(checked=2, fixes=(("a.md", ("MC003",)),), diff="--- a"),
+            "a.md: MC003\n1 fix to apply\n2 cards checked, nothing else found",
+        ),
         (
             Report(checked=2, outdated=2),
             "2 cards checked, nothing found\n2 entries of the baseline found nothing any more: "

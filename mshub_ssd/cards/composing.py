@@ -60,10 +60,11 @@ def compose(source: Source, start: int, end: int) -> MapNode | None:
             return None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             # The pure Python loader lets the last two through for absurd escapes.
-            at = _place(error, len(text))
+            at = _place(error, text)
             key_before = text[:at].rstrip(" \t").endswith(":")
             bare = key_before and _REST_OF_BARE_DASH.match(text, at)
-            if not bare or at in dashes or len(dashes) >= _MAX_DASHES:
+            tired = len(dashes) >= _MAX_DASHES or source.values > MAX_NODES
+            if not bare or at in dashes or tired:
                 _report_syntax(source, error, start + at)
                 return None
             # `~` is YAML's own "nothing".
@@ -178,7 +179,7 @@ class _Composer:
                 self._refuse(event, "yaml-key", f"a key is longer than {_MAX_KEY} characters", "give it a short name")
             value = self._node(next(events), events, depth + 1)
             if key.text in keys:
-                report_repeated(self._source, keys[key.text], key)
+                report_repeated(self._source, keys[key.text], key, top=depth == 1)
                 continue
             keys[key.text] = key
             pairs.append((key, value))
@@ -214,8 +215,8 @@ class _Composer:
         raise _RefusedError
 
 
-def report_repeated(source: Source, earlier: Scalar, key: Scalar) -> None:
-    """Note that a key stands twice in one mapping."""
+def report_repeated(source: Source, earlier: Scalar, key: Scalar, *, top: bool) -> None:
+    """Note that a key stands twice in one mapping, `top` being the outermost."""
     line = source.span(earlier.start, earlier.end).line
     source.report(
         "duplicate-key",
@@ -224,16 +225,19 @@ def report_repeated(source: Source, earlier: Scalar, key: Scalar) -> None:
         fatal=True,
         expected="every key once",
         got=f"{key.text[:60]!r} again; first given in line {line}",
-        hint="delete one of the two, or start a further list item with a dash",
+        hint="delete one of the two" if top else "delete one of the two, or start a further list item with a dash",
     )
 
 
-def _place(error: Exception, size: int) -> int:
+def _place(error: Exception, text: str) -> int:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     unclosed = any(words in str(getattr(error, "problem", None)) for words in _NO_END)
     if unclosed and any(opened in str(getattr(error, "context", None)) for opened in _OPENED):
         mark = getattr(error, "context_mark", None) or mark  # where it was opened, not where the text ends
-    return min(mark.index, size) if mark is not None else 0
+    at = min(mark.index, len(text)) if mark is not None else 0
+    if "<document start>" in str(getattr(error, "problem", None)):
+        at = max(text.rfind("\n...", 0, at) + 1, 0)  # the line that ended the document, not the one behind it
+    return at
 
 
 # What libyaml says, in words for people who do not write parsers, and what to do about it.

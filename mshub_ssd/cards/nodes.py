@@ -95,6 +95,13 @@ class Source:
             self._starts = _line_starts(self.text)
         return self._starts
 
+    def line_of(self, at: int) -> tuple[int, int]:
+        """Where the line of an offset begins and ends, without its break."""
+        starts = self.line_starts()
+        line = bisect.bisect_right(starts, at)
+        end = starts[line] if line < len(starts) else len(self.text)
+        return starts[line - 1], starts[line - 1] + len(self.text[starts[line - 1] : end].rstrip("\r\n"))
+
     def span(self, start: int, end: int) -> Span:
         """The place of an offset range."""
         starts = self.line_starts()

@@ -75,7 +75,7 @@ def recover(source: Source) -> None:
                 seen[key.text] = key
                 pairs.append((key, node))
             else:
-                report_repeated(source, seen[key.text], key)
+                report_repeated(source, seen[key.text], key, top=True)
     codes = {problem.code for problem in source.problems[kept:]}
     only_whole = whole and whole[0].code == "yaml-document"
     if only_whole or "fullwidth-colon" in codes or not any(problem.fatal for problem in source.problems[kept:]):

@@ -8,14 +8,16 @@ import re
 from mshub_ssd.cards.composing import CONTROL, compose
 from mshub_ssd.cards.nodes import BREAK, Problem, Source
 
-__all__ = ["MAX_BYTES", "MAX_FRONT", "read_source"]
+__all__ = ["MAX_BYTES", "MAX_FRONT", "MAX_LINES", "read_source"]
 
 MAX_BYTES = 1 << 20
 MAX_FRONT = 1 << 17
+MAX_LINES = 100_000
 _MAX_CONTROLS = 20
 
 _VISIBLE = re.compile(r"\S")
 _FENCE = re.compile(r"---[ \t]*(?=\r|\n|\Z)")
+_LATER_FENCE = re.compile(r"[\r\n]---[ \t]*(?=\r|\n|\Z)")
 _SECTION = re.compile(r"(?<=[\n\r])##+[ \t]")
 
 
@@ -102,6 +104,18 @@ def _decode(data: str | bytes, tolerant: bool) -> Source:
             return too_long
         text = data
     source = Source(text.removeprefix("\ufeff"))
+    if text.count("\n") + text.count("\r") > MAX_LINES:
+        return Source(
+            "",
+            problems=[
+                Problem(
+                    "size",
+                    f"the card has more than {MAX_LINES} lines",
+                    True,
+                    hint="keep pictures and logs out of the card: link to them",
+                )
+            ],
+        )
     nul = source.text.find("\0")
     if nul >= 0:
         source.report(
@@ -127,14 +141,14 @@ def _find_parts(source: Source, tolerant: bool) -> None:
             hint="put the fields (model-name: ..., asset: ...) between two lines ---",
         )
         return
-    _read_head(source, fence.start())
-    start = _next_line(text, fence.end())
+    _read_head(source, fence[0])
+    start = _next_line(text, fence[1])
     closing = _fence(text, start)
     if closing is None:
         source.report(
             "front-matter",
             "the front matter has no end",
-            (fence.start(), fence.start() + 3),
+            (fence[0], fence[0] + 3),
             fatal=True,
             expected="a line --- after the card's fields",
             hint="put a line --- after the last field",
@@ -144,26 +158,21 @@ def _find_parts(source: Source, tolerant: bool) -> None:
             source.body = heading.start() if heading else len(text)
             source.front = (start, source.body)
         return
-    source.front = (start, closing.start())
-    source.body = _next_line(text, closing.end())
+    source.front = (start, closing[0])
+    source.body = _next_line(text, closing[1])
     if source.title is None:
         # Front matter at the top of the file: the heading is the first line of the body, if anywhere.
         first = _VISIBLE.search(text, source.body)
         source.title = _heading(text, first.start()) if first else None
 
 
-def _fence(text: str, at: int) -> re.Match[str] | None:
-    """The next line that is a fence."""
-    if at == 0 and (found := _FENCE.match(text)):
-        return found
-    at = max(at - 1, 0)
-    while True:
-        starts = [start for start in (text.find("\n---", at), text.find("\r---", at)) if start >= 0]
-        if not starts:
-            return None
-        at = min(starts) + 1
-        if found := _FENCE.match(text, at):
-            return found
+def _fence(text: str, at: int) -> tuple[int, int] | None:
+    """Where the next fence begins and ends."""
+    found = _FENCE.match(text) if at == 0 else None
+    if found:
+        return found.span()
+    found = _LATER_FENCE.search(text, max(at - 1, 0))
+    return (found.start() + 1, found.end()) if found else None
 
 
 def _read_head(source: Source, end: int) -> None:

@@ -29,11 +29,13 @@ class CardFile:
         file: The file.
         path: As findings show it.
         uid: The card's uid, None where the file's place does not tell.
+        sure: Whether it is a card by its place, or because it was given itself.
     """
 
     file: Path
     path: str
     uid: str | None
+    sure: bool = True
 
 
 def discover(
@@ -45,7 +47,7 @@ def discover(
     where its folder is named like a version (``mindspore/1.7``, ``noah-cvlab/gpu/1.0``); else below the given folder.
 
     Args:
-        paths: Files and folders. A file is a card whatever its name; in a folder those that end in ``.md`` are, but
+        paths: Files and folders. A file is a card whatever its name; in a folder those that end in ``.md`` may be, but
             for ``README.md`` and the like and whatever begins with a dot.
         roots: Registry folders.
         exclude: Wildcards for paths relative to `base`.
@@ -55,10 +57,10 @@ def discover(
         The cards in natural order, each once, and what could not be read.
 
     Raises:
-        UsageError: There is no path, or one does not exist.
+        UsageError: There is no path, one does not exist, or a folder has no Markdown file in it.
     """
     if not paths:
-        raise UsageError("no path was given", expected="files or folders of cards", hint="mshub validate hub_models")
+        raise UsageError("no path was given", expected="files or folders of cards", hint="mshub validate PATH")
     here = Path.cwd()
     base = base or here
     found: dict[str, CardFile] = {}
@@ -68,17 +70,32 @@ def discover(
         absolute = Path(os.path.abspath(file))
         if str(absolute) in found or _excluded(absolute, exclude, base):
             return
-        found[str(absolute)] = CardFile(absolute, _shown(absolute, here), _uid(absolute, roots, top))
+        uid = _uid(absolute, roots, top)
+        sure = top is None or _uid(absolute, roots, None) is not None
+        found[str(absolute)] = CardFile(absolute, _shown(absolute, here), uid, sure)
 
     for given in paths:
         path = Path(given)
         if _is_folder(given):
             top = Path(os.path.abspath(path))
+            lost, empty = len(unreadable), True
             for file in _walk(str(top), unreadable, here):
                 add(file, top)
+                empty = False
+            if empty and len(unreadable) == lost:
+                raise _no_cards(str(given))
         else:
             add(path, None)
     return sorted(found.values(), key=lambda card: _natural(card.path)), unreadable
+
+
+def _no_cards(where: str) -> UsageError:
+    return UsageError(
+        "there is no card to check",
+        where=where,
+        expected="a folder with cards: Markdown files (.md) with front matter between two lines ---",
+        hint="check the path: mshub validate PATH",
+    )
 
 
 def _is_folder(given: str | Path) -> bool:
@@ -92,7 +109,7 @@ def _is_folder(given: str | Path) -> bool:
             where=str(given) or '""',
             expected="a card, or a folder of cards",
             got=getattr(error, "strerror", None) or str(error),
-            hint="give a path that exists: mshub validate hub_models",
+            hint="check the path: mshub validate PATH",
         ) from error
 
 

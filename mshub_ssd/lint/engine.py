@@ -12,8 +12,8 @@ import re
 import signal
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +42,7 @@ _AROUND = 200
 # Below this many cards a second process costs more than it saves.
 _WORTH_A_PROCESS = 150
 _CHUNK = 64
+_CARD_LIKE = re.compile(r"^(?:model-name|mindspore-version|asset)[ \t]*:", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -52,11 +53,12 @@ class _Result:
     facts: tree.Facts | None = None
     suppressions: list[suppress.Suppression] | None = None
     suppressed: int = 0
-    fixed: int = 0
+    fixed: tuple[str, ...] = ()
     before: bytes | None = None
     after: bytes | None = None
     unreadable: str | None = None
     readable: bool = False
+    loose: bool = False
     late: Mapping[tuple[int, int], tuple[Span, str, int]] | None = None
 
 
@@ -82,7 +84,7 @@ def lint(
         answers: What the network said, for the rules that need it.
 
     Raises:
-        UsageError: A path does not exist.
+        UsageError: A path does not exist, or there is no card below the paths.
     """
     cards, unreadable = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
     run = _Run(config, fix, answers)
@@ -92,6 +94,10 @@ def lint(
         if progress:
             progress(len(results), len(cards))
     lost = [Unreadable(card.path, one.unreadable) for card, one in zip(cards, results, strict=True) if one.unreadable]
+    if any(card.sure for card in cards):
+        # Among cards in their folders, Markdown without fields is something else: a guide, a list of changes.
+        kept = [(card, one) for card, one in zip(cards, results, strict=True) if not one.loose]
+        cards, results = [card for card, _ in kept], [one for _, one in kept]
     _check_tree(run, results)
     findings, suppressed = [], 0
     for result in results:
@@ -115,7 +121,7 @@ def lint(
         suppressed=suppressed,
         baselined=known,
         outdated=outdated,
-        fixed=sum(result.fixed for result in results),
+        fixes=tuple((card.path, one.fixed) for card, one in zip(cards, results, strict=True) if one.fixed),
         diff=diff,
     )
 
@@ -154,18 +160,29 @@ class _Run:
         result = self.check(data, card, index)
         if self.fix == "none":
             return result
-        before, fixed = data, 0
+        before, fixed = data, list[str]()
+        refused: set[Fix] = set()
         for _ in range(_MAX_ROUNDS):
-            changed, count = self._fixed(data, result.findings)
-            if not count or len(changed) > MAX_BYTES:
+            wanted = [one for one in result.findings if self._wanted(one.fix) and one.fix not in refused]
+            changed, codes = _fixed(data, wanted)
+            if not codes:
                 break
             following = self.check(changed, card, index)
-            if result.readable and not following.readable:
-                break  # never leave a card worse than it was
-            data, result, fixed = changed, following, fixed + count
+            if _worse(following, result, changed):
+                # One of them leaves a card that cannot be read; the others shall not wait for it.
+                alone = [(one.fix, _fixed(data, [one])[0]) for one in wanted]
+                bad = {fix for fix, text in alone if fix and _worse(self.check(text, card, index), result, text)}
+                refused |= bad or {one.fix for one in wanted if one.fix}
+                continue
+            data, result = changed, following
+            fixed += codes
+        result.findings = [replace(one, fix=None) if one.fix in refused else one for one in result.findings]
         if data != before:
-            result.before, result.after, result.fixed = before, data, fixed
+            result.before, result.after, result.fixed = before, data, tuple(fixed)
         return result
+
+    def _wanted(self, fix: Fix | None) -> bool:
+        return fix is not None and (fix.safe or self.fix == "unsafe")
 
     def check(self, data: bytes, card: CardFile, index: int) -> _Result:
         """Check the bytes of one card."""
@@ -196,7 +213,13 @@ class _Run:
             late = {(0, 0): _place(subject, 0, 0)}
             late.update({(one.start, one.end): _place(subject, one.start, one.end) for one in facts.files})
         readable = not any(problem.fatal for problem in subject.problems)
-        return _Result(findings, facts, comments, suppressed, late=late, readable=readable)
+        loose = (
+            not card.sure
+            and subject.source.front is None
+            and {problem.code for problem in subject.problems} <= {"front-matter"}
+            and not _CARD_LIKE.search(subject.text)
+        )
+        return _Result(findings, facts, comments, suppressed, late=late, readable=readable, loose=loose)
 
     def finding(self, rule: Rule, subject: Subject, hit: Hit) -> Finding:
         """A hit of a rule as a finding."""
@@ -241,27 +264,33 @@ class _Run:
             column,
         )
 
-    def _fixed(self, data: bytes, findings: Iterable[Finding]) -> tuple[bytes, int]:
-        fixes = [one.fix for one in findings if one.fix and (one.fix.safe or self.fix == "unsafe")]
-        if not fixes:
-            return data, 0
-        text = data.decode("utf-8")
-        shift = 1 if text.startswith("\ufeff") else 0
-        taken: list[Edit] = []
-        spans: list[tuple[int, int]] = []
-        count = 0
-        for fix in fixes:
-            if all(_free(spans, one) for one in fix.edits):
-                for one in fix.edits:
-                    bisect.insort(spans, (one.start, one.end))
-                taken += fix.edits
-                count += 1
-        pieces, at = [], 0
-        for one in sorted(taken, key=lambda item: (item.start, item.end)):
-            pieces += [text[at : one.start + shift], one.text]
-            at = one.end + shift
-        changed = "".join([*pieces, text[at:]]).encode("utf-8")
-        return (changed, count) if changed != data else (data, 0)
+
+def _worse(following: _Result, result: _Result, changed: bytes) -> bool:
+    return len(changed) > MAX_BYTES or (result.readable and not following.readable)
+
+
+def _fixed(data: bytes, findings: Sequence[Finding]) -> tuple[bytes, list[str]]:
+    """Apply the fixes of some findings, as far as they do not touch; the codes of those that were."""
+    if not findings:
+        return data, []
+    text = data.decode("utf-8")
+    shift = 1 if text.startswith("\ufeff") else 0
+    taken: list[Edit] = []
+    spans: list[tuple[int, int]] = []
+    codes = []
+    for finding in findings:
+        edits = finding.fix.edits if finding.fix else ()
+        if all(_free(spans, one) for one in edits):
+            for one in edits:
+                bisect.insort(spans, (one.start, one.end))
+            taken += edits
+            codes.append(finding.code)
+    pieces, at = [], 0
+    for one in sorted(taken, key=lambda item: (item.start, item.end)):
+        pieces += [text[at : one.start + shift], one.text]
+        at = one.end + shift
+    changed = "".join([*pieces, text[at:]]).encode("utf-8")
+    return (changed, codes) if changed != data else (data, [])
 
 
 def _free(spans: list[tuple[int, int]], one: Edit) -> bool:

@@ -143,7 +143,7 @@ class Report:
         suppressed: Number of findings that comments in the cards suppress.
         baselined: Number of findings that the baseline knows already.
         outdated: Number of findings of the baseline that are no more.
-        fixed: Number of fixes applied (or shown, with a diff).
+        fixes: Codes of the fixes applied (or shown, with a diff), by card.
         diff: What the fixes change, as a unified diff; only where one was asked for.
     """
 
@@ -153,13 +153,18 @@ class Report:
     suppressed: int = 0
     baselined: int = 0
     outdated: int = 0
-    fixed: int = 0
+    fixes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     diff: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether there are neither errors nor warnings, and every card could be read."""
         return not self.unreadable and all(finding.severity == "info" for finding in self.findings)
+
+    @property
+    def fixed(self) -> int:
+        """Number of fixes applied, or shown with a diff."""
+        return sum(len(codes) for _, codes in self.fixes)
 
     def count(self, severity: Severity) -> int:
         """Number of findings of a severity."""

@@ -208,7 +208,7 @@ class Subject:
             return []
         body = self.text[self.source.body :]
         lines = body.count("\n") + body.count("\r")
-        allowed = _MAX_TRIES - self.source.values - lines
+        allowed = _MAX_TRIES - self.source.values - lines - body.count("<")
         if len(body) > _MAX_BODY or lines > _MAX_LINES or allowed < 0:
             self.unparsed_body = True
             return []
@@ -277,7 +277,7 @@ def _markdown(counting: bool) -> MarkdownIt:
     parser = MarkdownIt()
     parser.core.ruler.disable(["inline", "text_join"])
     # Addresses stay as they are written, so that they can be found in the text.
-    parser.normalizeLink = str  # type: ignore[method-assign]
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
     if not counting:
         return parser
 

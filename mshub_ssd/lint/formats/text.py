@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mshub_ssd.lint.finding import SEVERITIES, Finding, Report
@@ -45,6 +46,9 @@ def render(report: Report, *, color: bool = False) -> str:
 def summary(report: Report) -> list[str]:
     """The counts of a report in a few lines; a single one where there is nothing to do."""
     lines = []
+    for path, codes in report.fixes:
+        mended = ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
+        lines.append(f"{visible(path)}: {mended}")
     if report.fixed:
         fixes = counted(report.fixed, "fix", "fixes")
         lines.append(f"{fixes} to apply" if report.diff else f"{fixes} applied")

@@ -22,6 +22,7 @@ _PYTHON = {"python", "py", "python3"}
 _MAX_SNIPPET = 5_000
 _MAX_SNIPPETS = 20_000
 _MAX_NODES = 2_000
+_MAX_LAMBDAS = 50
 _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 _PROMPT = re.compile(r"^(?:>>>|\.\.\.) ?")
 _CLIENTS = {"mshub", "mshub_ssd", "mindspore_hub", "hub"}
@@ -76,7 +77,8 @@ def _parsed(code: str) -> ast.Module:
         nodes = list(itertools.islice(ast.walk(tree), _MAX_NODES))
         # The compiler works constants out: twenty letters can stand for gigabytes.
         sums = any(isinstance(node, ast.BinOp) and not _is_plain(node) for node in nodes)
-        if len(nodes) < _MAX_NODES and not sums:
+        # Each level of nesting looks names up in all those around it.
+        if len(nodes) < _MAX_NODES and not sums and code.count("lambda") < _MAX_LAMBDAS:
             compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     return tree
 
@@ -104,7 +106,7 @@ def snippet_syntax(subject: Subject) -> Iterator[Hit]:
         start, end = subject.body_range([at, at + 1])
         start += len(subject.text[start:end]) - len(subject.text[start:end].lstrip())
         message = f"the example is no Python: {fault.partition(' (')[0][:100]}"
-        yield Hit(start, max(start, end), message, "mend it, or mark the block as text")
+        yield Hit(start, max(start, end), message, "mend it; if it is not Python, mark the block as text")
 
 
 def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
@@ -228,9 +230,9 @@ def _find(subject: Subject, what: str, start: int, end: int) -> tuple[int, int]:
     """Where an address stands in a paragraph; behind it, where a reference defines it; else nowhere."""
     for wanted in (what,) if what else ("()", "(<>)"):
         found = subject.text.find(wanted, start, end)
-        if found < 0 and what:
-            found = subject.text.find(f"]: {wanted}", subject.source.body)
-            found += 3 if found >= 0 else 0
+        for before in ("]: ", "]: <") if found < 0 and what else ():
+            defined = subject.text.find(f"{before}{wanted}", subject.source.body)
+            found = defined + len(before) if defined >= 0 else found
         if found >= 0:
             return found, found + len(wanted)
     return -1, -1
@@ -245,7 +247,9 @@ def _fault(address: str) -> str | None:
     name = scheme.group()[:-1].lower()
     if name not in _SCHEMES:
         return f"has the scheme {name[:20]}:"
-    return fault_of(address) if name in ("http", "https") else None
+    # In angle brackets an address may hold spaces; a host may not.
+    host, slash, rest = address.partition("://")[2].partition("/")
+    return fault_of(f"{name}://{host}{slash}{rest.replace(' ', '%20')}") if name in ("http", "https") else None
 
 
 @rule(

@@ -108,7 +108,7 @@ def missing_field(subject: Subject) -> Iterator[Hit]:
     for name in REQUIRED:
         found = subject.fields.get(name)
         if found is None:
-            yield Hit(start, end, f"the field {name} is missing", f"add a line {name}: ...")
+            yield Hit(start, end, f"the field {name} is missing", _how_to_add(subject, name))
             continue
         key, node = found
         if isinstance(node, Scalar):
@@ -117,6 +117,15 @@ def missing_field(subject: Subject) -> Iterator[Hit]:
             empty = not node.items
         if empty:
             yield Hit(key.start, key.end, f"the field {name} has no value", f"give {name} a value")
+
+
+def _how_to_add(subject: Subject, name: str) -> str:
+    strange = [key for key in subject.fields if key not in PUBLISHED_KEYS and len(key) < 60][:_MAX_GUESSES]
+    near = difflib.get_close_matches(name, strange, n=1, cutoff=0.75)
+    if not near:
+        return f"add a line {name}: ..."
+    key = subject.fields[near[0]][0]
+    return f"call the field {near[0]} in line {subject.source.span(key.start, key.end).line} {name}"
 
 
 @rule(
@@ -148,7 +157,9 @@ def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
         tried += 1
         near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 and tried <= _MAX_GUESSES else []
         if not near:
-            yield Hit(key.start, key.end, message, "the fields and their meaning: mshub schema")
+            taken = _nearest(name.lower().replace("_", "-"), known) if len(name) < 60 and tried <= _MAX_GUESSES else []
+            hint = f"delete it: {taken[0]} is there" if taken else "the fields and their meaning: mshub schema"
+            yield Hit(key.start, key.end, message, hint)
             continue
         # Two keys may not be given one name.
         free.remove(near[0])
@@ -253,7 +264,7 @@ def evaluation_trap(subject: Subject) -> Iterator[Hit]:
     text = node.text.strip()
     if text == "-" or yaml_type(node) == "boolean":
         what = "is no valid YAML" if text == "-" else f"reads as {str(text.lower() in ('yes', 'true', 'on')).lower()}"
-        yield Hit(node.start, node.end, f"evaluation {what}", "put it in quotes, or give the figures", quoted(node))
+        yield Hit(node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node))
 
 
 @rule(

@@ -253,7 +253,7 @@ def foreign_identity(subject: Subject) -> Iterator[Hit]:
                 continue
             exact = subject.text[start:end] == named
             fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
-            what = "names the card's file" if named == f"{uid}.md" else f"loads another card than {uid}"
+            what = "names the card's file" if named == f"{uid}.md" else f"loads {named[:80]}, not this card"
             yield Hit(start, end, f"the example {what}", f"write {uid}", fix)
         parts = uid.split("/")
         node, user = subject.scalar("user-id"), subject.value("user-id")

@@ -174,5 +174,7 @@ def bracketed_link(subject: Subject) -> Iterator[Hit]:
         if node is None or not node.text.startswith("<"):
             continue
         found = _BRACKETED.fullmatch(node.text)
-        fix = Fix("take them off", edit(node, found[1])) if found and node.plain else None
+        # A colon at the end would make a key of it.
+        plain = found and node.plain and not found[1].endswith(":")
+        fix = Fix("take them off", edit(node, found[1])) if found and plain else None
         yield Hit(node.start, node.end, "the link stands in angle brackets", "write it without < and >", fix)

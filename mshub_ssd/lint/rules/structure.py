@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject
+from mshub_ssd.lint.subject import Hit, Subject, edit
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
@@ -17,6 +18,7 @@ _SPECIAL = ("evaluation", "update-time")
     "MC001",
     "broken-front-matter",
     "error",
+    fix="sometimes",
     why="Every reader starts with the front matter. What is no YAML mapping between two lines `---` is no card, and "
     "one syntax error hides all fields behind it.",
     bad="accuracy: vit-base: 83.78",
@@ -28,13 +30,25 @@ def broken_front_matter(subject: Subject) -> Iterator[Hit]:
     Behind a syntax error the other fields are still checked, each on its own.
     """
     for problem in subject.problems_of("front-matter", "yaml", "yaml-document", "fullwidth-colon"):
-        yield subject.at_problem(problem)
+        hit = subject.at_problem(problem)
+        yield hit._replace(fix=_in_quotes(subject, hit.start)) if "holds a second" in hit.message else hit
     for problem in subject.problems_of("bare-dash"):
         start, end = subject.offsets(problem.span)
         found = subject.fields.get("evaluation")
         if found and found[1].start <= start < max(found[1].end, found[1].start + 1):
             continue  # told by MC010
         yield Hit(start, end, problem.message, problem.hint)
+
+
+def _in_quotes(subject: Subject, at: int) -> Fix | None:
+    """Put the value of the line in quotes, where it needs no escapes."""
+    start, end = subject.source.line_of(at)
+    key, colon, value = subject.text[start:end].partition(": ")
+    bare = value.strip()
+    if not colon or not key.strip(" -") or not bare or any(sign in bare for sign in "\"'\\#[]{}"):
+        return None
+    first = start + len(key) + 2 + len(value) - len(value.lstrip())
+    return Fix("put the value in quotes", edit((first, first + len(bare)), f'"{bare}"'), safe=False)
 
 
 @rule(

@@ -9,6 +9,7 @@ from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.tree import Facts, FileFact, TreeHit
 
 _NAMED = 3
+_WHICH = "run sha256sum on each file, and correct the card that differs"
 
 
 def _folder(card: Facts) -> str:
@@ -55,7 +56,7 @@ def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeHit]:
                 others = {_label(other) for other, _ in members if _model(other) != _model(card)}
                 if others:
                     message = f"same digest as {_list(sorted(others))}"
-                    yield TreeHit(card.index, file.start, file.end, message, "run sha256sum on each file")
+                    yield TreeHit(card.index, file.start, file.end, message, _WHICH)
 
 
 @rule(
@@ -98,8 +99,16 @@ def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeHit]:
         if len(links) < 2:
             continue
         for card, file in entries:
-            others = len(links) - 1
-            example = next(_label(other) for other, one in entries if one.url != file.url)
+            # Other models of the folder are a mistake (MC014).
+            same = [
+                (other, one)
+                for other, one in entries
+                if one.url != file.url and (_folder(other) != _folder(card) or _model(other) == _model(card))
+            ]
+            if not same:
+                continue
+            others = len({one.url for _, one in same})
+            example = _label(same[0][0])
             counted = "has another link" if others == 1 else f"has {others} other links, one"
             message = f"this file {counted} in {example}"
             yield TreeHit(
