@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -201,6 +202,24 @@ def test_what_a_living_process_downloads_stays(filled: Settings) -> None:
         process.kill()
         process.wait()
     assert [entry.digest for entry in store.remove([SHA], settings=filled).removed] == [SHA]
+
+
+def test_keeping_needs_no_socket(filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socket(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", no_socket)
+    monkeypatch.setattr(socket, "getaddrinfo", no_socket)
+    offline = replace(filled, offline=True)
+    (tmp_path / "carried").write_bytes(b"carried")
+    store.add(tmp_path / "carried", hashlib.sha256(b"carried").hexdigest(), settings=offline)
+    wanted = [store.Wanted(["https://x.invalid/"], digest) for digest in (SHA, OTHER_SHA)]
+    assert all(isinstance(path, Path) for path in store.fetch_many(wanted, settings=offline))
+    assert len(store.verify(settings=offline)) == 3
+    assert [root.receives for root in store.roots(offline)] == [True]
+    assert len(store.remove([SHA, OTHER_SHA], settings=offline).removed) == 2
+    store.prune(most=0, settings=offline)
+    assert store.entries(offline) == []
 
 
 # --- several caches

@@ -252,7 +252,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
             interrupted = isinstance(error, KeyboardInterrupt)
             raise
         finally:
-            kept = part.close(keep=keep)
+            kept = part.finish(keep=keep)
             if kept and interrupted:
                 logger.warning(
                     "interrupted: %s of %s are kept, and fetching again goes on after them",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -118,8 +119,8 @@ def digest_of(
         job.policy = replace(job.policy, most=most)
     sink = Memory()
     # Any digest begins with nothing.
-    found = download((url,), sink, Digest(""), job)
-    return found, sink.size
+    with contextlib.closing(sink):
+        return download((url,), sink, Digest(""), job), sink.size
 
 
 def _online(url: str, settings: Settings | None) -> Settings:
