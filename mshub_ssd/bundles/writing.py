@@ -18,7 +18,6 @@ from mshub_ssd.bundles.archive import (
     END,
     FULL,
     MANIFEST,
-    Advance,
     Bundle,
     Member,
     encode,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 
-def write(names: Sequence[str], out: Path, *, force: bool = False, advance: Advance = lambda count: None) -> Bundle:
+def write(names: Sequence[str], out: Path, *, force: bool = False) -> Bundle:
     """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
     The same cards give the same bytes. The file appears when it is whole.
@@ -45,7 +44,6 @@ def write(names: Sequence[str], out: Path, *, force: bool = False, advance: Adva
         names: Uids or paths of card files.
         out: The archive.
         force: Overwrite it.
-        advance: Told about the bytes written.
 
     Raises:
         MshubError: A card cannot be found or read, a checkpoint cannot be had, or `out` cannot be written.
@@ -74,7 +72,7 @@ def write(names: Sequence[str], out: Path, *, force: bool = False, advance: Adva
         stream.write(header(MANIFEST, len(manifest)) + manifest + padding(len(manifest)))
         for member in members:
             stream.write(header(member.path, member.size))
-            _copy(sources[member.path], stream, member, advance)
+            _copy(sources[member.path], stream, member)
             stream.write(padding(member.size))
         stream.write(END)
     return bundle
@@ -140,14 +138,13 @@ def _checkpoints(cards: Sequence[tuple[Card, bytes]]) -> dict[str, tuple[Path, l
     return files
 
 
-def _copy(source: bytes | Path, stream: BinaryIO, member: Member, advance: Advance) -> None:
+def _copy(source: bytes | Path, stream: BinaryIO, member: Member) -> None:
     hasher, count = hashlib.sha256(), 0
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", buffering=0) as file:
         while count <= member.size and (data := file.read(CHUNK)):
             hasher.update(data)
             count += len(data)
             stream.write(data)
-            advance(len(data))
     if (count, hasher.hexdigest()) != (member.size, member.sha256):
         raise IntegrityError(
             "a file changed while it was bundled",
