@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from faultserver import Fault, FaultServer, noise
 from storelab import flipped, plant_part
-from test_store import as_nobody, damage, files
+from test_store import Terminal, as_nobody, damage, files
 
 from mshub_ssd import settings, store
 from mshub_ssd.errors import IntegrityError, TransferError, UsageError
@@ -359,3 +359,20 @@ def test_fetch_many_goes_on_after_an_error(fault_server: FaultServer, ours: Sett
     assert {label for entry in store.entries(ours) for label in entry.labels} == {"x/a"}
     with pytest.raises(UsageError):
         store.fetch_many(wanted, workers=0, settings=ours)
+
+
+def test_several_downloads_share_one_bar(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [
+        store.Wanted([fault_server.add("/x/same.ckpt", BODY, Fault(cut_after=50_000))], SHA),
+        store.Wanted([fault_server.add("/y/same.ckpt", OTHER)], OTHER_SHA),
+    ]
+    with transfer.impatient(backoff=0.001, longest_wait=0.001):
+        store.fetch_many(wanted, settings=ours)
+        assert capfd.readouterr() == ("", "")
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        store.fetch_many(wanted, force=True, settings=ours)
+    assert "2 files: 100%" in terminal.getvalue()
+    assert "166k/166k" in terminal.getvalue()
