@@ -20,15 +20,12 @@ import stat
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
 from mshub_ssd.store.digests import CHUNK, HEAD, Hashed, human
 from mshub_ssd.store.locks import Owner, read_json
 from mshub_ssd.store.policy import Policy
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = [
     "MAKE_ROOM",
@@ -46,7 +43,6 @@ __all__ = [
 logger = logging.getLogger("mshub_ssd.store")
 
 SUFFIX = ".part"
-_LARGE = 4 << 20
 SET_HOME = "set MSHUB_HOME to a folder you can write to"
 MAKE_ROOM = "make room there (mshub cache prune), or set MSHUB_HOME to a folder on a larger disk"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -87,50 +83,28 @@ class Sink(Protocol):
 
 
 class Memory:
-    """A sink that keeps nothing but the digest. Large bodies are hashed in a thread, while the next bytes arrive."""
+    """A sink that keeps nothing but the digest."""
 
     keeps = False
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
         self.reset()
 
     def write(self, data: bytes | memoryview) -> None:
         """Count bytes in."""
+        # In line: a thread for it was measured, and brings nothing where server and client share two cores.
+        self._hasher.update(data)
         if len(self._head) < HEAD:
             self._head += bytes(data[: HEAD - len(self._head)])
         self.size += len(data)
-        self._settle()
-        # Only what nobody can change meanwhile.
-        if self.size > _LARGE and isinstance(data, bytes):
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(1, "mshub-hash")
-            self._pending = self._pool.submit(self._hasher.update, data)
-        else:
-            self._hasher.update(data)
 
     def reset(self) -> None:
         """Begin again with no bytes."""
-        self._settle()
         self.size, self._head, self._hasher = 0, b"", hashlib.sha256()
 
     def hashed(self) -> Hashed:
         """Digest, size and beginning of the bytes so far."""
-        self._settle()
         return Hashed(self._hasher.hexdigest(), self.size, self._head)
-
-    def close(self) -> None:
-        """End the thread."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def _settle(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
 
     def require(self, count: int) -> None:
         """Nothing is kept, so there is always room."""
@@ -162,15 +136,14 @@ class Part(Memory):
             DiskSpaceError: The disk or the quota is full.
             TransferError: Another failure to write.
         """
-        view, done = memoryview(data), 0
+        view = memoryview(data)
         try:
-            while done < len(view):
-                done += os.write(self._fd, view[done:])
+            while view:
+                count = os.write(self._fd, view)
+                super().write(view[:count])
+                view = view[count:]
         except OSError as error:
             raise disk_error(error, self.path.parent, "the download could not be written") from error
-        finally:
-            # What was not written is not counted.
-            super().write(data if done == len(view) else view[:done])
 
     def reset(self) -> None:
         """Begin again with no bytes."""
@@ -253,7 +226,6 @@ class Part(Memory):
         Returns:
             Whether bytes were kept.
         """
-        self.close()
         os.close(self._fd)
         if keep and self.size > 0 and _release(self.path):
             return True

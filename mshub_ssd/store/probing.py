@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -119,8 +118,7 @@ def digest_of(
         job.policy = replace(job.policy, most=most)
     sink = Memory()
     # Any digest begins with nothing.
-    with contextlib.closing(sink):
-        return download((url,), sink, Digest(""), job), sink.size
+    return download((url,), sink, Digest(""), job), sink.size
 
 
 def _online(url: str, settings: Settings | None) -> Settings:
