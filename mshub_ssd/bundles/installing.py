@@ -132,9 +132,7 @@ def install(
         archive.finish()
         if not dry_run:
             for file, use in short:
-                stated = str(use.asset.sha256)
-                _log.warning("%s states only %s; the file is taken for it from now on", use.incoming.card.uid, stated)
-                store.add(file, stated, urls=[str(use.url)], label=use.incoming.card.uid)
+                _record(file, str(use.asset.sha256), str(use.url), use.incoming.card.uid)
             for incoming in decided.values():
                 if incoming.wanted:
                     staging.add(incoming.path, io.BytesIO(incoming.data))
@@ -260,3 +258,11 @@ def _take_in(body: Body, member: Member, uses: Sequence[_Use], staging: Staging)
         if use.target is not None:
             source = staging.add(use.target, source, member.sha256)
     return short
+
+
+def _record(file: Path, stated: str, url: str, uid: str) -> None:
+    """Record which file a short digest stands for, as on a first download."""
+    known = store.cached([url], stated)
+    if known is None or known.name != file.name:
+        _log.warning("%s states %s only; the bundle's file is taken for it from now on", uid, stated)
+        store.add(file, stated, urls=[url], label=uid)
