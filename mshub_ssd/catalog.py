@@ -13,13 +13,31 @@ from typing import TYPE_CHECKING, Any
 from mshub_ssd import networks
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.checkpoints import supported_format
-from mshub_ssd.errors import IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError, UsageError
+from mshub_ssd.errors import (
+    CardError,
+    IntegrityError,
+    MshubError,
+    UnknownModelError,
+    UnsupportedFormatError,
+    UsageError,
+)
 from mshub_ssd.registry import default_registry
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
 
-__all__ = ["Choice", "Plan", "choose_asset", "choose_network", "find_card", "info", "list_models", "plan", "search"]
+__all__ = [
+    "Choice",
+    "Plan",
+    "choose_asset",
+    "choose_network",
+    "find_card",
+    "info",
+    "list_models",
+    "locate",
+    "plan",
+    "search",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -200,6 +218,27 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
         if sibling is not None:
             error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
         raise
+
+
+def locate(card: Card, asset: Asset) -> Path | str:
+    """Where an asset lies: its url, or the path of a file in the card's folder; nothing is opened.
+
+    Raises:
+        CardError: Neither; or it leads out of the card's folder, by its name or by a symbolic link.
+    """
+    target = card.resolve(asset)
+    if isinstance(target, str):
+        return target
+    folder = target.parent if card.path is None else card.path.parent
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise CardError(
+            "the asset-link leads out of the card's folder",
+            where=str(card.path),
+            expected=f"a file below {folder}",
+            got=f"{asset.url}, which is {target.resolve()}",
+            hint="put the file beside its card",
+        )
+    return target
 
 
 def _first_asset(card: Card) -> tuple[Asset, str]:

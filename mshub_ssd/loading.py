@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, networks, recognise, runtime, store
-from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, plan
-from mshub_ssd.errors import CardError, MshubError, UnknownModelError, UsageError
+from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, locate, plan
+from mshub_ssd.errors import MshubError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     import mindspore
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mshub_ssd.cards import Asset, Card
 
-__all__ = ["fetch", "load", "load_weights"]
+__all__ = ["fetch", "fetch_many", "load", "load_weights", "plan_fetch"]
 
 _log = logging.getLogger(__name__)
 
@@ -116,20 +116,69 @@ def fetch(name: str) -> Path:
     return _file(card, choose_asset(card)[0], False)
 
 
+def fetch_many(names: Sequence[str]) -> list[Path | MshubError]:
+    """`fetch` for several cards, several downloads at once.
+
+    Args:
+        names: Uids or paths of card files.
+
+    Returns:
+        For each, in order, the verified file or the error that kept it away: one failure does not stop the others.
+    """
+    done: dict[str, Path | MshubError] = {}
+    wanted: dict[str, store.Wanted] = {}
+    for name in dict.fromkeys(names):
+        try:
+            found = _wanted(name)
+            if isinstance(found, store.Wanted):
+                wanted[name] = found
+            else:
+                done[name] = found
+        except MshubError as error:
+            done[name] = error
+    if len(wanted) == 1:
+        # Alone it gets a progress bar with its own name.
+        ((name, only),) = wanted.items()
+        try:
+            done[name] = store.fetch(only.urls, only.sha256, label=only.label)
+        except MshubError as error:
+            done[name] = error
+    elif wanted:
+        done |= zip(wanted, store.fetch_many(list(wanted.values())), strict=True)
+    return [done[name] for name in names]
+
+
+def plan_fetch(name: str) -> store.Plan:
+    """What `fetch` would do: the file that is here, or the addresses it would be downloaded from. No network.
+
+    Args:
+        name: A uid or the path of a card file.
+
+    Raises:
+        MshubError: What `fetch` would refuse; an `OfflineError` where a download is needed and forbidden.
+    """
+    found = _wanted(name)
+    if isinstance(found, Path):
+        return store.Plan(found)
+    return store.plan(found.urls, found.sha256, found=store.cached(found.urls, found.sha256))
+
+
+def _wanted(name: str) -> store.Wanted | Path:
+    """What to ask the store for; or the verified file, where it lies beside its card."""
+    card = find_card(name)
+    asset = choose_asset(card)[0]
+    assert asset.sha256 is not None  # choose_asset saw to it
+    target = locate(card, asset)
+    if isinstance(target, Path):
+        return store.verify_local(target, asset.sha256)
+    return store.Wanted([target], asset.sha256, label=card.uid)
+
+
 def _file(card: Card, asset: Asset, force_reload: bool) -> Path:
     assert asset.sha256 is not None  # choose_asset saw to it
-    target = card.resolve(asset)
+    target = locate(card, asset)
     if isinstance(target, str):
         return store.fetch([target], asset.sha256, force=force_reload, label=card.uid)
-    folder = target.parent if card.path is None else card.path.parent
-    if not target.resolve().is_relative_to(folder.resolve()):
-        raise CardError(
-            "the asset-link leads out of the card's folder",
-            where=str(card.path),
-            expected=f"a file below {folder}",
-            got=f"{asset.url}, which is {target.resolve()}",
-            hint="put the file beside its card",
-        )
     return store.verify_local(target, asset.sha256)
 
 

@@ -21,7 +21,7 @@ from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
 
-__all__ = ["Registry", "default_registry"]
+__all__ = ["Registry", "default_registry", "installed_cards"]
 
 _log = logging.getLogger(__name__)
 
@@ -219,13 +219,26 @@ class Registry:
 
 
 def default_registry(current: settings.Settings | None = None) -> Registry:
-    """The folders of ``MSHUB_REGISTRY``, then the bundled cards.
+    """The folders of ``MSHUB_REGISTRY``, then the cards that bundles installed, then the cards of the package.
 
     Raises:
-        UsageError: A folder does not exist, or the bundled cards are missing.
+        UsageError: A folder does not exist, or the package's own cards are missing.
     """
-    configured = (current or settings.current()).registry
-    return Registry([*configured, _bundled()])
+    chosen = current or settings.current()
+    installed = [folder for folder in map(installed_cards, chosen.homes) if _is_folder(folder)]
+    return Registry([*chosen.registry, *installed, _bundled()])
+
+
+def installed_cards(home: Path) -> Path:
+    """The folder of a cache where bundles install their cards; it need not exist."""
+    return home / "cards"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # e.g. below a folder that may not be entered
+        return False
 
 
 def _bundled() -> Path:

@@ -105,6 +105,7 @@ class FaultServer:
         host: ``127.0.0.1:PORT``.
         requests: All requests so far, oldest first.
         sent: Bytes of bodies handed to the network so far.
+        connections: How many were accepted so far.
 
     Args:
         tls: Serve https with this.
@@ -115,7 +116,7 @@ class FaultServer:
     def __init__(
         self, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1", pace: int | None = None
     ) -> None:
-        self.sent = 0
+        self.sent = self.connections = 0
         self.pace = pace
         self.requests: list[Request] = []
         self._pages: dict[str, _Page] = {}
@@ -168,6 +169,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
     faults: FaultServer
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.faults.connections += 1
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is what these tests are about."""

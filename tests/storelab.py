@@ -70,7 +70,7 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
             whole = time.monotonic() - begun
         while killed < rounds:
             with fresh_home() as ours:
-                before, asked = server.sent, len(server.requests)
+                before, asked, until_now = server.sent, len(server.requests), killed
                 for _ in range(chance.randint(1, chain)):
                     if _child(url, digest, ours, chance.uniform(0, whole)) == 0:
                         survived += 1
@@ -84,11 +84,12 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
                 assert not parts(ours)
                 resumed += any("range" in request.headers for request in server.requests[asked:])
                 _settle(server)
-                again.append((server.sent - before) / size - 1)
+                if killed > until_now:
+                    again.append((server.sent - before) / size - 1)
     return {
         "kills": killed,
         "finished before the kill": survived,
-        "downloads": len(again),
+        "downloads killed": len(again),
         "resumed": resumed,
         "size": size,
         "downloaded again, mean": round(sum(again) / len(again), 4),

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "engines": {"errors", "settings", "runtime", "networks"},
     "vision": {"errors", "networks"},
     "recognise": {"errors", "checkpoints", "networks", "runtime"},
+    "bundles": {"errors", "settings", "cards", "registry", "catalog", "store"},
     "loading": {
         "errors",
         "catalog",

@@ -551,7 +551,7 @@ def test_local_files_are_hashed_on_every_use(tmp_path: Path, ours: Settings) -> 
 # --- what people see, and what is loaded
 
 
-class _Terminal(io.StringIO):
+class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
@@ -562,7 +562,7 @@ def test_progress_is_for_terminals_only(
     url = fault_server.add("/weights.ckpt", BODY)
     store.fetch([url], SHA, settings=ours)
     assert capfd.readouterr() == ("", "")
-    terminal = _Terminal()
+    terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     store.fetch([url], SHA, force=True, settings=ours)
     assert "weights.ckpt: 100%" in terminal.getvalue()

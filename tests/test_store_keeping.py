@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from faultserver import Fault, FaultServer, noise
 from storelab import flipped, plant_part
-from test_store import as_nobody, damage, files
+from test_store import Terminal, as_nobody, damage, files
 
 from mshub_ssd import settings, store
 from mshub_ssd.errors import IntegrityError, TransferError, UsageError
@@ -203,6 +204,24 @@ def test_what_a_living_process_downloads_stays(filled: Settings) -> None:
     assert [entry.digest for entry in store.remove([SHA], settings=filled).removed] == [SHA]
 
 
+def test_keeping_needs_no_socket(filled: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socket(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", no_socket)
+    monkeypatch.setattr(socket, "getaddrinfo", no_socket)
+    offline = replace(filled, offline=True)
+    (tmp_path / "carried").write_bytes(b"carried")
+    store.add(tmp_path / "carried", hashlib.sha256(b"carried").hexdigest(), settings=offline)
+    wanted = [store.Wanted(["https://x.invalid/"], digest) for digest in (SHA, OTHER_SHA)]
+    assert all(isinstance(path, Path) for path in store.fetch_many(wanted, settings=offline))
+    assert len(store.verify(settings=offline)) == 3
+    assert [root.receives for root in store.roots(offline)] == [True]
+    assert len(store.remove([SHA, OTHER_SHA], settings=offline).removed) == 2
+    store.prune(most=0, settings=offline)
+    assert store.entries(offline) == []
+
+
 # --- several caches
 
 
@@ -340,3 +359,20 @@ def test_fetch_many_goes_on_after_an_error(fault_server: FaultServer, ours: Sett
     assert {label for entry in store.entries(ours) for label in entry.labels} == {"x/a"}
     with pytest.raises(UsageError):
         store.fetch_many(wanted, workers=0, settings=ours)
+
+
+def test_several_downloads_share_one_bar(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [
+        store.Wanted([fault_server.add("/x/same.ckpt", BODY, Fault(cut_after=50_000))], SHA),
+        store.Wanted([fault_server.add("/y/same.ckpt", OTHER)], OTHER_SHA),
+    ]
+    with transfer.impatient(backoff=0.001, longest_wait=0.001):
+        store.fetch_many(wanted, settings=ours)
+        assert capfd.readouterr() == ("", "")
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        store.fetch_many(wanted, force=True, settings=ours)
+    assert "2 files: 100%" in terminal.getvalue()
+    assert "166k/166k" in terminal.getvalue()

@@ -76,7 +76,7 @@ def test_a_public_host_may_not_redirect_to_a_private_one(
     with pytest.raises(TransferError, match="address is private") as caught:
         store.fetch([url], SHA, settings=ours)
     assert "open internet" in str(caught.value)
-    assert not fault_server.requests
+    assert not fault_server.connections
     internet.add("/near", BODY)
     internet.add("/a", BODY, then=Fault(redirect="/near"))
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
@@ -245,6 +245,14 @@ def test_what_one_mirror_damaged_another_mends(fault_server: FaultServer, ours: 
     assert asked == [("/1", None), ("/2", "bytes=150000-"), ("/2", None)]
 
 
+def test_each_mirror_has_a_clean_second_chance(fault_server: FaultServer, ours: Settings) -> None:
+    first = fault_server.add("/1", BODY, then=Fault(flip_bit=5))
+    second = fault_server.add("/2", BODY, Fault(flip_bit=7))
+    assert store.fetch([first, second], SHA, settings=ours).read_bytes() == BODY
+    asked = [(request.path, request.headers.get("range")) for request in fault_server.requests]
+    assert asked == [("/1", None), ("/1", None), ("/2", None), ("/2", None)]
+
+
 # --- secrets and certificates
 
 
@@ -253,7 +261,9 @@ def test_the_token_is_in_no_file_of_the_cache(fault_server: FaultServer, ours: S
     fault_server.add("/m/files.invalid/a", BODY, then=Fault(cut_after=10, ignore_range=True))
     with pytest.raises(TransferError):
         store.fetch([f"https://user:{TOKEN}@files.invalid/a?key={TOKEN}"], SHA, label="x", settings=secret)
-    assert [name for name in files(ours.home) if name.endswith(".part")]
+    found = files(ours.home)
+    assert [name for name in found if name.endswith(".part.json")]
+    assert not [name for name, data in found.items() if TOKEN.encode() in data or TOKEN in name]
     fault_server.add("/m/files.invalid/a", BODY)
     store.fetch([f"https://user:{TOKEN}@files.invalid/a?key={TOKEN}"], SHA, label="x", settings=secret)
     found = files(ours.home)

@@ -202,6 +202,17 @@ def test_a_part_that_does_not_fit_is_thrown_away(fault_server: FaultServer, ours
     assert not list((ours.home / "v1" / "tmp").iterdir())
 
 
+def test_nothing_is_published_under_another_digest(ours: Settings) -> None:
+    cache = Cache(ours.home)
+    cache.prepare()
+    part = cache.part(SHA)
+    part.write(b"other bytes")
+    with pytest.raises(IntegrityError, match="refusing to publish"):
+        cache.publish(part, SHA)
+    assert part.finish() is False
+    assert store.entries(ours, kinds=("file", "part")) == []
+
+
 # --- locks
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mshub_ssd.cli import convert, doctor, models, pictures, validate
+from mshub_ssd.cli import bundle, cache, convert, doctor, models, pictures, validate
 from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
 from mshub_ssd.errors import MshubError
 
@@ -44,6 +44,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
+@models.offline_option
 @verbosity_options
 def cli() -> None:
     """Model hub for MindSpore: from a model card to what is on a picture.
@@ -64,5 +65,17 @@ for command in (
     convert.convert_command,
     validate.validate_command,
     validate.schema_command,
+    cache.cache_group,
+    bundle.bundle_group,
 ):
     cli.add_command(command)
+
+# All that may download; for the others it can stand before the command, where it means nothing.
+for command in (
+    models.fetch_command,
+    pictures.classify_command,
+    pictures.detect_command,
+    doctor.doctor_command,
+    bundle.make_command,
+):
+    models.offline_option(command)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +24,7 @@ from mshub_ssd.cli.output import (
     verbosity_options,
     width,
 )
-from mshub_ssd.errors import CardError, MshubError
+from mshub_ssd.errors import CardError, MshubError, UnknownModelError
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card, Metric
@@ -29,16 +32,43 @@ if TYPE_CHECKING:
 
 __all__ = [
     "complete_uid",
+    "expand",
     "fetch_command",
     "human_size",
     "info_command",
     "json_option",
     "list_command",
     "metric_text",
+    "offline_option",
     "search_command",
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+def _forbid_network(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    before = os.environ.get(_OFFLINE)
+    os.environ[_OFFLINE] = "1"
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(_OFFLINE, None)
+        else:
+            os.environ[_OFFLINE] = before
+
+    context.find_root().call_on_close(restore)
+
+
+_OFFLINE = "MSHUB_OFFLINE"
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    callback=_forbid_network,
+    help="Never use the network; say what is missing. The same as MSHUB_OFFLINE=1.",
+)
 
 
 def complete_uid(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -146,36 +176,137 @@ def info_command(uid: str, as_json: bool) -> None:
 
 @click.command("fetch")
 @click.argument("uids", nargs=-1, required=True, shell_complete=complete_uid, metavar="UID...")
+@click.option("--dry-run", is_flag=True, help="Tell what is here and what would be downloaded from where; no network.")
 @json_option
 @verbosity_options
-def fetch_command(uids: tuple[str, ...], as_json: bool) -> None:
+def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Download checkpoints, verify them, and print their paths, one per line.
 
-    Files that were fetched before are not downloaded again. When one fails, the others are still fetched, and the
-    exit code is 1; the JSON answer lists those that are there.
+    UID may be a wildcard such as 'mindspore/1.8/*' (quote it), which means those of its models that have a
+    checkpoint. Files that were fetched before are not downloaded again. When one fails, the others are still fetched,
+    and the exit code is 1; the JSON answer lists those that are there. After Ctrl-C the same command goes on where it
+    was.
     """
     from mshub_ssd import loading
-    from mshub_ssd.store.blobs import hash_file
 
-    done: list[dict[str, Any]] = []
-    failed = 0
-    for uid in dict.fromkeys(uids):
+    names = expand(uids)
+    answer = _plans(names) if dry_run else None
+    if answer is None:
         try:
-            path = loading.fetch(uid)
-            if as_json:
-                # The card's own digest may be a short one.
-                hashed = hash_file(path)
-                done.append({"uid": uid, "path": str(path), "sha256": hashed.hexdigest, "size": path.stat().st_size})
-        except MshubError as error:
-            as_refusal(error).show()
-            failed += 1
-            continue
-        if not as_json:
-            emit(str(path))
+            results = loading.fetch_many(names)
+        except KeyboardInterrupt:
+            _tell_how_to_go_on(uids)
+            raise
+        answer = [_fetched(uid, result, as_json) for uid, result in zip(names, results, strict=True)]
+    done = [facts for facts in answer if facts is not None]
     if as_json:
         emit_json(done)
-    if failed:
+    elif dry_run:
+        _show_plans(done)
+    if len(done) < len(answer):
         click.get_current_context().exit(1)
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Names of models, each once, with wildcards replaced by the uids that fit and have a checkpoint.
+
+    Raises:
+        UnknownModelError: A wildcard fits none.
+    """
+    from mshub_ssd import catalog
+
+    found: dict[str, None] = {}
+    for name in names:
+        if not set(name) & set("*?[") or Path(name).is_file():
+            found[name] = None
+            continue
+        fitting = catalog.list_models(name)
+        usable = [uid for uid in fitting if _has_checkpoint(uid)]
+        if not usable:
+            raise UnknownModelError(
+                "no model with a checkpoint fits" if fitting else "no model fits",
+                expected="a wildcard for whole uids, such as 'mindspore/1.8/*'",
+                got=repr(name),
+                hint=f"{mshub_command()} list" + (f" {shlex.quote(name)} --loadable" if fitting else ""),
+            )
+        if len(usable) < len(fitting):
+            note(f"Left out of {name}: {len(fitting) - len(usable)} without a checkpoint that can be loaded.")
+        found |= dict.fromkeys(usable)
+    return list(found)
+
+
+def _has_checkpoint(uid: str) -> bool:
+    from mshub_ssd import catalog
+
+    try:
+        catalog.choose_asset(catalog.find_card(uid))
+    except MshubError:
+        return False
+    return True
+
+
+def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any] | None:
+    """Show the outcome for one model; the facts for JSON, None if there is no file."""
+    from mshub_ssd.store.blobs import hash_file
+
+    if isinstance(result, MshubError):
+        as_refusal(result).show()
+        return None
+    if not as_json:
+        emit(str(result))
+        return {}
+    # The card's own digest may be a short one.
+    hashed = hash_file(result)
+    return {"uid": uid, "path": str(result), "sha256": hashed.hexdigest, "size": hashed.size}
+
+
+def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
+    """For each model what fetching would do; None for those it would refuse, which are told."""
+    from mshub_ssd import catalog, loading, store
+
+    parts = store.entries(kinds=("part",))
+    plans: list[dict[str, Any] | None] = []
+    for name in names:
+        try:
+            plan = loading.plan_fetch(name)
+            digest = str(catalog.choose_asset(catalog.find_card(name))[0].sha256).lower()
+        except MshubError as error:
+            as_refusal(error).show()
+            plans.append(None)
+            continue
+        kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)
+        plans.append(
+            {
+                "uid": name,
+                "sha256": digest,
+                "path": None if plan.path is None else str(plan.path),
+                "size": None if plan.path is None else plan.path.stat().st_size,
+                "sources": list(plan.shown),
+                "kept": kept if plan.path is None else 0,
+            }
+        )
+    return plans
+
+
+def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
+    for facts in plans:
+        if facts["path"] is not None:
+            emit(f"{facts['uid']}\n  here      {facts['path']}  ({human_size(facts['size'])})")
+            continue
+        kept = f"; {human_size(facts['kept'])} of it are here already" if facts["kept"] else ""
+        lines = [f"  {'from' if not number else 'or from':9} {url}" for number, url in enumerate(facts["sources"])]
+        emit("\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{kept}"]))
+    if plans:
+        missing = {facts["sha256"] for facts in plans if facts["path"] is None}
+        here = sum(facts["path"] is not None for facts in plans)
+        emit(f"\n{here} of {len(plans)} here, {len(missing)} {'file' if len(missing) == 1 else 'files'} to download.")
+
+
+def _tell_how_to_go_on(uids: Sequence[str]) -> None:
+    from mshub_ssd import store
+
+    if any(part.size for part in store.entries(kinds=("part",)) if part.busy is None):
+        note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
 
 
 def metric_text(metric: Metric) -> str:

@@ -178,7 +178,7 @@ class Cache:
             raise disk_error(error, self.root, "the cache folder cannot be written") from error
 
     def part(self, label: str) -> Part:
-        """A new private file on the cache's file system; close it.
+        """A new private file on the cache's file system; finish it.
 
         Raises:
             TransferError, DiskSpaceError: The cache cannot be written.

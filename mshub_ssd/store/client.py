@@ -23,7 +23,7 @@ from mshub_ssd.store.policy import Policy
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Client", "FailedError", "number", "phrase", "read_errors", "reason_of"]
+__all__ = ["Client", "FailedError", "number", "phrase", "read_errors", "reason_of", "retry_after"]
 
 _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -153,7 +153,7 @@ class Client:
                 raise FailedError(
                     f"the server answered {phrase(status)}{via}",
                     again=status in _TRANSIENT or 500 <= status <= 599,
-                    after=_retry_after(response.headers.get("Retry-After")),
+                    after=retry_after(response.headers.get("Retry-After")),
                 )
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             if encoding not in ("", "identity"):
@@ -242,7 +242,7 @@ def number(text: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
-def _retry_after(text: str | None) -> float | None:
+def retry_after(text: str | None) -> float | None:
     """Seconds from either form of the header; None if it says neither."""
     if not text:
         return None

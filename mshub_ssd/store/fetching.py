@@ -87,7 +87,8 @@ def plan(
             else "a fresh download was asked for, and the network is forbidden",
             where=" or ".join(shown),
             expected=f"{digest} in {' or '.join(map(str, chosen.homes))}",
-            hint="unset MSHUB_OFFLINE (or settings key `offline`) and fetch again",
+            hint="unset MSHUB_OFFLINE (or settings key `offline`) and fetch again, or carry the file here and take it "
+            "in: mshub cache add FILE",
         )
     sources = _urls.sources(wanted, chosen.endpoint)
     if not sources:
@@ -252,7 +253,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
             interrupted = isinstance(error, KeyboardInterrupt)
             raise
         finally:
-            kept = part.close(keep=keep)
+            kept = part.finish(keep=keep)
             if kept and interrupted:
                 logger.warning(
                     "interrupted: %s of %s are kept, and fetching again goes on after them",

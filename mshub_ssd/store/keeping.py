@@ -284,7 +284,7 @@ def add(
             stream = source
         cache = every.receiving()
         part = cache.part(digest.text)
-        stack.callback(part.close)
+        stack.callback(part.finish)
         if size is not None:
             part.require(size)
         while data := _read(stream, shown):

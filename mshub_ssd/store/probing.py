@@ -29,6 +29,7 @@ class Probe:
         content_type: In lower case, without parameters; None when the server does not tell.
         final_url: Where redirects led, without secrets.
         head: The first bytes, when they were asked for.
+        retry_after: Seconds after which the server wants to be asked again, None when it does not say.
     """
 
     status: int
@@ -36,6 +37,7 @@ class Probe:
     content_type: str | None
     final_url: str
     head: bytes = b""
+    retry_after: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -93,6 +95,7 @@ def digest_of(
     *,
     allow_private: bool = False,
     most: int | None = None,
+    quiet: bool = False,
     settings: Settings | None = None,
 ) -> tuple[str, int]:
     """Download and hash a file, keeping nothing.
@@ -101,6 +104,7 @@ def digest_of(
         url: An http or https url.
         allow_private: Whether its host may be loopback or private; see `probe`.
         most: Most bytes; a larger file is refused. None for the policy's cap of 8 GiB.
+        quiet: Show no progress.
         settings: Instead of the current ones.
 
     Returns:
@@ -110,16 +114,16 @@ def digest_of(
         TransferError: It could not be downloaded, or is larger than `most`.
         OfflineError: `settings.offline` forbids the network.
     """
+    from mshub_ssd.store.progress import Silent
     from mshub_ssd.store.transfer import Job, download
 
     chosen = replace(_online(url, settings), connections=1)
-    job = Job(settings=chosen, allow_private=allow_private)
+    job = Job(settings=chosen, allow_private=allow_private, display=Silent() if quiet else None)
     if most is not None:
         job.policy = replace(job.policy, most=most)
     sink = Memory()
     # Any digest begins with nothing.
-    found = download((url,), sink, Digest(""), job)
-    return found, sink.size
+    return download((url,), sink, Digest(""), job), sink.size
 
 
 def _online(url: str, settings: Settings | None) -> Settings:
@@ -133,7 +137,7 @@ def _online(url: str, settings: Settings | None) -> Settings:
 
 
 def _asked(client: Client, job: Job, url: str, method: str, count: int) -> Probe:
-    from mshub_ssd.store.client import number
+    from mshub_ssd.store.client import number, retry_after
     from mshub_ssd.store.transfer import content_range, read_head
 
     headers = {"Range": f"bytes=0-{max(count, 1) - 1}"} if method == "GET" else {}
@@ -148,4 +152,5 @@ def _asked(client: Client, job: Job, url: str, method: str, count: int) -> Probe
             size = None
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         head = read_head(response, count, job) if count and status == 200 else b""
-        return Probe(status, size if status == 200 else None, kind or None, _urls.redact(chain[-1]), head)
+        later = retry_after(response.headers.get("Retry-After"))
+        return Probe(status, size if status == 200 else None, kind or None, _urls.redact(chain[-1]), head, later)

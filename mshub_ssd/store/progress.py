@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Display", "Shared"]
+__all__ = ["Display", "Shared", "Silent"]
 
 Advance = Callable[[int], object]
 
@@ -33,6 +33,15 @@ class Display:
             return
         with _bar(title, start, total) as bar:
             yield bar.update
+
+
+class Silent(Display):
+    """No bar, for those who have one of their own."""
+
+    @contextlib.contextmanager
+    def track(self, title: str, start: int, total: int | None) -> Iterator[Advance]:
+        """Show nothing."""
+        yield lambda count: None
 
 
 class Shared(Display):

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mshub_ssd.errors import MshubError, TransferError
@@ -201,7 +202,7 @@ def persist(url: str, job: Job, work: Callable[[Client], Result]) -> Result:
             except FailedError as failure:
                 source.fail(failure, job.policy, progress=False)
     raise TransferError(
-        "the address gives no answer",
+        "the url could not be asked",
         where=source.shown,
         got=source.given_up,
         hint=f"check the address and the network: curl -sSLI {shlex.quote(source.shown)}",
@@ -432,13 +433,15 @@ def _pieces(response: requests.Response, job: Job) -> Iterator[bytes]:
     raw: Any = response.raw
     policy = job.policy
     # read1 hands over what has arrived: nothing is lost when the connection breaks, and a trickle is seen.
-    read, most = (raw.read1, policy.chunk) if hasattr(raw, "read1") else (raw.read, 1 << 13)
+    # urllib3 before 2.1 has it one level below.
+    new = hasattr(raw, "read1")
+    read: Callable[[int], bytes] = partial(raw.read1, decode_content=False) if new else raw._fp.read1
     since, count, window = time.monotonic(), 0, 0
     while True:
         job.check()
         reason = ""
         try:
-            data = read(most, decode_content=False)
+            data = read(policy.chunk)
         except read_errors() as error:
             reason = reason_of(error)
         if reason:

@@ -1,0 +1,23 @@
+"""Bundles: model cards and their checkpoints in one file, for machines without a network.
+
+A bundle is an uncompressed tar archive. Its first member is a manifest, which names all others in order, each with
+size and SHA-256::
+
+    mshub-bundle.json
+    cards/<uid>.md          the cards, as they stand
+    files/<sha256>          the checkpoints, each once
+
+Every byte of the archive follows from the manifest and the files: times, owners and modes are fixed. So a reader needs
+no rules about links, devices and climbing paths: what is not the very header the manifest calls for is refused, and no
+name from an archive ever becomes a path. Cards are installed below `mshub_ssd.registry.installed_cards` of the first
+cache that can be written; `default_registry` searches that folder after ``MSHUB_REGISTRY`` and before the package's own
+cards. A file that lies beside its card goes there, too; all other files go into the store.
+"""
+
+from __future__ import annotations
+
+from mshub_ssd.bundles.archive import Bundle, Member, inspect
+from mshub_ssd.bundles.installing import Installed, install
+from mshub_ssd.bundles.writing import write
+
+__all__ = ["Bundle", "Installed", "Member", "inspect", "install", "write"]

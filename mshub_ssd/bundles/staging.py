@@ -1,0 +1,184 @@
+"""Files on their way into a folder of cards: all of them appear, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from mshub_ssd.bundles.archive import CHUNK, unreadable
+from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Asset
+
+__all__ = ["Staging", "hash_of", "not_written", "reading", "refuse_card_as_asset"]
+
+
+class Staging:
+    """Files gathered beside the place where they will appear.
+
+    Args:
+        folder: The folder of cards.
+        force: Replace files that are there.
+    """
+
+    def __init__(self, folder: Path, force: bool) -> None:
+        self._folder, self._force = folder, force
+        # Registries pass over names that begin with a dot.
+        self._scratch = folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+        self._targets: set[Path] = set()
+        self._moves: dict[Path, Path] = {}
+        self._made: list[Path] = []
+
+    def claim(self, target: Path, sha256: str | None = None) -> bool:
+        """Decide about a place; nothing is written.
+
+        Args:
+            target: Where a file is to go.
+            sha256: Its digest: the very same file may be there. None for a card, which was looked at before.
+
+        Returns:
+            Whether the file is needed.
+
+        Raises:
+            UsageError: The place is taken, or leads out of the folder.
+            TransferError: It cannot be looked at.
+        """
+        with _writing(target):
+            if self._targets & {target, *target.parents} or any(target in other.parents for other in self._targets):
+                raise UsageError("two members of the bundle go to one place", where=str(target))
+            self._targets.add(target)
+            there = next(place for place in target.parents if place.exists())
+            if self._folder.exists() and not there.resolve().is_relative_to(self._folder.resolve()):
+                raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
+            if sha256 is None or not target.exists():
+                return True
+            if target.is_file() and hash_of(target) == sha256:
+                return False
+            if not self._force or not target.is_file():
+                raise UsageError(
+                    "something else is there already",
+                    where=str(target),
+                    expected=f"sha256 {sha256}",
+                    hint="move it away" if self._force else "keep it, or replace it with that of the bundle: --force",
+                )
+        return True
+
+    def add(self, target: Path, source: BinaryIO | Path, sha256: str | None = None) -> Path:
+        """Gather a file for a place that was claimed; returns where it is until `publish`.
+
+        Raises:
+            IntegrityError: It is not the one with `sha256`.
+            TransferError, DiskSpaceError: It cannot be written.
+        """
+        with _writing(target):
+            self._mkdir(self._scratch)
+            staged = self._scratch / str(len(self._moves))
+            with staged.open("xb") as stream, source.open("rb") if isinstance(source, Path) else source as file:
+                while data := file.read(CHUNK):
+                    stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if sha256 is not None and hash_of(staged) != sha256:
+                raise IntegrityError("a file changed while it was installed", where=str(target), hint="do it again")
+        self._moves[target] = staged
+        return staged
+
+    def publish(self) -> None:
+        """Let all files appear, in the order they were added.
+
+        Raises:
+            TransferError, DiskSpaceError: One cannot be written; the others are taken back.
+        """
+        done: list[tuple[Path, Path | None]] = []
+        try:
+            for target, staged in self._moves.items():
+                with _writing(target):
+                    self._mkdir(target.parent)
+                    old = None
+                    if target.exists():
+                        old = staged.with_suffix(".old")
+                        shutil.copyfile(target, old)
+                    staged.replace(target)
+                    done.append((target, old))
+        except BaseException:
+            for target, old in reversed(done):
+                with contextlib.suppress(OSError):  # the first failure is the one to tell
+                    target.unlink() if old is None else old.replace(target)
+            raise
+        self._made.clear()
+
+    def close(self) -> None:
+        """Leave nothing behind but what was published."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # somebody else uses it
+                folder.rmdir()
+
+    def _mkdir(self, folder: Path) -> None:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            self._made.append(place)
+
+
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Raises:
+        IntegrityError: It cannot be read.
+    """
+    from mshub_ssd.store.blobs import hash_file
+
+    try:
+        return hash_file(path).hexdigest
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def refuse_card_as_asset(path: Path, asset: Asset) -> None:
+    """Refuse a checkpoint whose name a registry would take for a card.
+
+    Raises:
+        CardError: It is one.
+    """
+    if path.name.lower().endswith(".md"):
+        raise CardError(
+            "the asset-link names a card, not a checkpoint", where=str(path), got=asset.url, hint="mend the asset-link"
+        )
+
+
+def not_written(error: OSError, path: Path) -> MshubError:
+    """The error for a file that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kind: type[MshubError] = DiskSpaceError if full else TransferError
+    return kind(
+        f"the file cannot be written: {error.strerror or type(error).__name__}",
+        where=str(path),
+        hint="make room there, or choose another place" if full else "choose another place",
+    )
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tell the system's errors about a card as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise CardError(f"cannot read the card: {error.strerror}", where=str(path), hint="check the path") from error
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, MshubError):
+            raise
+        raise not_written(error, path) from error

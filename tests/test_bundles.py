@@ -1,0 +1,647 @@
+"""Bundles: what travels arrives byte for byte, and what is no bundle of ours changes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faultserver import FaultServer, noise
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from shelf import (
+    Shelf,
+    answer,
+    as_nobody,
+    card_text,
+    command_without_sockets,
+    read_only,
+    refused,
+    run,
+    sha256,
+    tree,
+    without_sockets,
+)
+
+import mshub_ssd
+from mshub_ssd import bundles, store
+from mshub_ssd.bundles import archive
+from mshub_ssd.errors import CardError, IntegrityError, MshubError, TransferError, UsageError
+
+CAT, TWIN, DOG, BIRD, FISH = "own/1.0/cat", "own/1.1/cat", "own/1.0/dog", "own/1.0/bird", "other/2.0/fish"
+DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
+ALL = sorted([CAT, TWIN, DOG, BIRD, FISH])
+DATA = {CAT: noise(30_000, 1), TWIN: noise(30_000, 1), DOG: noise(700, 2), BIRD: noise(512, 3), FISH: b""}
+
+
+def fill(shelf: Shelf) -> None:
+    """Cards of all kinds: two share a file, one states 8 digits, one has its file beside it, one's file is empty."""
+    for uid in (CAT, TWIN, FISH):
+        shelf.put(uid, DATA[uid])
+    shelf.put(DOG, DATA[DOG], digits=8)
+    shelf.put(BIRD, DATA[BIRD], beside=True, link="files/bird.ckpt")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path / "cards"))
+    shelf = Shelf(tmp_path / "cards", fault_server)
+    fill(shelf)
+    return shelf
+
+
+_made: list[Path] = []
+
+
+@pytest.fixture
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the cards and `all.tar`, their bundle; made once, and for looking only."""
+    if not _made:
+        folder = tmp_path_factory.mktemp("made")
+        with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MSHUB_HOME", str(folder / "home"))
+            patch.setenv("MSHUB_REGISTRY", str(folder / "cards"))
+            fill(Shelf(folder / "cards", server))
+            assert run("bundle", *ALL, "-o", folder / "all.tar").exit_code == 0
+        _made.append(folder)
+    return _made[0]
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    """A bundle of all of them, to be damaged."""
+    path = tmp_path / "stick" / "all.tar"
+    path.parent.mkdir()
+    shutil.copy(made / "all.tar", path)
+    return path
+
+
+@pytest.fixture
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another machine's cache: it has none of the cards, and no server answers."""
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "away"))
+    return tmp_path / "away"
+
+
+def forge(
+    path: Path,
+    members: list[tuple[str, bytes, list[str]]],
+    *,
+    stated: Callable[[list[dict[str, Any]]], Any] = lambda items: items,
+    **fields: Any,
+) -> Path:
+    """An archive in the bundles' form, with whatever members; `stated` and `fields` change its manifest."""
+    items = [{"path": name, "sha256": sha256(data), "size": len(data), "uids": uids} for name, data, uids in members]
+    manifest = {"format": "mshub-bundle", "version": 1, "members": stated(items), **fields}
+    head = json.dumps(manifest, indent=1).encode() + b"\n"
+    with path.open("wb") as stream:
+        for name, data in [(archive.MANIFEST, head), *((name, data) for name, data, _ in members)]:
+            stream.write(archive.header(name, len(data)) + data + archive.padding(len(data)))
+        stream.write(archive.END)
+    return path
+
+
+def pair(uid: str = CAT, data: bytes = b"cat", link: str = "https://files.example/cat.ckpt") -> list[Any]:
+    """Members of a bundle with one card and its file."""
+    card = card_text(link, sha256(data)).encode()
+    return [(f"cards/{uid}.md", card, [uid]), (f"files/{sha256(data)}", data, [uid])]
+
+
+def no_card_came(away: Path) -> bool:
+    return not (away / "cards").exists()
+
+
+# --- there and back
+
+
+def test_what_was_bundled_works_without_a_network(away: Path, bundle: Path, made: Path) -> None:
+    assert not set(ALL) & set(mshub_ssd.list_models())
+    shown = command_without_sockets("bundle", "install", bundle)
+    assert shown.splitlines()[:5] == [f"{uid:14}  installed" for uid in ALL]
+
+    assert "4 checkpoints verified" in shown
+    assert mshub_ssd.list_models("o[wt]*/*") == ALL
+    for uid in ALL:
+        path = Path(command_without_sockets("fetch", uid).strip())
+        assert path.read_bytes() == DATA[uid]
+        assert (away / "cards" / f"{uid}.md").read_bytes() == (made / "cards" / f"{uid}.md").read_bytes()
+    assert Path(mshub_ssd.fetch(BIRD)) == away / "cards/own/1.0/files/bird.ckpt"
+    assert {entry.digest: entry.labels for entry in store.entries()} == {
+        sha256(DATA[CAT]): (CAT, TWIN),
+        sha256(DATA[DOG]): (DOG,),
+        sha256(DATA[FISH]): (FISH,),
+    }
+    again = answer("bundle", "install", bundle)
+    assert (again["new"], again["replaced"], again["present"]) == ([], [], ALL)
+    names = {path.name for path in away.rglob("*")}
+    assert not [name for name in names if name.startswith(".new") or name.endswith((".part", ".old"))]
+
+
+def test_a_network_is_loaded_on_a_machine_without_a_network(
+    fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = mshub_ssd.info(DIGITS)
+    assert card.path is not None
+    weights = (card.path.parent / card.assets[0].url).read_bytes()
+    text = card.path.read_text(encoding="utf-8")
+    own = tmp_path / "cards" / "own" / "1.0" / "digits.md"
+    own.parent.mkdir(parents=True)
+    own.write_text(text.replace(card.assets[0].url, f"<{fault_server.add('/digits.ckpt', weights)}>"), "utf-8")
+    monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path / "cards"))
+    out = tmp_path / "digits.tar"
+    assert run("bundle", "own/1.0/*", "-o", out).exit_code == 0
+    monkeypatch.delenv("MSHUB_REGISTRY")
+    away = str(tmp_path / "away")
+    command_without_sockets("bundle", "install", out, MSHUB_HOME=away)
+    program = "import mshub_ssd as m; network = m.load('own/1.0/digits'); print(network.card.path)"
+    found = without_sockets(program, MSHUB_HOME=away, GLOG_v="3")
+    assert found.strip() == f"{away}/cards/own/1.0/digits.md"
+
+
+def test_the_same_cards_give_the_same_bytes(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = tmp_path / "first.tar", tmp_path / "other.tar"
+    bundles.write(ALL, first)
+    for path in shelf.folder.rglob("*"):
+        path.chmod(0o700)
+        os.utime(path, (1, 1))
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "fresh"))
+    facts = answer("bundle", *reversed(ALL), CAT, "-o", other)
+    assert other.read_bytes() == first.read_bytes()
+    assert facts["uids"] == ALL
+    assert facts["size"] == sum(member["size"] for member in facts["members"])
+    with tarfile.open(other) as opened:
+        names = opened.getnames()
+        assert names == ["mshub-bundle.json", *(member["path"] for member in facts["members"])]
+        assert all(member.isreg() and member.mtime == member.uid == 0 for member in opened)
+        assert opened.extractfile(f"files/{sha256(DATA[CAT])}").read() == DATA[CAT]  # type: ignore[union-attr]
+    assert len([name for name in names if name.startswith("files/")]) == 4, "equal bytes travel once"
+
+
+def test_ls_and_dry_run_tell_and_write_nothing(away: Path, bundle: Path, tmp_path: Path) -> None:
+    before = tree(tmp_path)
+    shown = run("bundle", "ls", bundle).stdout
+    for uid in ALL:
+        assert f"{uid:14}  " in shown
+    assert "5 cards, 4 checkpoints" in shown
+    facts = answer("bundle", "ls", bundle)
+    assert facts["uids"] == ALL
+    assert {member["sha256"] for member in facts["members"]} >= {sha256(data) for data in DATA.values()}
+    assert run("bundle", "install", "--dry-run", bundle).stdout.count("would be installed") == 5
+    assert answer("bundle", "install", "--dry-run", bundle)["new"] == ALL
+    assert tree(tmp_path) == before
+
+
+def test_cards_of_files_and_long_names_travel(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = f"{'p' * 90}/1.0/{'n' * 90}"
+    shelf.put(long, b"long")
+    out = tmp_path / "b.tar"
+    assert run("bundle", "make", long, shelf.folder / f"{CAT}.md", "-o", out).exit_code == 0
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "away"))
+    monkeypatch.delenv("MSHUB_REGISTRY")
+    assert answer("bundle", "install", out)["new"] == ["cat", long]
+    assert Path(mshub_ssd.fetch(long)).read_bytes() == b"long"
+    assert Path(mshub_ssd.fetch("cat")).read_bytes() == DATA[CAT]
+
+
+# --- making
+
+
+def test_making_refuses_before_it_writes(shelf: Shelf, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "b.tar"
+    assert "No such file" in refused("bundle", CAT, "-o", out)
+    out.parent.mkdir()
+    assert "no model card" in refused("bundle", CAT, "own/1.0/none", "-o", out)
+    shelf.put("own/1.0/gone", b"gone", served=False)
+    assert "404" in refused("bundle", CAT, "own/1.0/gone", "-o", out)
+    assert "the network is forbidden" in refused("bundle", FISH, "-o", out, "--offline")
+    (shelf.folder / "own/1.0/files/bird.ckpt").write_bytes(b"other")
+    assert "not the one the card promises" in refused("bundle", BIRD, "-o", out)
+    copy = tmp_path / "cat.md"
+    copy.write_text((shelf.folder / f"{DOG}.md").read_text())
+    assert "two different cards" in refused("bundle", shelf.folder / f"{CAT}.md", copy, "-o", out)
+    strange = tmp_path / "my card.md"
+    strange.write_bytes((shelf.folder / f"{DOG}.md").read_bytes())
+    assert "no uid" in refused("bundle", strange, "-o", out)
+    assert run("bundle", CAT).exit_code == 2
+    assert run("bundle", "-o", out).exit_code == 2
+    with pytest.raises(UsageError):
+        bundles.write([], out)
+    assert list(out.parent.iterdir()) == []
+    assert run("bundle", CAT, "-o", out).exit_code == 0
+    first = out.read_bytes()
+    assert "--force" in refused("bundle", DOG, "-o", out)
+    assert out.read_bytes() == first
+    assert run("bundle", DOG, "-o", out, "--force").exit_code == 0
+    assert bundles.inspect(out).uids == (DOG,)
+
+
+def test_a_full_disk_leaves_no_half_bundle(shelf: Shelf, tmp_path: Path) -> None:
+    bundles.write([CAT], tmp_path / "first.tar")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(MshubError, match="cannot be written"):
+            bundles.write([CAT], tmp_path / "second.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["first.tar"]
+    assert not list(tmp_path.glob(".*"))
+
+
+# --- what is there already
+
+
+def test_a_card_that_says_something_else_stays_unless_forced(away: Path, bundle: Path) -> None:
+    assert run("bundle", "install", bundle).exit_code == 0
+    mine, beside = away / "cards" / f"{CAT}.md", away / "cards/own/1.0/files/bird.ckpt"
+    mine.write_bytes(mine.read_bytes() + b"\nMine.\n")
+    before = tree(away)
+    said = refused("bundle", "install", bundle)
+    assert f"{CAT} ({mine})" in said
+    assert "--force" in said
+    assert tree(away) == before
+    facts = answer("bundle", "install", "--force", bundle)
+    assert (facts["new"], facts["replaced"]) == ([], [CAT])
+    assert b"Mine." not in mine.read_bytes()
+    beside.write_bytes(b"damaged")
+    assert f"{beside}" in refused("bundle", "install", bundle)
+    assert beside.read_bytes() == b"damaged"
+    assert run("bundle", "install", "--force", bundle).exit_code == 0
+    assert Path(mshub_ssd.fetch(BIRD)).read_bytes() == DATA[BIRD]
+    beside.unlink()
+    assert run("bundle", "install", bundle).exit_code == 0
+    assert Path(mshub_ssd.fetch(BIRD)).read_bytes() == DATA[BIRD]
+
+
+def test_the_packages_own_cards_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "b.tar"
+    assert run("bundle", DIGITS, "-o", out).exit_code == 0
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "away"))
+    facts = answer("bundle", "install", out)
+    assert (facts["new"], facts["present"]) == ([], [DIGITS])
+    assert no_card_came(tmp_path / "away")
+
+
+def test_installed_cards_come_before_the_packages_and_after_ones_own(
+    away: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = forge(tmp_path / "b.tar", pair(DIGITS))
+    assert "say something else" in refused("bundle", "install", path)
+    assert answer("bundle", "install", "--force", path)["replaced"] == [DIGITS]
+    assert mshub_ssd.info(DIGITS).path == away / "cards" / f"{DIGITS}.md"
+    own = tmp_path / "own" / f"{DIGITS}.md"
+    own.parent.mkdir(parents=True)
+    own.write_text(card_text("https://x.example/x.ckpt", "0" * 64), encoding="utf-8")
+    monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path / "own"))
+    assert mshub_ssd.info(DIGITS).path == own
+    assert "would be hidden" in refused("bundle", "install", "--force", path)
+
+
+def test_cards_of_every_cache_are_found(
+    away: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("bundle", "install", bundle).exit_code == 0
+    monkeypatch.setenv("MSHUB_HOME", os.pathsep.join([str(tmp_path / "mine"), str(away)]))
+    for uid in ALL:
+        assert Path(mshub_ssd.fetch(uid)).read_bytes() == DATA[uid]
+    before = tree(away)
+    assert answer("bundle", "install", bundle)["present"] == ALL
+    assert tree(away) == before
+
+
+def test_a_read_only_cache_refuses_and_the_next_one_receives(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        room = Path(folder)
+        room.chmod(0o755)  # for nobody
+        shared, own, stick = room / "shared", room / "own", room / "b.tar"
+        (shared / "v1" / "tmp").mkdir(parents=True)
+        own.mkdir()
+        own.chmod(0o777)
+        shutil.copy(made / "all.tar", stick)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(room))
+        monkeypatch.setenv("MSHUB_HOME", str(shared))
+        with read_only(shared):
+            code, out, err = as_nobody("bundle", "install", stick)
+            assert (code, out) == (1, "")
+            assert "no cache can be written" in err
+            monkeypatch.setenv("MSHUB_HOME", os.pathsep.join([str(shared), str(own)]))
+            assert as_nobody("bundle", "install", stick)[0] == 0
+            assert sorted(tree(shared)) == ["v1", "v1/tmp"]
+            assert Path(as_nobody("fetch", DOG)[1].strip()).is_relative_to(own)
+
+
+# --- all or nothing
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_every_member_is_verified_whoever_reads_it(away: Path, bundle: Path, warm: bool) -> None:
+    if warm:  # the cache has the files, and need not read those of the bundle
+        bundles.install(bundle)
+        shutil.rmtree(away / "cards")
+    whole = bundle.read_bytes()
+    end = 512 + -(-int(whole[124:135], 8) // 512) * 512
+    for member in bundles.inspect(bundle).members:
+        last = end + 512 + member.size - 1
+        end += 512 + -(-member.size // 512) * 512
+        if member.size:
+            bundle.write_bytes(whole[:last] + bytes([whole[last] ^ 1]) + whole[last + 1 :])
+            for dry_run in (True, False):
+                with pytest.raises(IntegrityError) as caught:
+                    bundles.install(bundle, dry_run=dry_run)
+                assert member.sha256 in str(caught.value)
+                assert no_card_came(away)
+    assert all(sha256(entry.path.read_bytes()) == entry.digest for entry in store.entries())
+
+
+def test_cards_that_cannot_all_be_written_are_all_taken_back(away: Path, bundle: Path) -> None:
+    stuck = away / "cards" / "own" / "1.1"
+    stuck.parent.mkdir(parents=True)
+    stuck.write_bytes(b"a file where a folder should be")
+    before = tree(away)
+    with pytest.raises(TransferError, match="cannot be written"):
+        bundles.install(bundle)
+    assert {name: what for name, what in tree(away).items() if name.startswith("cards")} == before | {"cards": "folder"}
+
+
+def test_links_among_the_installed_cards_are_not_followed_out(away: Path, bundle: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (away / "cards").mkdir(parents=True)
+    (away / "cards" / "own").symlink_to(outside)
+    with pytest.raises(UsageError, match="leads out"):
+        bundles.install(bundle)
+    assert list(outside.iterdir()) == []
+    assert sorted(tree(away / "cards")) == ["own"]
+
+
+# --- what is no bundle of ours
+
+
+def damaged(change: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:
+    def apply(bundle: Path, _away: Path) -> None:
+        bundle.write_bytes(change(bundle.read_bytes()))
+
+    return apply
+
+
+def forged(members: list[Any], **how: Any) -> Callable[[Path, Path], None]:
+    def apply(bundle: Path, _away: Path) -> None:
+        forge(bundle, members, **how)
+
+    return apply
+
+
+def packed(*infos: tarfile.TarInfo, keep: bool = True) -> Callable[[Path, Path], None]:
+    """The members of the bundle, if they are kept, and others, written by the standard library."""
+
+    def apply(bundle: Path, _away: Path) -> None:
+        with tarfile.open(bundle) as old:
+            members = [(info, old.extractfile(info).read()) for info in old if keep]  # type: ignore[union-attr]
+        with tarfile.open(bundle, "w") as new:
+            for info, data in members:
+                new.addfile(info, io.BytesIO(data))
+            for info in infos:
+                new.addfile(info, io.BytesIO(bytes(info.size)))
+
+    return apply
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def changed(number: int, **fields: Any) -> Callable[[list[dict[str, Any]]], Any]:
+    def apply(items: list[dict[str, Any]]) -> Any:
+        items[number] |= fields
+        return items
+
+    return apply
+
+
+BAD_UID = pair("own/1.0/cat")[0][1]
+CAT_FILE = pair()[1]
+
+
+@pytest.mark.parametrize(
+    ("attack", "error", "said"),
+    [
+        (damaged(lambda data: b""), IntegrityError, "no bundle"),
+        (damaged(lambda data: data[:-1]), IntegrityError, "cut off"),
+        (damaged(lambda data: data[: len(data) // 2]), IntegrityError, "cut off"),
+        (damaged(lambda data: data + b"\0"), IntegrityError, "longer than its members"),
+        (damaged(lambda data: data[:-1] + b"x"), IntegrityError, "does not end after"),
+        (damaged(lambda data: bytes(len(data))), IntegrityError, "no bundle"),
+        (packed(), IntegrityError, "longer than its members"),
+        (packed(entry("../../evil")), IntegrityError, "longer than"),
+        (packed(entry("/etc/evil"), keep=False), IntegrityError, "a member named '/etc/evil'"),
+        (packed(entry("link", tarfile.SYMTYPE, "/etc"), keep=False), IntegrityError, "a symbolic link named 'link'"),
+        (packed(entry("link", tarfile.LNKTYPE, "x"), keep=False), IntegrityError, "a hard link"),
+        (packed(entry("null", tarfile.CHRTYPE), keep=False), IntegrityError, "a device"),
+        (packed(entry("fifo", tarfile.FIFOTYPE), keep=False), IntegrityError, "a FIFO"),
+        (packed(entry("folder", tarfile.DIRTYPE), keep=False), IntegrityError, "a folder"),
+        (forged(pair(), version=2), IntegrityError, "pip install --upgrade"),
+        (forged(pair(), version=True), IntegrityError, "not as mshub_ssd writes it"),
+        (forged(pair(), format="zip"), IntegrityError, "not as mshub_ssd writes it"),
+        (forged(pair(), more=1), IntegrityError, "not as mshub_ssd writes it"),
+        (forged([]), IntegrityError, "no cards"),
+        (forged(pair()[:1]), IntegrityError, "not every card has a file"),
+        (forged(pair()[1:]), IntegrityError, "not every file a card"),
+        (forged([*pair(), *pair()]), IntegrityError, "twice"),
+        (forged(pair()[::-1]), IntegrityError, "wrong order"),
+        (forged([*pair(), ("files/x", b"", [CAT])]), IntegrityError, "path 'files/x'"),
+        (forged([(f"cards/{CAT}.md", b"x" * ((1 << 20) + 1), [CAT]), CAT_FILE]), IntegrityError, "path"),
+        (forged(pair(), stated=lambda items: items[:1]), IntegrityError, "not every card has a file"),
+        (forged(pair(), stated=lambda items: "abc"), IntegrityError, "no member"),
+        (forged(pair(), stated=lambda items: [*items, None]), IntegrityError, "no member"),
+        (forged(pair(), stated=changed(0, size=1.0)), IntegrityError, "wrong type"),
+        (forged(pair(), stated=changed(1, size=True)), IntegrityError, "wrong type"),
+        (forged(pair(), stated=changed(1, size=-3)), IntegrityError, "size -3"),
+        (forged(pair(), stated=changed(1, size=1 << 40)), IntegrityError, "path"),
+        (forged(pair(), stated=changed(1, size=4)), IntegrityError, "another member stands"),
+        (forged(pair(), stated=changed(1, sha256="0" * 64)), IntegrityError, "path"),
+        (forged(pair(), stated=changed(1, sha256="0" * 63)), IntegrityError, "sha256"),
+        (forged(pair(), stated=changed(1, uids=[])), IntegrityError, "wrong type"),
+        (forged(pair(), stated=changed(1, uids=[DOG])), IntegrityError, "not every"),
+        (forged(pair(), stated=changed(1, uids=[CAT, CAT])), IntegrityError, "uids"),
+        (forged(pair(), stated=changed(0, path="cards/own/1.0/dog.md")), IntegrityError, "path"),
+        (forged([("cards/readme.md", BAD_UID, ["readme"]), (*CAT_FILE[:2], ["readme"])]), IntegrityError, "uids"),
+        (forged([(f"cards/{CAT}.md", b"no card", [CAT]), CAT_FILE]), CardError, f"cards/{CAT}.md in "),
+        (forged([pair(data=b"dog")[0], CAT_FILE]), IntegrityError, "not the one its card promises"),
+        (forged([(f"cards/{CAT}.md", pair()[0][1], [CAT]), pair(data=b"x")[1]]), IntegrityError, sha256(b"cat")),
+        (forged(pair(link="../cat.ckpt")), CardError, "leads out of the card's folder"),
+        (forged(pair(link="/etc/cat.ckpt")), CardError, "absolute"),
+        (forged(pair(link="ftp://files.example/cat.ckpt")), CardError, "scheme"),
+        (forged(pair(link="dog.md")), CardError, "names a card"),
+        (
+            forged([pair("a/b")[0], pair("a/b.md/c")[0], (*CAT_FILE[:2], ["a/b", "a/b.md/c"])]),
+            UsageError,
+            "go to one place",
+        ),
+        (
+            forged(
+                sorted([*pair("a/b", b"x", "f.ckpt"), *pair("a/c", b"y", "f.ckpt")]),
+            ),
+            UsageError,
+            "go to one place",
+        ),
+    ],
+)
+def test_what_is_no_bundle_is_refused_and_changes_nothing(
+    away: Path,
+    bundle: Path,
+    tmp_path: Path,
+    attack: Callable[[Path, Path], None],
+    error: type[MshubError],
+    said: str,
+) -> None:
+    attack(bundle, away)
+    before = tree(tmp_path)
+    for dry_run in (True, False):
+        with pytest.raises(error) as caught:
+            bundles.install(bundle, dry_run=dry_run)
+        assert said in str(caught.value)
+        assert no_card_came(away)
+    after = tree(tmp_path)
+    assert {name: what for name, what in after.items() if not name.startswith("away")} == before
+    assert refused("bundle", "install", bundle).startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "../evil",
+        "/evil",
+        "a/../../evil",
+        "a//b",
+        "",
+        ".",
+        "..",
+        "a/.hidden",
+        "a b",
+        "a\\b",
+        "a\0b",
+        "ä",
+        "x" * 300,
+        "a\n",
+    ],
+)
+def test_a_name_that_is_no_uid_is_refused(away: Path, bundle: Path, tmp_path: Path, uid: str) -> None:
+    ((_, card, _), (file, data, _)) = pair()
+    forge(bundle, [("cards/x.md", card, ["x"]), (file, data, ["x"])])
+    text = bundle.read_bytes()
+    manifest = json.loads(text[512 : text.index(b"\n}\n") + 3])
+    for member in manifest["members"]:
+        member["uids"] = [uid]
+    manifest["members"][0]["path"] = f"cards/{uid}.md"
+    body = json.dumps(manifest, indent=1).encode() + b"\n"
+    rest = text[512 + -(-int(text[124:135], 8) // 512) * 512 :]
+    bundle.write_bytes(archive.header(archive.MANIFEST, len(body)) + body + archive.padding(len(body)) + rest)
+    before = tree(tmp_path)
+    with pytest.raises(IntegrityError, match="uids"):
+        bundles.install(bundle)
+    assert tree(tmp_path) == before
+
+
+@settings(
+    max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["flip", "cut", "grow", "swap", "copy", "header", "manifest"]))
+def test_no_change_to_a_bundle_gets_through(made: Path, tmp_path: Path, seed: int, kind: str) -> None:
+    whole = (made / "all.tar").read_bytes()
+    data = _mutated(whole, random.Random(seed), kind)
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        sandbox = Path(folder)
+        home, path = sandbox / "home", sandbox / "b.tar"
+        path.write_bytes(data)
+        os.environ["MSHUB_HOME"] = str(home)  # put back with the test's own home
+        before = tree(sandbox)
+        if data == whole:
+            assert bundles.install(path).new == tuple(ALL)
+            return
+        with pytest.raises(MshubError):
+            bundles.install(path)
+        after = tree(sandbox)
+        assert not any(name.startswith("home/cards") for name in after)
+        assert {name: what for name, what in after.items() if not name.startswith("home")} == before
+        assert all(entry.digest == sha256(entry.path.read_bytes()) for entry in store.entries())
+
+
+def _mutated(data: bytes, chance: random.Random, kind: str) -> bytes:
+    at = chance.randrange(len(data))
+    block = chance.randrange(len(data) // 512) * 512
+    other = chance.randrange(len(data) // 512) * 512
+    if kind == "flip":
+        return data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :]
+    if kind == "cut":
+        return data[:at] + data[at + chance.randrange(1, 2000) :]
+    if kind == "grow":
+        return data[:at] + chance.randbytes(chance.randrange(1, 2000)) + data[at:]
+    if kind == "copy":
+        return data[:block] + data[other : other + 512] + data[block:]
+    if kind == "swap":
+        low, high = sorted((block, other))
+        one, two = data[low : low + 512], data[high : high + 512]
+        return data[:low] + two + data[low + 512 : high] + (one if high > low else b"") + data[high + 512 :]
+    if kind == "header":  # a field of some header, with a good checksum
+        heads = [place for place in range(0, len(data), 512) if data[place + 257 : place + 262] == b"ustar"]
+        place = chance.choice(heads)
+        head = bytearray(data[place : place + 512])
+        field, width = chance.choice([(0, 100), (100, 8), (124, 11), (136, 11), (156, 1), (157, 100), (345, 155)])
+        value = chance.choice([b"../../evil", b"/evil", b"7", b"2", b"\xff", b"00000000000", b"x" * 100])
+        head[field : field + width] = value[:width].ljust(width, b"\0")
+        head[148:156] = b" " * 8
+        head[148:156] = f"{sum(head):06o}".encode() + b"\0 "
+        return data[:place] + bytes(head) + data[place + 512 :]
+    length = int(data[124:135], 8)
+    text = data[512 : 512 + length].decode()
+    word = chance.choice(
+        ['"cards/', '"files/', "own/1.0/", '"size": ', '"uids": [', "cat", '"sha256": "', "mshub-bundle"]
+    )
+    new = chance.choice(["../", "/", "1", "e", '"', "[", "\\u0000", "own/1.0/dog", "9" * 5000, ""])
+    places = [place for place in range(len(text)) if text.startswith(word, place)]
+    place = chance.choice(places) + len(word)
+    body = (text[:place] + new + text[place + chance.randrange(2) :]).encode()
+    rest = data[512 + length + -length % 512 :]
+    return archive.header(archive.MANIFEST, len(body)) + body + archive.padding(len(body)) + rest
+
+
+def test_a_manifest_too_large_to_be_one_is_not_read(away: Path, bundle: Path) -> None:
+    size = archive._MOST_MANIFEST + 1
+    with bundle.open("wb") as stream:
+        stream.write(archive.header(archive.MANIFEST, size))
+        stream.truncate(size + 2048)
+    assert "no bundle" in refused("bundle", "ls", bundle)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, tmp_path, tmp_path / "none", Path("/dev/null")):
+        with pytest.raises(IntegrityError):
+            bundles.inspect(path)
+        with pytest.raises(IntegrityError):
+            bundles.install(path)
+
+
+def test_deep_json_is_no_manifest(away: Path, bundle: Path) -> None:
+    body = b"[" * 1_000_000
+    bundle.write_bytes(archive.header(archive.MANIFEST, len(body)) + body + archive.padding(len(body)) + archive.END)
+    assert "manifest cannot be read" in refused("bundle", "ls", bundle)
+
+
+def test_a_bundles_members_are_told_as_they_are(bundle: Path) -> None:
+    found = bundles.inspect(bundle)
+    assert found.to_dict()["uids"] == list(found.uids) == ALL
+    assert replace(found, members=()).size == 0
