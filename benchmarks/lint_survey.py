@@ -29,7 +29,6 @@ _SPDX = {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "GPL-2.0-only", "G
 _NO_DATASET = {"none", "n/a", "-", "na", "custom", "unknown", "todo", "tbd"}
 _ODD_SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
 _CJK = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
-_REQUIRED = ("train-dataset", "evaluation", "asset", "repo-link", "license", "summary", "model-name")
 
 
 @dataclass(frozen=True)
@@ -392,10 +391,6 @@ def _(card: Card) -> Iterator[int]:
 
 
 @mistake("fullwidth-colon-in-front-matter", "MC001")
-def _(card: Card) -> Iterator[int]:
-    yield from [index + 1 for index in card.front if "\uff1a" in card.lines[index]][:1]
-
-
 @mistake("cjk-in-front-matter", "MC001")
 def _(card: Card) -> Iterator[int]:
     yield from [index + 1 for index in card.front if _CJK.search(card.lines[index])][:1]
@@ -589,11 +584,10 @@ def main() -> int:
                 hits = [any_of(lines, uid, line, choice.split()) for choice in codes.split("+")]
                 if not all(hits):
                     missing.append(f"{uid}:{line}")
-        shown = missing if options.uids else missing[:3]
-        more = "" if len(shown) == len(missing) else f" and {len(missing) - len(shown)} more"
-        print(f"{name:46} {codes:12} {count:5} {places:6} {places - len(missing):6}  {' '.join(shown)}{more}".rstrip())
+        shown = missing if options.uids or len(missing) < 4 else [*missing[:3], f"and {len(missing) - 3} more"]
+        print(f"{name:46} {codes:12} {count:5} {places:6} {places - len(missing):6}  {' '.join(shown)}".rstrip())
         missed_at_all += len(missing)
-    print("everything found" if not missed_at_all else f"{missed_at_all} places missed")
+    print(f"{missed_at_all} places missed" if missed_at_all else "everything found")
     return 1 if missed_at_all or report.unreadable else 0
 
 

@@ -96,5 +96,8 @@ reports = st.builds(
     st.lists(findings(), max_size=4).map(tuple),
     st.integers(0, 9999),
     st.lists(st.builds(Unreadable, texts, texts), max_size=2).map(tuple),
-    *[st.integers(0, 3)] * 4,
+    *[st.integers(0, 3)] * 3,
+    st.lists(
+        st.tuples(texts, st.lists(st.sampled_from(["MC003", "MC013"]), min_size=1, max_size=3).map(tuple)), max_size=2
+    ).map(tuple),
 )

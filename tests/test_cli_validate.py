@@ -356,7 +356,8 @@ def test_fix_applies_safe_fixes_only_and_tells_what_remains(here: Path) -> None:
     assert "1 fix applied" in result.stdout
     assert "1 card checked: " in result.stdout
     assert "MC030" in result.stdout
-    assert "MC008" not in result.stdout
+    assert "fixed in own/1.0/net_coco2017.md: MC008\n" in result.stdout
+    assert "error MC008" not in result.stdout
     again = path.read_bytes()
     assert "applied" not in run("own", "--fix").stdout
     assert path.read_bytes() == again

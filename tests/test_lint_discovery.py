@@ -198,10 +198,26 @@ def test_no_path_at_all_is_refused(here: Path) -> None:
         check()
 
 
-def test_a_folder_without_cards_is_an_empty_run(here: Path) -> None:
+def test_a_folder_without_cards_is_refused(here: Path) -> None:
     touch("README.md")
+    with pytest.raises(UsageError, match="no card to check"):
+        check(".")
+
+
+def test_other_markdown_beside_cards_in_their_folders_is_left_alone(here: Path) -> None:
+    for name in ("docs/guide.md", "mindspore/1.7/broken.md", "mindspore/1.7/net.md"):
+        touch(name)
+    Path("docs/guide.md").write_text("# Guide\n\nHow to.\n", encoding="utf-8")
+    Path("docs/lost.md").write_text("# net\n\nmodel-name: net\n", encoding="utf-8")
+    Path("mindspore/1.7/broken.md").write_text("# net\n\nno fields\n", encoding="utf-8")
     report = check(".")
-    assert (report.checked, report.ok) == (0, True)
+    broken = {finding.path for finding in report.findings if finding.code == "MC001"}
+    assert broken == {"docs/lost.md", "mindspore/1.7/broken.md", "mindspore/1.7/net.md"}
+
+
+def test_loose_markdown_is_held_for_cards(here: Path) -> None:
+    Path("loose.md").write_text("# net\n\nno fields\n", encoding="utf-8")
+    assert [finding.code for finding in check(".").findings] == ["MC001"]
 
 
 def test_a_name_that_is_no_utf_8_is_checked_all_the_same(here: Path) -> None:

@@ -80,6 +80,7 @@ def test_the_whole_of_a_text_report() -> None:
 
         hub/own/1.0/secret.md: error cannot be read: Permission denied
 
+        fixed in a.md: MC003
         1 fix applied
         91 cards checked: 2 errors, 1 warning, 1 info (4 suppressed in the cards, 12 known to the baseline)
         fixable: 1 with --fix, 1 with --unsafe-fixes
@@ -99,11 +100,11 @@ def test_the_whole_of_a_text_report() -> None:
         (Report(checked=2, baselined=3), "2 cards checked, nothing found (3 known to the baseline)"),
         (
             Report(checked=2, fixes=(("a.md", ("MC003", "MC047", "MC003")),)),
-            "a.md: MC003 x2, MC047\n3 fixes applied\n2 cards checked, nothing else found",
+            "fixed in a.md: MC003 x2, MC047\n3 fixes applied\n2 cards checked, nothing else found",
         ),
         (
             Report(checked=2, fixes=(("a.md", ("MC003",)),), diff="--- a"),
-            "a.md: MC003\n1 fix to apply\n2 cards checked, nothing else found",
+            "fixed in a.md: MC003\n1 fix to apply\n2 cards checked, nothing else found",
         ),
         (
             Report(checked=2, outdated=2),

@@ -48,7 +48,7 @@ def summary(report: Report) -> list[str]:
     lines = []
     for path, codes in report.fixes:
         mended = ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
-        lines.append(f"{visible(path)}: {mended}")
+        lines.append(f"fixed in {visible(path)}: {mended}")
     if report.fixed:
         fixes = counted(report.fixed, "fix", "fixes")
         lines.append(f"{fixes} to apply" if report.diff else f"{fixes} applied")
