@@ -215,6 +215,12 @@ def _asset() -> dict[str, Any]:
                 "type": "string",
                 "pattern": "^[0-9a-fA-F]{64}$",
             },
+            "asset-size": {
+                "title": "Size",
+                "description": "The number of bytes; checks of links compare it with what the server says.",
+                "type": "integer",
+                "minimum": 1,
+            },
         },
     }
 

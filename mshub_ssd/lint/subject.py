@@ -82,6 +82,7 @@ class Subject:
         assets: Items of ``asset``.
         unparsed_body: Whether `tokens` is empty because the body is too much to parse.
         snippets: A place for the rules about examples to keep them compiled.
+        excerpts: Lines that findings show, each once.
     """
 
     def __init__(self, data: bytes, *, path: str, uid: str | None, file: Path | None = None) -> None:
@@ -104,6 +105,7 @@ class Subject:
         self.assets = tuple(itertools.islice(self._assets(), MAX_ASSETS))
         self.unparsed_body = False
         self.snippets: list[Any] | None = None
+        self.excerpts: dict[tuple[int, int], str] = {}
 
     def _assets(self) -> Iterator[AssetNode]:
         found = self.fields.get("asset")

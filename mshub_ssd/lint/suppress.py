@@ -63,6 +63,8 @@ def _read(subject: Subject) -> Iterator[Suppression]:
             continue
         line = source.span(found.start(), found.start()).line
         if in_front:
+            if text[found.start() - 1] not in " \t\r\n":
+                continue  # to YAML, a # behind a letter is a letter
             before = bisect.bisect_right(values, (found.start(), len(text))) - 1
             if before >= 0 and found.start() < values[before][1]:
                 continue  # part of a value

@@ -69,18 +69,25 @@ def _read(subject: Subject) -> Iterator[_Snippet]:
             yield _Snippet(token, None, what, getattr(error, "lineno", None) or 1)
 
 
-def _parsed(code: str) -> ast.Module:
-    """What Python makes of an example; compiled too, where that costs no more than its size says."""
+def _parsed(code: str) -> ast.Module | None:
+    """Compile an example, and take it apart where it uses a model hub client.
+
+    The compiler works constants out, and twenty letters can stand for gigabytes; each level of nesting looks names
+    up in all those around it. Where an example may do so, it is only parsed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = ast.parse(code)
-        nodes = list(itertools.islice(ast.walk(tree), _MAX_NODES))
-        # The compiler works constants out: twenty letters can stand for gigabytes.
-        sums = any(isinstance(node, ast.BinOp) and not _is_plain(node) for node in nodes)
-        # Each level of nesting looks names up in all those around it.
-        if len(nodes) < _MAX_NODES and not sums and code.count("lambda") < _MAX_LAMBDAS:
+        few = code.count("lambda") < _MAX_LAMBDAS
+        if few and (not any(sign in code for sign in "+*%") or _is_cheap(ast.parse(code))):
             compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    return tree
+        elif not few:
+            ast.parse(code)
+        return ast.parse(code) if any(word in code for word in _CLIENTS) else None
+
+
+def _is_cheap(tree: ast.Module) -> bool:
+    nodes = list(itertools.islice(ast.walk(tree), _MAX_NODES))
+    return len(nodes) < _MAX_NODES and all(_is_plain(node) for node in nodes if isinstance(node, ast.BinOp))
 
 
 def _is_plain(node: ast.BinOp) -> bool:
@@ -115,22 +122,26 @@ def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
         if tree is None:
             continue
         known: dict[str, ast.Constant] = {}
+        calls: list[ast.Call] = []
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        known[target.id] = node.value
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LOADERS):
-                continue
-            if not (isinstance(node.func.value, ast.Name) and node.func.value.id in _CLIENTS):
-                continue
+                known.update({target.id: node.value for target in node.targets if isinstance(target, ast.Name)})
+            elif isinstance(node, ast.Call) and _is_loader(node.func):
+                calls.append(node)
+        for node in calls:
             named = (keyword.value for keyword in node.keywords if keyword.arg in ("name", "model"))
             first = node.args[0] if node.args else next(named, None)
             if isinstance(first, ast.Name):
                 first = known.get(first.id)
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and "/" in first.value:
                 yield (first.value, *_place(subject, token, first.value, first.lineno))
+
+
+def _is_loader(called: ast.expr) -> bool:
+    """Whether a function is one of a client's, such as ``mshub.load``."""
+    if not isinstance(called, ast.Attribute) or called.attr not in _LOADERS:
+        return False
+    return isinstance(called.value, ast.Name) and called.value.id in _CLIENTS
 
 
 def _place(subject: Subject, token: Token, text: str, line: int) -> tuple[int, int]:

@@ -38,7 +38,7 @@ REQUIRED = (
 PUBLISHED_KEYS = KNOWN_KEYS | {"accuracy", "train-backend", "infer-backend", "mindspore-lite"}
 """Fields published cards use with one meaning."""
 
-_ASSET_KEYS = ("file-format", "asset-link", "asset-sha256")
+_ASSET_KEYS = ("file-format", "asset-link", "asset-sha256", "asset-size")
 _VERSIONS = ("model-version", "mindspore-version")
 _TEXTS = (
     "model-name",
