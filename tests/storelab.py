@@ -14,6 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from faultserver import HTML, Fault, FaultServer, noise
 
 from mshub_ssd import store
-from mshub_ssd.errors import IntegrityError, MshubError, TransferError
+from mshub_ssd.errors import IntegrityError, MshubError, TransferError, UsageError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import transfer
 
@@ -153,6 +154,72 @@ def crowd(
         "full transfers a round, largest": round(max(transfers), 3),
         "corrupt": 0,
     }
+
+
+def turmoil(processes: int, seconds: float, *, seed: int) -> dict[str, Any]:
+    """Processes fetch a few files over and over, others are killed, and one verifies, prunes and removes meanwhile."""
+    bodies = [noise(200_000 + 1000 * number, seed=number) for number in range(4)]
+    with FaultServer() as server, fresh_home() as ours:
+        wanted = [(server.add(f"/{n}", body), hashlib.sha256(body).hexdigest()) for n, body in enumerate(bodies)]
+        until, results = time.monotonic() + seconds, FORK.SimpleQueue()
+        kinds = [_fetcher] * processes + [_keeper]
+        workers = [
+            FORK.Process(target=kind, args=(wanted, ours, until, seed + number, results))
+            for number, kind in enumerate(kinds)
+        ]
+        for worker in workers:
+            worker.start()
+        chance = random.Random(seed)
+        killed = 0
+        while time.monotonic() < until:
+            url, digest = chance.choice(wanted)
+            killed += _child(url, digest, ours, chance.uniform(0, 0.02)) != 0
+        tally: Counter[str] = Counter()
+        for _ in workers:
+            tally.update(results.get())
+        for worker in workers:
+            worker.join(60)
+        assert not wrong_blobs(ours)
+        for (url, digest), body in zip(wanted, bodies, strict=True):
+            assert store.fetch([url], digest, settings=ours).read_bytes() == body
+    assert not {name for name in tally if name not in ("fetched", "gone before it was opened", "kept house")}, tally
+    return {"processes": processes, "seconds asked": seconds, "kills": killed, **tally}
+
+
+def _fetcher(wanted: list[tuple[str, str]], ours: Settings, until: float, seed: int, results: Any) -> None:
+    chance, tally = random.Random(seed), Counter[str]()
+    while time.monotonic() < until:
+        url, digest = chance.choice(wanted)
+        try:
+            with store.fetch([url], digest, label=f"{seed}", settings=ours).open("rb") as stream:
+                # Once it is open, nothing that others do may change it.
+                time.sleep(chance.uniform(0, 0.002))
+                good = hashlib.sha256(stream.read()).hexdigest() == digest
+                tally["fetched" if good else "wrong bytes"] += 1
+        except FileNotFoundError:
+            tally["gone before it was opened"] += 1  # the keeper removed it: its good right
+        except MshubError as error:
+            tally[f"{type(error).__name__}: {error}"] += 1
+    results.put(dict(tally))
+
+
+def _keeper(wanted: list[tuple[str, str]], ours: Settings, until: float, seed: int, results: Any) -> None:
+    chance, tally = random.Random(seed), Counter[str]()
+    while time.monotonic() < until:
+        time.sleep(chance.uniform(0, 0.02))
+        act = chance.randrange(4)
+        if act == 0:
+            faults = [checked.fault for checked in store.verify(settings=ours) if checked.fault]
+            tally.update(faults)
+        elif act == 1:
+            store.prune(settings=ours)
+        elif act == 2:
+            store.prune(most=300_000, settings=ours)
+        else:
+            with contextlib.suppress(UsageError):  # it is not there
+                store.remove([chance.choice(wanted)[1]], settings=ours)
+        tally["kept house"] += 1
+    results.put(dict(tally))
 
 
 def flips(count: int, size: int, *, seed: int) -> dict[str, Any]:

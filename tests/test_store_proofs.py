@@ -58,5 +58,12 @@ def test_flipped_bits_are_found() -> None:
     assert found["found by verify"] > 5
 
 
+def test_turmoil_ends_in_order() -> None:
+    found = storelab.turmoil(5, 1.5, seed=14)
+    assert found["kills"] > 5
+    assert found["fetched"] > 50
+    assert found["kept house"] > 10
+
+
 def test_hostile_names_lead_nowhere() -> None:
     storelab.hostile(200, seed=13)
