@@ -33,6 +33,7 @@ class Staging:
         # Registries pass over names that begin with a dot.
         self._scratch = folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
         self._targets: set[Path] = set()
+        self._above: set[Path] = set()
         self._moves: dict[Path, Path] = {}
         self._made: list[Path] = []
 
@@ -51,9 +52,10 @@ class Staging:
             TransferError: It cannot be looked at.
         """
         with _writing(target):
-            if self._targets & {target, *target.parents} or any(target in other.parents for other in self._targets):
+            if target in self._above or self._targets & {target, *target.parents}:
                 raise UsageError("two members of the bundle go to one place", where=str(target))
             self._targets.add(target)
+            self._above.update(target.parents)
             there = next(place for place in target.parents if place.exists())
             if self._folder.exists() and not there.resolve().is_relative_to(self._folder.resolve()):
                 raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
