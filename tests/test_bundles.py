@@ -158,6 +158,7 @@ def test_ls_and_dry_run_tell_and_write_nothing(away: Path, bundle: Path, tmp_pat
     assert {member["sha256"] for member in facts["members"]} >= {sha256(data) for data in DATA.values()}
     assert run("bundle", "install", "--dry-run", bundle).stdout.count("would be installed") == 5
     assert answer("bundle", "install", "--dry-run", bundle)["new"] == ALL
+    assert f"bundle install {bundle}" in refused("cache", "add", bundle)
     assert tree(tmp_path) == before
 
 

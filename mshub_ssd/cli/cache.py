@@ -373,6 +373,13 @@ def _unknown(file: Path, digest: str, fitting: Sequence[_Use], users: Sequence[_
             got=found,
             hint=f"cp {shlex.quote(str(file))} {shlex.quote(str(target))}",
         )
+    if _is_bundle(file):
+        return IntegrityError(
+            "the file is a bundle, which is installed as a whole",
+            where=str(file),
+            got=found,
+            hint=f"{mshub_command()} bundle install {shlex.quote(str(file))}",
+        )
     from mshub_ssd.store.urls import file_name
 
     namesakes = [use for use in users if use.url is not None and file_name(use.url) == file.name]
@@ -386,6 +393,16 @@ def _unknown(file: Path, digest: str, fitting: Sequence[_Use], users: Sequence[_
         hint=f"{again}to take it in nevertheless: "
         f"{mshub_command()} cache add {shlex.quote(str(file))} --sha256 DIGEST, with a digest from who made it",
     )
+
+
+def _is_bundle(file: Path) -> bool:
+    from mshub_ssd import bundles
+
+    try:
+        bundles.inspect(file)
+    except MshubError:
+        return False
+    return True
 
 
 def _taken(facts: dict[str, Any]) -> str:
