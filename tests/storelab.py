@@ -78,9 +78,14 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
                     else:
                         killed += 1
                 assert not wrong_blobs(ours)
+                kept = max((part.stat().st_size for part in parts(ours)), default=0)
+                hit = store.cached([url], digest, ours) is not None
+                seen = len(server.requests)
                 begun = time.monotonic()
                 path = store.fetch([url], digest, settings=ours)
                 assert path.read_bytes() == body
+                starts = [request.headers.get("range") for request in server.requests[seen:]]
+                assert starts == ([] if hit or kept == size else [f"bytes={kept}-" if kept else None])
                 assert time.monotonic() - begun < 30 + whole, "an orphan lock was waited for"
                 assert not parts(ours)
                 resumed += any("range" in request.headers for request in server.requests[asked:])
@@ -98,6 +103,35 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
         "wrong blobs": 0,
         "unverified bytes returned": 0,
     }
+
+
+def interrupts(rounds: int, size: int, *, seed: int, pace: int) -> dict[str, Any]:
+    """Ctrl-C at random moments: the process ends soon, leaves no lock, and its bytes are of use."""
+    chance = random.Random(seed)
+    body = noise(size, seed=seed)
+    digest = hashlib.sha256(body).hexdigest()
+    slowest, resumed = 0.0, 0
+    with FaultServer(pace=pace) as server:
+        url = server.add("/weights.ckpt", body)
+        for _ in range(rounds):
+            with fresh_home() as ours:
+                asked = len(server.requests)
+                pid = os.fork()
+                if pid == 0:
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    with contextlib.suppress(KeyboardInterrupt):
+                        store.fetch([url], digest, settings=ours)
+                    os._exit(0)
+                time.sleep(0.02 + chance.uniform(0, size / pace))
+                begun = time.monotonic()
+                os.kill(pid, signal.SIGINT)
+                os.waitpid(pid, 0)
+                slowest = max(slowest, time.monotonic() - begun)
+                assert not list((ours.home / "v1").glob("locks/*"))
+                assert store.fetch([url], digest, settings=ours).read_bytes() == body
+                resumed += "range" in server.requests[-1].headers and len(server.requests) > asked
+    assert slowest < 1
+    return {"interrupts": rounds, "resumed": resumed, "slowest end, s": round(slowest, 3)}
 
 
 def kills_at_calls(size: int, *, step: int = 1) -> dict[str, Any]:

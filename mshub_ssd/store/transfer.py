@@ -335,7 +335,7 @@ class _Run:
         """Read a body to its end, or until the sink has `stop` bytes."""
         sink, size = self._sink, self._job.size
         for data in _pieces(response, self._job):
-            room = (limit + 1 if stop is None else stop) - sink.size
+            room = max(1, (limit + 1 if stop is None else stop) - sink.size)
             sink.write(data[:room] if len(data) > room else data)
             advance(min(len(data), room))
             self._job.beat()
