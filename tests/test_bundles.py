@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
+import random
 import resource
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -322,6 +325,44 @@ def test_every_member_is_verified_whoever_reads_it(away: Path, bundle: Path, war
                 assert member.sha256 in str(caught.value)
                 assert no_card_came(away)
     assert all(sha256(entry.path.read_bytes()) == entry.digest for entry in store.entries())
+
+
+def test_killed_at_any_moment_every_card_there_is_whole_and_has_its_file(
+    away: Path, bundle: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSHUB_OFFLINE", "1")
+    chance = random.Random(5)
+    context = multiprocessing.get_context("fork")
+    begun = time.monotonic()
+    bundles.install(bundle)
+    whole = time.monotonic() - begun
+    killed = 0
+    for _ in range(20):
+        shutil.rmtree(away)
+        child = context.Process(target=bundles.install, args=(bundle,))
+        child.start()
+        child.join(chance.uniform(0, 1.2 * whole))
+        killed += child.is_alive()
+        child.kill()
+        child.join()
+        for uid in {*ALL} & {*mshub_ssd.list_models()}:
+            card = away / "cards" / f"{uid}.md"
+            assert card.read_bytes() == (made / "cards" / f"{uid}.md").read_bytes()
+            assert Path(mshub_ssd.fetch(uid)).read_bytes() == DATA[uid]
+        bundles.install(bundle)
+        assert all(Path(mshub_ssd.fetch(uid)).read_bytes() == DATA[uid] for uid in ALL)
+    assert killed
+
+
+def test_what_a_killed_installation_left_goes_with_the_next_one_a_day_later(away: Path, bundle: Path) -> None:
+    old, young = away / "cards" / ".new-1-old", away / "cards" / ".new-1-young"
+    for left in (old, young):
+        left.mkdir(parents=True)
+        (left / "0").write_bytes(b"x")
+    os.utime(old, (1, 1))
+    bundles.install(bundle)
+    assert not old.exists()
+    assert young.exists()
 
 
 def test_cards_that_cannot_all_be_written_are_all_taken_back(away: Path, bundle: Path) -> None:

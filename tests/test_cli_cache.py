@@ -318,7 +318,7 @@ def test_ls_all_shows_what_was_found_damaged(shelf: Shelf, pets: dict[str, str],
     assert [one["kind"] for one in answer("cache", "ls", "--all")] == ["file", "quarantined"]
     shown = run("cache", "ls", "--all").stdout
     assert "(quarantined)" in shown
-    assert "1 file, and 1 thing else, 50 kB in all" in shown
+    assert "1 file and 1 other thing, 50 kB in all" in shown
 
 
 def test_several_caches(
@@ -413,6 +413,8 @@ def test_rm_takes_digests_and_uids(shelf: Shelf, pets: dict[str, str], home: Pat
     assert f"nothing of {CAT} is in the cache" in refused("cache", "rm", CAT)
     assert "holds no such file" in refused("cache", "rm", "0" * 64)
     assert "no model card" in refused("cache", "rm", "own/1.0/ca")
+    shelf.put("own/1.0/bird", b"bird", beside=True)
+    assert "bird.ckpt, which lies beside its card" in refused("cache", "rm", "own/1.0/bird")
 
 
 def test_rm_of_a_model_with_a_short_digest_takes_the_recorded_file_only(shelf: Shelf, home: Path) -> None:

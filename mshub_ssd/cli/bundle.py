@@ -58,7 +58,7 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
         emit_json(bundle.to_dict())
         return
     emit(f"wrote {out}: {_contents(bundle)}")
-    emit(f"There, install it with: mshub bundle install {shlex.quote(out.name)}")
+    emit(f"On the other machine: mshub bundle install {shlex.quote(out.name)}")
 
 
 @bundle_group.command("install")
