@@ -1,4 +1,4 @@
-"""2,000 changed bundles: none is installed, and nothing is written outside the cache.
+"""2,000 damaged bundles: none is installed, and nothing is written outside the cache.
 
     python benchmarks/bundle_proofs.py [--count N] [--out FILE]
 
