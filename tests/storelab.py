@@ -14,6 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from faultserver import HTML, Fault, FaultServer, noise
 
 from mshub_ssd import store
-from mshub_ssd.errors import IntegrityError, MshubError, TransferError
+from mshub_ssd.errors import IntegrityError, MshubError, TransferError, UsageError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import transfer
 
@@ -77,9 +78,14 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
                     else:
                         killed += 1
                 assert not wrong_blobs(ours)
+                kept = max((part.stat().st_size for part in parts(ours)), default=0)
+                hit = store.cached([url], digest, ours) is not None
+                seen = len(server.requests)
                 begun = time.monotonic()
                 path = store.fetch([url], digest, settings=ours)
                 assert path.read_bytes() == body
+                starts = [request.headers.get("range") for request in server.requests[seen:]]
+                assert starts == ([] if hit or kept == size else [f"bytes={kept}-" if kept else None])
                 assert time.monotonic() - begun < 30 + whole, "an orphan lock was waited for"
                 assert not parts(ours)
                 resumed += any("range" in request.headers for request in server.requests[asked:])
@@ -97,6 +103,35 @@ def kills(rounds: int, size: int, *, seed: int, pace: int | None = None, chain: 
         "wrong blobs": 0,
         "unverified bytes returned": 0,
     }
+
+
+def interrupts(rounds: int, size: int, *, seed: int, pace: int) -> dict[str, Any]:
+    """Ctrl-C at random moments: the process ends soon, leaves no lock, and its bytes are of use."""
+    chance = random.Random(seed)
+    body = noise(size, seed=seed)
+    digest = hashlib.sha256(body).hexdigest()
+    slowest, resumed = 0.0, 0
+    with FaultServer(pace=pace) as server:
+        url = server.add("/weights.ckpt", body)
+        for _ in range(rounds):
+            with fresh_home() as ours:
+                asked = len(server.requests)
+                pid = os.fork()
+                if pid == 0:
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    with contextlib.suppress(KeyboardInterrupt):
+                        store.fetch([url], digest, settings=ours)
+                    os._exit(0)
+                time.sleep(0.02 + chance.uniform(0, size / pace))
+                begun = time.monotonic()
+                os.kill(pid, signal.SIGINT)
+                os.waitpid(pid, 0)
+                slowest = max(slowest, time.monotonic() - begun)
+                assert not list((ours.home / "v1").glob("locks/*"))
+                assert store.fetch([url], digest, settings=ours).read_bytes() == body
+                resumed += "range" in server.requests[-1].headers and len(server.requests) > asked
+    assert slowest < 1
+    return {"interrupts": rounds, "resumed": resumed, "slowest end, s": round(slowest, 3)}
 
 
 def kills_at_calls(size: int, *, step: int = 1) -> dict[str, Any]:
@@ -153,6 +188,72 @@ def crowd(
         "full transfers a round, largest": round(max(transfers), 3),
         "corrupt": 0,
     }
+
+
+def turmoil(processes: int, seconds: float, *, seed: int) -> dict[str, Any]:
+    """Processes fetch a few files over and over, others are killed, and one verifies, prunes and removes meanwhile."""
+    bodies = [noise(200_000 + 1000 * number, seed=number) for number in range(4)]
+    with FaultServer() as server, fresh_home() as ours:
+        wanted = [(server.add(f"/{n}", body), hashlib.sha256(body).hexdigest()) for n, body in enumerate(bodies)]
+        until, results = time.monotonic() + seconds, FORK.SimpleQueue()
+        kinds = [_fetcher] * processes + [_keeper]
+        workers = [
+            FORK.Process(target=kind, args=(wanted, ours, until, seed + number, results))
+            for number, kind in enumerate(kinds)
+        ]
+        for worker in workers:
+            worker.start()
+        chance = random.Random(seed)
+        killed = 0
+        while time.monotonic() < until:
+            url, digest = chance.choice(wanted)
+            killed += _child(url, digest, ours, chance.uniform(0, 0.02)) != 0
+        tally: Counter[str] = Counter()
+        for _ in workers:
+            tally.update(results.get())
+        for worker in workers:
+            worker.join(60)
+        assert not wrong_blobs(ours)
+        for (url, digest), body in zip(wanted, bodies, strict=True):
+            assert store.fetch([url], digest, settings=ours).read_bytes() == body
+    assert not {name for name in tally if name not in ("fetched", "gone before it was opened", "kept house")}, tally
+    return {"processes": processes, "seconds asked": seconds, "kills": killed, **tally}
+
+
+def _fetcher(wanted: list[tuple[str, str]], ours: Settings, until: float, seed: int, results: Any) -> None:
+    chance, tally = random.Random(seed), Counter[str]()
+    while time.monotonic() < until:
+        url, digest = chance.choice(wanted)
+        try:
+            with store.fetch([url], digest, label=f"{seed}", settings=ours).open("rb") as stream:
+                # Once it is open, nothing that others do may change it.
+                time.sleep(chance.uniform(0, 0.002))
+                good = hashlib.sha256(stream.read()).hexdigest() == digest
+                tally["fetched" if good else "wrong bytes"] += 1
+        except FileNotFoundError:
+            tally["gone before it was opened"] += 1  # the keeper removed it: its good right
+        except MshubError as error:
+            tally[f"{type(error).__name__}: {error}"] += 1
+    results.put(dict(tally))
+
+
+def _keeper(wanted: list[tuple[str, str]], ours: Settings, until: float, seed: int, results: Any) -> None:
+    chance, tally = random.Random(seed), Counter[str]()
+    while time.monotonic() < until:
+        time.sleep(chance.uniform(0, 0.02))
+        act = chance.randrange(4)
+        if act == 0:
+            faults = [checked.fault for checked in store.verify(settings=ours) if checked.fault]
+            tally.update(faults)
+        elif act == 1:
+            store.prune(settings=ours)
+        elif act == 2:
+            store.prune(most=300_000, settings=ours)
+        else:
+            with contextlib.suppress(UsageError):  # it is not there
+                store.remove([chance.choice(wanted)[1]], settings=ours)
+        tally["kept house"] += 1
+    results.put(dict(tally))
 
 
 def flips(count: int, size: int, *, seed: int) -> dict[str, Any]:

@@ -188,10 +188,10 @@ def test_with_sockets_blocked_every_cached_path_works(shelf: Shelf, pets: dict[s
 
 
 @contextlib.contextmanager
-def fetching(uid: str, home: Path) -> Iterator[subprocess.Popen[str]]:
-    """`mshub fetch` in a process, once some of the checkpoint has arrived."""
+def fetching(home: Path, *uids: str) -> Iterator[subprocess.Popen[str]]:
+    """`mshub fetch` in a process, once some of each checkpoint has arrived."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "mshub_ssd", "fetch", uid],
+        [sys.executable, "-m", "mshub_ssd", "fetch", *uids],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,7 +201,7 @@ def fetching(uid: str, home: Path) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         until = time.monotonic() + PATIENCE
-        while not any(part.stat().st_size >= 10_000 for part in (home / "v1" / "tmp").glob("*.part")):
+        while sum(part.stat().st_size >= 10_000 for part in (home / "v1" / "tmp").glob("*.part")) < len(uids):
             assert child.poll() is None
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(shelf: Shelf, home: Path) -
     data = noise(40_000)
     digest = shelf.put(CAT, data)
     shelf.server.add(f"/{CAT}.ckpt", data, Fault(stall_after=10_000))
-    with fetching(CAT, home) as child:
+    with fetching(home, CAT) as child:
         living = run("cache", "ls", "--all").stdout
         assert "is downloading it" in living
         assert run("cache", "prune").stdout == "Nothing to remove.\n", "what is under way stays"
@@ -232,6 +232,22 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(shelf: Shelf, home: Path) -
     assert "interrupted; fetching goes on after it" in run("cache", "ls", "--all").stdout
     assert run("fetch", CAT).stdout.strip() == str(blob(home, digest))
     assert shelf.server.seen(f"/{CAT}.ckpt")[-1].headers["range"] == "bytes=10000-"
+
+
+def test_ctrl_c_stops_several_downloads_and_keeps_all_parts(shelf: Shelf, home: Path) -> None:
+    for number, uid in enumerate((CAT, DOG)):
+        data = noise(40_000, number)
+        shelf.put(uid, data)
+        shelf.server.add(f"/{uid}.ckpt", data, Fault(stall_after=10_000))
+    with fetching(home, CAT, DOG) as child:
+        begun = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=PATIENCE)
+        assert time.monotonic() - begun < 10
+    assert (child.returncode, out) == (130, "")
+    assert f"fetch {CAT} {DOG}\n" in err
+    assert [one["kept"] for one in answer("fetch", "--dry-run", CAT, DOG)] == [10_000, 10_000]
+    assert len(run("fetch", CAT, DOG).stdout.splitlines()) == 2
 
 
 def test_progress_is_for_people_and_silence_for_logs(shelf: Shelf, pets: dict[str, str]) -> None:
@@ -302,7 +318,7 @@ def test_ls_all_shows_what_was_found_damaged(shelf: Shelf, pets: dict[str, str],
     assert [one["kind"] for one in answer("cache", "ls", "--all")] == ["file", "quarantined"]
     shown = run("cache", "ls", "--all").stdout
     assert "(quarantined)" in shown
-    assert "1 file, and 1 thing else, 50 kB in all" in shown
+    assert "1 file and 1 other thing, 50 kB in all" in shown
 
 
 def test_several_caches(
@@ -397,6 +413,8 @@ def test_rm_takes_digests_and_uids(shelf: Shelf, pets: dict[str, str], home: Pat
     assert f"nothing of {CAT} is in the cache" in refused("cache", "rm", CAT)
     assert "holds no such file" in refused("cache", "rm", "0" * 64)
     assert "no model card" in refused("cache", "rm", "own/1.0/ca")
+    shelf.put("own/1.0/bird", b"bird", beside=True)
+    assert "bird.ckpt, which lies beside its card" in refused("cache", "rm", "own/1.0/bird")
 
 
 def test_rm_of_a_model_with_a_short_digest_takes_the_recorded_file_only(shelf: Shelf, home: Path) -> None:

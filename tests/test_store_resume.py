@@ -284,3 +284,17 @@ def test_a_lock_that_was_taken_away_is_not_given_back(ours: Settings) -> None:
         place.unlink()
         locks.write_new(place, {"key": "another", "owner": asdict(Owner.me())})
     assert place.exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, IntegrityError])
+def test_no_lock_stays_behind_whatever_interrupts(ours: Settings, error: type[BaseException]) -> None:
+    place = ours.home / "lock"
+    place.parent.mkdir(parents=True)
+
+    def look() -> None:
+        assert place.exists()
+        raise error("now")
+
+    with pytest.raises(error), locks.hold(place, "testing", look, transfer.Policy()):
+        pass
+    assert not place.exists()

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Staging", "hash_of", "not_written", "reading", "refuse_card_as_asset"]
 
+_PREFIX = ".new-"  # registries pass over names that begin with a dot
+_ABANDONED = 86400  # seconds; no installation takes so long
+
 
 class Staging:
     """Files gathered beside the place where they will appear.
@@ -30,9 +34,9 @@ class Staging:
 
     def __init__(self, folder: Path, force: bool) -> None:
         self._folder, self._force = folder, force
-        # Registries pass over names that begin with a dot.
-        self._scratch = folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+        self._scratch = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         self._targets: set[Path] = set()
+        self._above: set[Path] = set()
         self._moves: dict[Path, Path] = {}
         self._made: list[Path] = []
 
@@ -51,9 +55,10 @@ class Staging:
             TransferError: It cannot be looked at.
         """
         with _writing(target):
-            if self._targets & {target, *target.parents} or any(target in other.parents for other in self._targets):
+            if target in self._above or self._targets & {target, *target.parents}:
                 raise UsageError("two members of the bundle go to one place", where=str(target))
             self._targets.add(target)
+            self._above.update(target.parents)
             there = next(place for place in target.parents if place.exists())
             if self._folder.exists() and not there.resolve().is_relative_to(self._folder.resolve()):
                 raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
@@ -117,6 +122,10 @@ class Staging:
     def close(self) -> None:
         """Leave nothing behind but what was published."""
         shutil.rmtree(self._scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # of processes that were killed
+            for left in self._folder.glob(f"{_PREFIX}*"):
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # somebody else uses it
                 folder.rmdir()

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import click
 
-from mshub_ssd.cli import bundle, cache, convert, doctor, models, pictures, validate
+from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
 from mshub_ssd.errors import MshubError
 
 __all__ = ["cli"]
 
 
+# Command → where it lives; loaded when it is asked for, so that none pays for what the others need.
+_COMMANDS = {
+    "bundle": "bundle:bundle_group",
+    "cache": "cache:cache_group",
+    "classify": "pictures:classify_command",
+    "convert": "convert:convert_command",
+    "demo": "pictures:demo_command",
+    "detect": "pictures:detect_command",
+    "doctor": "doctor:doctor_command",
+    "fetch": "models:fetch_command",
+    "info": "models:info_command",
+    "list": "models:list_command",
+    "schema": "validate:schema_command",
+    "search": "models:search_command",
+    "validate": "validate:validate_command",
+}
+
+
 class _Program(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"mshub_ssd.cli.{module}"), name)
+        return command
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             # A name the locale cannot spell should not end the program.
@@ -44,38 +73,10 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
-@models.offline_option
+@offline_option
 @verbosity_options
 def cli() -> None:
     """Model hub for MindSpore: from a model card to what is on a picture.
 
     Exit codes: 0 done, 1 a refusal you can mend (the message says how), 2 wrong usage.
     """
-
-
-for command in (
-    models.list_command,
-    models.search_command,
-    models.info_command,
-    models.fetch_command,
-    pictures.classify_command,
-    pictures.detect_command,
-    pictures.demo_command,
-    doctor.doctor_command,
-    convert.convert_command,
-    validate.validate_command,
-    validate.schema_command,
-    cache.cache_group,
-    bundle.bundle_group,
-):
-    cli.add_command(command)
-
-# All that may download; for the others it can stand before the command, where it means nothing.
-for command in (
-    models.fetch_command,
-    pictures.classify_command,
-    pictures.detect_command,
-    doctor.doctor_command,
-    bundle.make_command,
-):
-    models.offline_option(command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mshub_ssd.cli.models import complete_uid, expand, human_size, json_option
+from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import emit, emit_json, mshub_command, table, verbosity_options
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def bundle_group() -> None:
 
 
 @bundle_group.command("make")
+@offline_option
 @click.argument("uids", nargs=-1, required=True, metavar="UID...", shell_complete=complete_uid)
 @click.option("-o", "--out", type=_FILE, required=True, metavar="FILE", help="The bundle to write.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
@@ -58,7 +60,7 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
         emit_json(bundle.to_dict())
         return
     emit(f"wrote {out}: {_contents(bundle)}")
-    emit(f"There, install it with: mshub bundle install {shlex.quote(out.name)}")
+    emit(f"On the other machine: mshub bundle install {shlex.quote(out.name)}")
 
 
 @bundle_group.command("install")

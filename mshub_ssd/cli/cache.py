@@ -90,7 +90,8 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
         if here:
             emit(_listing(here, users, long))
     files = [entry for entry in entries if entry.kind == "file"]
-    others = f", and {_things(len(entries) - len(files))} else" if len(files) < len(entries) else ""
+    rest = len(entries) - len(files)
+    others = f" and {rest} other {'thing' if rest == 1 else 'things'}" if rest else ""
     emit(f"\n{_files(len(files))}{others}, {human_size(sum(entry.size for entry in entries))} in all")
 
 
@@ -280,7 +281,7 @@ def _digests(names: Iterable[str]) -> list[str]:
             found[name.lower()] = None
             continue
         card = catalog.find_card(name)
-        here = []
+        here, beside = [], None
         for asset in card.assets:
             where = catalog.locate(card, asset)
             digest = (asset.sha256 or "").lower()
@@ -288,10 +289,13 @@ def _digests(names: Iterable[str]) -> list[str]:
                 pinned = store.cached([where], digest) if len(digest) < 64 else None
                 digest = digest if pinned is None else pinned.name
                 here += [entry.digest for entry in entries if entry.digest == digest]
+            elif isinstance(where, Path):
+                beside = where
         if not here:
             raise UsageError(
                 f"nothing of {card.uid} is in the cache",
                 where=" or ".join(str(root.path) for root in store.roots()),
+                got=f"{beside}, which lies beside its card" if beside else None,
                 hint=f"{mshub_command()} cache ls",
             )
         found |= dict.fromkeys(here)
@@ -373,6 +377,13 @@ def _unknown(file: Path, digest: str, fitting: Sequence[_Use], users: Sequence[_
             got=found,
             hint=f"cp {shlex.quote(str(file))} {shlex.quote(str(target))}",
         )
+    if _is_bundle(file):
+        return IntegrityError(
+            "the file is a bundle, which is installed as a whole",
+            where=str(file),
+            got=found,
+            hint=f"{mshub_command()} bundle install {shlex.quote(str(file))}",
+        )
     from mshub_ssd.store.urls import file_name
 
     namesakes = [use for use in users if use.url is not None and file_name(use.url) == file.name]
@@ -386,6 +397,16 @@ def _unknown(file: Path, digest: str, fitting: Sequence[_Use], users: Sequence[_
         hint=f"{again}to take it in nevertheless: "
         f"{mshub_command()} cache add {shlex.quote(str(file))} --sha256 DIGEST, with a digest from who made it",
     )
+
+
+def _is_bundle(file: Path) -> bool:
+    from mshub_ssd import bundles
+
+    try:
+        bundles.inspect(file)
+    except MshubError:
+        return False
+    return True
 
 
 def _taken(facts: dict[str, Any]) -> str:
@@ -466,7 +487,3 @@ def _ago(seconds: float) -> str:
 
 def _files(count: int) -> str:
     return f"{count} {'file' if count == 1 else 'files'}"
-
-
-def _things(count: int) -> str:
-    return f"{count} {'thing' if count == 1 else 'things'}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from mshub_ssd.cli.models import complete_uid, human_size, json_option
+from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, mshub_command, verbosity_options
 from mshub_ssd.errors import MshubError
 
@@ -42,6 +43,7 @@ class Finding:
 
 
 @click.command("doctor")
+@offline_option
 @click.argument("uid", required=False, shell_complete=complete_uid)
 @click.option("--fetch", is_flag=True, help="Download the checkpoint if it is not here, and check it too.")
 @json_option

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import (
     as_refusal,
     emit,
@@ -39,36 +39,10 @@ __all__ = [
     "json_option",
     "list_command",
     "metric_text",
-    "offline_option",
     "search_command",
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-
-
-def _forbid_network(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if not wanted:
-        return
-    before = os.environ.get(_OFFLINE)
-    os.environ[_OFFLINE] = "1"
-
-    def restore() -> None:
-        if before is None:
-            os.environ.pop(_OFFLINE, None)
-        else:
-            os.environ[_OFFLINE] = before
-
-    context.find_root().call_on_close(restore)
-
-
-_OFFLINE = "MSHUB_OFFLINE"
-offline_option = click.option(
-    "--offline",
-    is_flag=True,
-    expose_value=False,
-    callback=_forbid_network,
-    help="Never use the network; say what is missing. The same as MSHUB_OFFLINE=1.",
-)
 
 
 def complete_uid(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -175,6 +149,7 @@ def info_command(uid: str, as_json: bool) -> None:
 
 
 @click.command("fetch")
+@offline_option
 @click.argument("uids", nargs=-1, required=True, shell_complete=complete_uid, metavar="UID...")
 @click.option("--dry-run", is_flag=True, help="Tell what is here and what would be downloaded from where; no network.")
 @json_option

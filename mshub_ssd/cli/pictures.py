@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from mshub_ssd.cli.models import complete_uid, human_size, json_option, metric_text
+from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import (
     emit,
     emit_json,
@@ -67,6 +68,7 @@ _OUT_TYPE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("detect")
+@offline_option
 @_image_argument
 @_model_option
 @click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the boxes drawn"))
@@ -115,6 +117,7 @@ def detect_command(
 
 
 @click.command("classify")
+@offline_option
 @_image_argument
 @_model_option
 @click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the classes below it"))

@@ -230,6 +230,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
     waiting = replace(patience, locks=patience.locks and not force)
     with locks.hold(cache.lock(digest.text), what, look, waiting) as (lock, path):
         if path is not None:
+            _view(cache, path, wanted, urls)
             return path
         job.beat = lock.beat
         part = cache.part(digest.text)

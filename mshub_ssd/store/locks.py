@@ -132,11 +132,15 @@ def write_new(path: Path, record: dict[str, Any]) -> None:
 
 
 class Lock:
-    """A lock that is held, or the leave to go on without one."""
+    """A lock that is held, or the leave to go on without one.
+
+    Attributes:
+        key: Tells it apart from all others.
+    """
 
     def __init__(self, path: Path | None = None, key: str = "", pace: float = 0.0) -> None:
         self._path = path
-        self._key = key
+        self.key = key
         self._pace = pace
         self._beaten = time.monotonic()
 
@@ -145,12 +149,13 @@ class Lock:
         now = time.monotonic()
         if self._path is not None and now - self._beaten >= self._pace:
             self._beaten = now
-            with contextlib.suppress(OSError):
-                os.utime(self._path)
+            if (read_json(self._path) or {}).get("key") == self.key:
+                with contextlib.suppress(OSError):
+                    os.utime(self._path)
 
     def release(self) -> None:
         """Give it back, unless somebody took it away."""
-        if self._path is not None and (read_json(self._path) or {}).get("key") == self._key:
+        if self._path is not None and (read_json(self._path) or {}).get("key") == self.key:
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
@@ -180,32 +185,33 @@ def hold(
     if not policy.locks:
         yield Lock(), None
         return
-    lock, found = _take(path, what, look, policy)
+    lock = Lock(path, secrets.token_hex(8), policy.lock_beat)
     try:
+        found = _take(lock, path, what, look, policy)
         yield lock, found
     finally:
+        # Whatever happened, and whenever: it looks whether it is ours.
         lock.release()
 
 
-def _take(path: Path, what: str, look: Callable[[], Found | None], policy: Policy) -> tuple[Lock, Found | None]:
-    key = secrets.token_hex(8)
+def _take(lock: Lock, path: Path, what: str, look: Callable[[], Found | None], policy: Policy) -> Found | None:
     begun = changed = time.monotonic()
     told = False
     beat: object = None
     while True:
         try:
-            write_new(path, {"key": key, "owner": asdict(Owner.me()), "what": what})
+            write_new(path, {"key": lock.key, "owner": asdict(Owner.me()), "what": what})
         except FileExistsError:
             pass
         except OSError as error:
             logger.debug("no lock at %s: %s", path, error.strerror)
-            return Lock(), None
+            return None
         else:
             # Somebody may have finished between the caller's look and this lock.
-            return Lock(path, key, policy.lock_beat), look()
+            return look()
         found = look()
         if found is not None:
-            return Lock(), found
+            return found
         now = time.monotonic()
         seen = _stamp(path)
         if seen != beat:
@@ -219,7 +225,7 @@ def _take(path: Path, what: str, look: Callable[[], Found | None], policy: Polic
             continue
         if idle or now - begun > policy.lock_longest:
             logger.info("not waiting any longer for %s", owner)
-            return Lock(), None
+            return None
         if not told and now - begun > min(1.0, policy.lock_idle / 2):
             told = True
             _tell(f"waiting for {owner or 'another process'}, which is {what} (lock: {path})")

@@ -63,7 +63,7 @@ class Sink(Protocol):
     size: int
     keeps: bool
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""
 
     def reset(self) -> None:
@@ -90,7 +90,7 @@ class Memory:
     def __init__(self) -> None:
         self.reset()
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Count bytes in."""
         # In line: a thread for it was measured, and brings nothing where server and client share two cores.
         self._hasher.update(data)
@@ -129,7 +129,7 @@ class Part(Memory):
         self._facts: dict[str, Any] = {}
         self._begin()
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes.
 
         Raises:

@@ -335,7 +335,7 @@ class _Run:
         """Read a body to its end, or until the sink has `stop` bytes."""
         sink, size = self._sink, self._job.size
         for data in _pieces(response, self._job):
-            room = (limit + 1 if stop is None else stop) - sink.size
+            room = max(1, (limit + 1 if stop is None else stop) - sink.size)
             sink.write(data[:room] if len(data) > room else data)
             advance(min(len(data), room))
             self._job.beat()
@@ -350,21 +350,21 @@ class _Run:
             raise FailedError(f"the body ended after {sink.size} of {promised} bytes", again=True)
 
     def _segment(self) -> int:
-        """Bytes per request over several connections: all that are under way fit into 32 MiB."""
-        return min(self._job.policy.segment, (32 << 20) // self._job.settings.connections)
+        """Bytes per request over several connections: all that are under way fit into 12 MiB."""
+        return min(self._job.policy.segment, (12 << 20) // self._job.settings.connections)
 
     def _segments(self, source: _Source, advance: Advance, end: int, piece: int) -> None:
         """Fetch the rest over several connections, ahead of the one place where bytes are written and hashed."""
         sink, job = self._sink, self._job
         source.many = False  # one failure, and it goes on over a single connection
         starts = deque(range(sink.size, end, piece))
-        waiting: deque[Future[bytes]] = deque()
+        waiting: deque[Future[bytearray]] = deque()
         with contextlib.ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(job.settings.connections))
             idle = deque(stack.enter_context(job.client()) for _ in range(job.settings.connections))
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
 
-            def fetch(start: int, last: int) -> bytes:
+            def fetch(start: int, last: int) -> bytearray:
                 client = idle.popleft()  # as many as there are threads
                 try:
                     return _range(client, source, start, last, end, job)
@@ -411,20 +411,25 @@ def read_head(response: requests.Response, count: int, job: Job) -> bytes:
     return bytes(data[:count])
 
 
-def _range(client: Client, source: _Source, start: int, last: int, total: int, job: Job) -> bytes:
+def _range(client: Client, source: _Source, start: int, last: int, total: int, job: Job) -> bytearray:
     headers = {"Range": f"bytes={start}-{last}"}
     if source.validator:
         headers["If-Range"] = source.validator
+    data, count = bytearray(last + 1 - start), 0
     with client.body(source.url, headers) as response:
         if response.status_code != 206 or content_range(response) != (start, last, total):
             raise FailedError("the server answered a request for a part with something else", again=True)
-        data = read_head(response, last + 2 - start, job)
-    if len(data) != last + 1 - start:
-        raise FailedError(f"a part of the body has {len(data)} bytes, not {last + 1 - start}", again=True)
+        for piece in _pieces(response, job, 1 << 17):
+            if count + len(piece) > len(data):
+                raise FailedError("a part of the body is longer than it should be", again=True)
+            data[count : count + len(piece)] = piece
+            count += len(piece)
+    if count != len(data):
+        raise FailedError(f"a part of the body has {count} bytes, not {len(data)}", again=True)
     return data
 
 
-def _pieces(response: requests.Response, job: Job) -> Iterator[bytes]:
+def _pieces(response: requests.Response, job: Job, most: int = 1 << 30) -> Iterator[bytes]:
     """The body as it arrives.
 
     Raises:
@@ -441,7 +446,7 @@ def _pieces(response: requests.Response, job: Job) -> Iterator[bytes]:
         job.check()
         reason = ""
         try:
-            data = read(policy.chunk)
+            data = read(min(most, policy.chunk))
         except read_errors() as error:
             reason = reason_of(error)
         if reason:
