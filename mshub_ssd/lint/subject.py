@@ -30,6 +30,10 @@ _MAX_LINK = 2_000
 _MAX_PIECES = 200
 MAX_ASSETS = 50
 """So many assets of a card are looked at."""
+# Links to a host with a dot, without spaces and brackets: whatever Markdown makes of them, nothing is wrong.
+_SOUND_LINK = re.compile(r"\]\(https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:[/?#][!-'*-;=?-~]*)?\)")
+_ANGLES = re.compile(r"<(?:!--|[A-Za-z][A-Za-z0-9+.-]*:)")
+_USUAL = frozenset(map(chr, range(32, 127))) | frozenset("\t\r\n")
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _NOTHING = {"", "~", "null", "-"}
@@ -196,6 +200,11 @@ class Subject:
         return fence, fence + 3
 
     @functools.cached_property
+    def unusual(self) -> frozenset[str]:
+        """The characters of the text that are neither printable ASCII nor the usual white space."""
+        return frozenset(self.text) - _USUAL
+
+    @functools.cached_property
     def name(self) -> str:
         """The file's name without ``.md``."""
         return (self.uid or self.path.rpartition("/")[2].removesuffix(".md")).rpartition("/")[2]
@@ -204,7 +213,7 @@ class Subject:
     def tokens(self) -> list[Token]:
         """The body's Markdown tokens; their lines count from the body's first. Empty where it is too much to parse.
 
-        Inline tokens have children only where a link or HTML may be among them.
+        Inline tokens have children only where a link that may be wrong, or a comment, may be among them.
         """
         if not self.whole or self.source.front is None:
             return []
@@ -220,10 +229,9 @@ class Subject:
         env: dict[str, Any] = {"tries": allowed}
         try:
             tokens = parser.parse(body, env)
-            marks = ("[", "<") if env.get("references") else ("](", "<")
+            defined = bool(env.get("references"))
             for token in tokens:
-                # Links and HTML are all that rules ask for; plain paragraphs are most of a body.
-                if token.children is not None and any(mark in token.content for mark in marks):
+                if token.children is not None and (_is_doubtful(token.content) or (defined and "[" in token.content)):
                     parser.inline.parse(token.content, parser, env, token.children)
         except _TooMuchError:
             self.unparsed_body = True
@@ -266,6 +274,14 @@ def edit(node: Scalar | tuple[int, int], text: str) -> tuple[Edit, ...]:
     """The edit that puts `text` in the place of a value, quotes included."""
     start, end = (node.start, node.end) if isinstance(node, Scalar) else node
     return (Edit(start, end, text),)
+
+
+def _is_doubtful(content: str) -> bool:
+    """Whether a paragraph may hold what rules look at: reading all others would cost as much as all rules together."""
+    links = content.count("](")
+    if links and links != len(_SOUND_LINK.findall(content)):
+        return True
+    return "<" in content and _ANGLES.search(content) is not None
 
 
 class _TooMuchError(Exception):

@@ -12,11 +12,13 @@ from mshub_ssd.lint.finding import Edit, Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.subject import Hit, Subject
 
+_ENDS = (" \n", "\t\n", " \r", "\t\r")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+_MAX_COUNTED = 50
 MAX_EDITS = 1000
 """Of one fix; the rounds of ``--fix`` mend the rest."""
 _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
@@ -81,8 +83,7 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
     Each is told once a card, at the first of its kind; the fix mends all of them.
     """
     text = subject.text
-    # Far fewer characters differ than there are.
-    odd = [(text.index(char), char, found) for char in set(text) if (found := _ODD.fullmatch(char))]
+    odd = [(text.index(char), char, found) for char in subject.unusual if (found := _ODD.fullmatch(char))]
     for first, char, kind in sorted(odd, key=lambda one: one[0]):
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
         count = text.count(char)
@@ -112,11 +113,13 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
 def non_ascii(subject: Subject) -> Iterator[Hit]:
     """Characters beyond ASCII; told once a card, at the first of them."""
     # Where the file is no UTF-8 (MC026), the marks of that stand for other characters.
-    if subject.text.isascii() or not subject.whole:
-        return
-    found = _NON_ASCII.search(subject.text)
-    if found:
-        count = len(subject.text) - len(subject.text.encode("ascii", "ignore"))
+    strange = [char for char in subject.unusual if not char.isascii()] if subject.whole else []
+    if strange:
+        found = _NON_ASCII.match(subject.text, min(map(subject.text.index, strange)))
+        assert found is not None
+        count = sum(map(subject.text.count, strange[:_MAX_COUNTED]))
+        if len(strange) > _MAX_COUNTED:
+            count = sum(not char.isascii() for char in subject.text)
         yield Hit(
             *found.span(),
             f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
@@ -137,6 +140,8 @@ def trailing_space(subject: Subject) -> Iterator[Hit]:
     """White space at the end of lines of the front matter; told once a card, at the first of them."""
     front = subject.source.front
     if front is None:
+        return
+    if not any(subject.text.find(pair, *front) >= 0 for pair in _ENDS):
         return
     spaces = [found.span() for found in itertools.islice(_TRAILING.finditer(subject.text, *front), MAX_EDITS)]
     if not spaces:
