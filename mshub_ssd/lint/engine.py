@@ -6,13 +6,12 @@ import bisect
 import contextlib
 import difflib
 import gc
-import itertools
 import os
 import re
 import signal
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -176,6 +175,7 @@ class _Run:
                 continue
             data, result = changed, following
             fixed += codes
+            refused.clear()  # what was wrong beside the others may be right now
         result.findings = [replace(one, fix=None) if one.fix in refused else one for one in result.findings]
         if data != before:
             result.before, result.after, result.fixed = before, data, tuple(fixed)
@@ -193,7 +193,7 @@ class _Run:
             self.finding(rule, subject, hit)
             for rule in self.card_rules
             if rule.code not in hidden
-            for hit in itertools.islice(rule.check(subject), _MAX_FINDINGS)
+            for hit in _bounded(rule.check(subject))
         ]
         if self.online_rules:
             findings += [
@@ -263,6 +263,21 @@ class _Run:
             excerpt,
             column,
         )
+
+
+def _bounded(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """So many hits as a report bears; the last one says that there are more."""
+    last: Hit | None = None
+    for number, hit in enumerate(hits):
+        if number == _MAX_FINDINGS:
+            assert last is not None
+            yield last._replace(message=f"{last.message} (and more like this below)")
+            return
+        if last is not None:
+            yield last
+        last = hit
+    if last is not None:
+        yield last
 
 
 def _worse(following: _Result, result: _Result, changed: bytes) -> bool:
