@@ -230,3 +230,12 @@ def test_a_name_that_is_no_utf_8_is_checked_all_the_same(here: Path) -> None:
     assert report.checked == 1
     assert {finding.path for finding in report.findings} == {name}
     str(report).encode("utf-8")
+
+
+def test_hundreds_of_findings_of_one_rule_are_cut_with_a_word_about_the_rest(here: Path) -> None:
+    fields = "".join(f"strange-{number}: x\n" for number in range(200))
+    Path("own").mkdir()
+    Path("own/net.md").write_text(f"# net\n\n---\n{fields}---\n\n## What it is\n", encoding="utf-8")
+    told = [finding.message for finding in check("own").findings if finding.code == "MC007"]
+    assert len(told) == 50
+    assert [message.endswith("(and more like this below)") for message in told] == [False] * 49 + [True]
