@@ -33,7 +33,7 @@ __all__ = ["check_text", "lint"]
 FixMode = Literal["none", "safe", "unsafe"]
 
 _SUPPRESSION_RULE = "MC049"
-_MAX_ROUNDS = 100
+_MAX_ROUNDS = 1000
 # Of one rule in one card; a bomb must not become a report of gigabytes.
 _MAX_FINDINGS = 50
 _LONG_LINE = 1000

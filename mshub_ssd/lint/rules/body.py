@@ -22,7 +22,7 @@ _PYTHON = {"python", "py", "python3"}
 _MAX_SNIPPET = 5_000
 _MAX_SNIPPETS = 20_000
 _MAX_NODES = 2_000
-_MAX_LAMBDAS = 50
+_MAX_DEPTH = 50
 _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 _PROMPT = re.compile(r"^(?:>>>|\.\.\.) ?")
 _CLIENTS = {"mshub", "mshub_ssd", "mindspore_hub", "hub"}
@@ -69,25 +69,30 @@ def _read(subject: Subject) -> Iterator[_Snippet]:
             yield _Snippet(token, None, what, getattr(error, "lineno", None) or 1)
 
 
-def _parsed(code: str) -> ast.Module | None:
-    """Compile an example, and take it apart where it uses a model hub client.
+def _parsed(code: str) -> ast.Module:
+    """Take an example apart, and compile it.
 
-    The compiler works constants out, and twenty letters can stand for gigabytes; each level of nesting looks names
-    up in all those around it. Where an example may do so, it is only parsed.
+    The compiler works constants out, and twenty letters can stand for gigabytes; deep nesting costs it time, and in
+    some versions of Python the whole process. Where an example may do so, it is only parsed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        few = code.count("lambda") < _MAX_LAMBDAS
-        if few and (not any(sign in code for sign in "+*%") or _is_cheap(ast.parse(code))):
+        tree = ast.parse(code)
+        if _is_cheap(tree):
             compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        elif not few:
-            ast.parse(code)
-        return ast.parse(code) if any(word in code for word in _CLIENTS) else None
+    return tree
 
 
 def _is_cheap(tree: ast.Module) -> bool:
-    nodes = list(itertools.islice(ast.walk(tree), _MAX_NODES))
-    return len(nodes) < _MAX_NODES and all(_is_plain(node) for node in nodes if isinstance(node, ast.BinOp))
+    todo: list[tuple[ast.AST, int]] = [(tree, 0)]
+    count = 0
+    while todo:
+        node, depth = todo.pop()
+        count += 1
+        if count > _MAX_NODES or depth > _MAX_DEPTH or (isinstance(node, ast.BinOp) and not _is_plain(node)):
+            return False
+        todo += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
+    return True
 
 
 def _is_plain(node: ast.BinOp) -> bool:
@@ -119,7 +124,7 @@ def snippet_syntax(subject: Subject) -> Iterator[Hit]:
 def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
     """Uids that the body's examples load, and their places: the letters between the quotes."""
     for token, tree, _, _ in _snippets(subject):
-        if tree is None:
+        if tree is None or not any(word in token.content for word in _CLIENTS):
             continue
         known: dict[str, ast.Constant] = {}
         calls: list[ast.Call] = []
