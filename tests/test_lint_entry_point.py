@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 import textwrap
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -381,12 +382,23 @@ def test_what_is_no_entry_point(text: str, fault: str) -> None:
     assert (entry.fault, entry.refuses("ssd")) == (fault, False)
 
 
+@pytest.fixture(params=[1_000, 10_000])
+def recursion_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Python's own limit, and the one that `import mindspore` sets: deep code is then followed much further."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
 @pytest.mark.parametrize(
     "text",
     [
         "x = " + "-" * 60_000 + "1\ndef create_network(name): raise X",
         "x = " + "[" * 150 + "]" * 150 + "\ndef create_network(name): raise X",
         "def create_network(name):\n    return " + ".a".join(["x"] * 9000),
+        "def create_network(name):\n    return " + "(y := " * 190 + "x" + ".a" * 9000 + ")" * 190,
         "def create_network(name):\n    x = " + " or ".join(["u"] * 9000) + "\n    raise X",
         "def create_network(name):\n    if name == 'a': return 1\n"
         + "".join(f"    elif name == 'a{number}': return 1\n" for number in range(1500)),

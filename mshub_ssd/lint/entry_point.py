@@ -104,7 +104,6 @@ class EntryPoint:
         self.fault: str | None = None
         self._calls = self._steps = 0
         self._file: _Names = {}
-        self._bound: dict[ast.AST, frozenset[str]] = {}
         self._create: _Function | None = None
         try:
             with warnings.catch_warnings():
@@ -116,7 +115,8 @@ class EntryPoint:
             self.fault = "is no Python"
             return
         self._uses = _uses(tree)
-        if not (self._uses.obscure or self._uses.star or FUNCTION in self._names_bound(tree)):
+        self._bindings = _Bindings(tree)
+        if not (self._uses.obscure or self._uses.star or FUNCTION in self._bindings.inside(tree)):
             self.fault = f"has no {FUNCTION}"
         elif not self._uses.obscure:
             try:
@@ -360,7 +360,7 @@ class EntryPoint:
         Raises:
             _RaisesError: It never returns.
         """
-        bound = self._names_bound(function.node) - {function.node.name}
+        bound = self._bindings.inside(function.node) - {function.node.name}
         self._count(len(bound))
         self._calls += 1
         try:
@@ -375,12 +375,9 @@ class EntryPoint:
 
     def _forget(self, node: ast.AST, names: _Names) -> None:
         """Whatever some code binds is unknown from here on."""
-        names.update(dict.fromkeys(self._names_bound(node), _UNKNOWN))
-
-    def _names_bound(self, node: ast.AST) -> frozenset[str]:
-        if node not in self._bound:
-            self._bound[node] = frozenset(name for one in ast.walk(node) for name in _bound_by(one))
-        return self._bound[node]
+        bound = self._bindings.inside(node)
+        self._count(len(bound))
+        names.update(dict.fromkeys(bound, _UNKNOWN))
 
     def _count(self, names: int = 0) -> None:
         # Names count, because they are copied for each branch.
@@ -447,6 +444,28 @@ def _only_reads(node: ast.Name, above: dict[ast.AST, ast.AST]) -> bool:
         case ast.Call(func=ast.Name() as function):
             return function is node or function.id in _READING_FUNCTIONS
     return False
+
+
+class _Bindings:
+    """Which names code binds, told for each part of a tree without walking it again (trees may be thousands deep)."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._names: list[str] = []
+        self._spans: dict[ast.AST, tuple[int, int]] = {}
+        waiting: list[tuple[ast.AST, int | None]] = [(tree, None)]
+        while waiting:
+            node, begun = waiting.pop()
+            if begun is not None:
+                self._spans[node] = begun, len(self._names)
+                continue
+            waiting.append((node, len(self._names)))
+            self._names += _bound_by(node)
+            waiting += [(child, None) for child in ast.iter_child_nodes(node)]
+
+    def inside(self, node: ast.AST) -> frozenset[str]:
+        """The names that this node, and all below it, bind."""
+        first, end = self._spans[node]
+        return frozenset(self._names[first:end])
 
 
 def _bound_by(node: ast.AST) -> Iterable[str]:
