@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from mshub_ssd.errors import IntegrityError
 
-__all__ = ["Digest", "Hashed", "human", "mismatch", "parse", "read_fully"]
+__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully"]
 
 FULL = 64
 """Hex digits of a whole SHA-256."""
@@ -21,6 +23,10 @@ HEAD = 512
 """Bytes of a file's beginning that are kept to guess what it is."""
 
 CHUNK = 1 << 20
+
+BUFFER = 4 << 20
+
+_LARGE = 1 << 19
 
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _EMPTY = hashlib.sha256(b"").hexdigest()
@@ -58,6 +64,58 @@ class Hashed:
     hexdigest: str
     size: int
     head: bytes
+
+
+class Hasher:
+    """SHA-256 of bytes that come in turn; a large piece is hashed in a thread, while the next one comes in.
+
+    Two buffers go round and are used again: memory from the system costs as much as hashing it.
+    """
+
+    def __init__(self) -> None:
+        self._hasher = hashlib.sha256()
+        self._buffers = deque[bytearray]()
+        self._pool: ThreadPoolExecutor | None = None
+        self._work: Future[None] | None = None
+
+    def buffer(self) -> memoryview:
+        """Memory for the next bytes, to be filled from its beginning and given to `update`."""
+        if not self._buffers:
+            self._buffers.extend((bytearray(BUFFER), bytearray(BUFFER)))
+        return memoryview(self._buffers[0])
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes. Those not in `buffer` are hashed before this returns."""
+        view = memoryview(data)
+        self._settle()
+        if view.nbytes < _LARGE or not self._buffers or view.obj is not self._buffers[0]:
+            self._hasher.update(view)
+            return
+        try:
+            self._pool = self._pool or ThreadPoolExecutor(1, "mshub-sha256")
+            self._work = self._pool.submit(self._hasher.update, view)
+            self._buffers.rotate()
+        except RuntimeError:  # no thread can be had: too many, or the interpreter is about to end
+            self._pool = None
+            self._hasher.update(view)
+
+    def hexdigest(self) -> str:
+        """Digest of all bytes so far."""
+        self._settle()
+        return self._hasher.hexdigest()
+
+    def close(self) -> None:
+        """Let go of thread and buffers. If they are needed again, there will be new ones."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._settle()
+        self._buffers.clear()
+
+    def _settle(self) -> None:
+        if self._work is not None:
+            self._work.result()
+            self._work = None
 
 
 def parse(text: object) -> Digest:

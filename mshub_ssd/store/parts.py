@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
-from mshub_ssd.store.digests import CHUNK, HEAD, Hashed, human
+from mshub_ssd.store.digests import CHUNK, HEAD, Hashed, Hasher, human
 from mshub_ssd.store.locks import Owner, read_json
 from mshub_ssd.store.policy import Policy
 
@@ -51,6 +51,8 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # shows in the file's times, however coarse the file system's clock is.
 _BACKDATE_NS = 1_000_000_000
 
+_PUSH = 16 << 20
+
 
 class Sink(Protocol):
     """Where a transfer puts its bytes.
@@ -62,6 +64,9 @@ class Sink(Protocol):
 
     size: int
     keeps: bool
+
+    def buffer(self) -> memoryview:
+        """Memory to read the next bytes into; written from there they cost least."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""
@@ -88,11 +93,15 @@ class Memory:
     keeps = False
 
     def __init__(self) -> None:
+        self._hasher = Hasher()
         self.reset()
+
+    def buffer(self) -> memoryview:
+        """Memory to read the next bytes into; written from there they cost least."""
+        return self._hasher.buffer()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Count bytes in."""
-        # In line: with a thread for it the download was no faster where it was measured.
         self._hasher.update(data)
         if len(self._head) < HEAD:
             self._head += bytes(data[: HEAD - len(self._head)])
@@ -100,7 +109,12 @@ class Memory:
 
     def reset(self) -> None:
         """Begin again with no bytes."""
-        self.size, self._head, self._hasher = 0, b"", hashlib.sha256()
+        self.close()
+        self.size, self._head, self._hasher = 0, b"", Hasher()
+
+    def close(self) -> None:
+        """Let go of what hashing took."""
+        self._hasher.close()
 
     def hashed(self) -> Hashed:
         """Digest, size and beginning of the bytes so far."""
@@ -144,6 +158,8 @@ class Part(Memory):
                 view = view[count:]
         except OSError as error:
             raise disk_error(error, self.path.parent, "the download could not be written") from error
+        if self.size - self._pushed >= _PUSH:
+            self._push()
 
     def reset(self) -> None:
         """Begin again with no bytes."""
@@ -154,6 +170,7 @@ class Part(Memory):
             except OSError as error:
                 raise disk_error(error, self.path.parent, "the download could not be written") from error
         super().reset()
+        self._pushed = 0
 
     def require(self, count: int) -> None:
         """See that `count` more bytes have room, with 5 % to spare.
@@ -226,6 +243,7 @@ class Part(Memory):
         Returns:
             Whether bytes were kept.
         """
+        self.close()
         os.close(self._fd)
         if keep and self.size > 0 and _release(self.path):
             return True
@@ -263,6 +281,14 @@ class Part(Memory):
             if self.size:
                 logger.info("going on after %s of an earlier download", human(self.size))
                 return
+
+    def _push(self) -> None:
+        """Have the system begin to write what it holds back, lest all of it waits for `seal`."""
+        # The advice is meant for bytes not needed again; Linux starts to write them, and those unwritten stay at hand.
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._fd, self._pushed, self.size - self._pushed, os.POSIX_FADV_DONTNEED)
+        self._pushed = self.size
 
     def _begin(self) -> None:
         self.path = self._folder / _name(self.label)

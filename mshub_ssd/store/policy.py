@@ -51,7 +51,7 @@ class Policy:
     longest_retry_after: float = 120.0
     redirects: int = 5
     most: int = 8 << 30
-    chunk: int = 1 << 20
+    chunk: int = 4 << 20
     segment: int = 8 << 20
     locks: bool = True
     lock_idle: float = 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -121,9 +122,9 @@ def digest_of(
     job = Job(settings=chosen, allow_private=allow_private, display=Silent() if quiet else None)
     if most is not None:
         job.policy = replace(job.policy, most=most)
-    sink = Memory()
-    # Any digest begins with nothing.
-    return download((url,), sink, Digest(""), job), sink.size
+    with contextlib.closing(Memory()) as sink:
+        # Any digest begins with nothing.
+        return download((url,), sink, Digest(""), job), sink.size
 
 
 def _online(url: str, settings: Settings | None) -> Settings:

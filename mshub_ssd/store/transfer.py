@@ -7,6 +7,8 @@ digest decides.
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import logging
 import random
 import re
@@ -24,7 +26,7 @@ from mshub_ssd.errors import MshubError, TransferError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.client import Client, FailedError, number, phrase, read_errors, reason_of
-from mshub_ssd.store.digests import HEAD, Digest, Hashed, human, mismatch
+from mshub_ssd.store.digests import BUFFER, HEAD, Digest, Hashed, human, mismatch
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, impatient
 from mshub_ssd.store.progress import Advance, Display
@@ -334,7 +336,7 @@ class _Run:
     ) -> None:
         """Read a body to its end, or until the sink has `stop` bytes."""
         sink, size = self._sink, self._job.size
-        for data in _pieces(response, self._job):
+        for data in _pieces(response, self._job, buffer=sink.buffer):
             room = max(1, (limit + 1 if stop is None else stop) - sink.size)
             sink.write(data[:room] if len(data) > room else data)
             advance(min(len(data), room))
@@ -429,24 +431,28 @@ def _range(client: Client, source: _Source, start: int, last: int, total: int, j
     return data
 
 
-def _pieces(response: requests.Response, job: Job, most: int = 1 << 30) -> Iterator[bytes]:
+def _pieces(
+    response: requests.Response, job: Job, most: int = BUFFER, buffer: Callable[[], memoryview] | None = None
+) -> Iterator[bytes | memoryview]:
     """The body as it arrives.
+
+    Args:
+        response: Whose body.
+        job: For its patience.
+        most: Most bytes of a piece.
+        buffer: Tells where the next piece may be put; it is not asked again before that piece was used.
 
     Raises:
         FailedError: It breaks off, or trickles.
     """
-    raw: Any = response.raw
     policy = job.policy
-    # read1 hands over what has arrived: nothing is lost when the connection breaks, and a trickle is seen.
-    # urllib3 before 2.1 has it one level below.
-    new = hasattr(raw, "read1")
-    read: Callable[[int], bytes] = partial(raw.read1, decode_content=False) if new else raw._fp.read1
+    read = _reader(response, min(most, policy.chunk), buffer)
     since, count, window = time.monotonic(), 0, 0
     while True:
         job.check()
         reason = ""
         try:
-            data = read(min(most, policy.chunk))
+            data = read()
         except read_errors() as error:
             reason = reason_of(error)
         if reason:
@@ -461,6 +467,44 @@ def _pieces(response: requests.Response, job: Job, most: int = 1 << 30) -> Itera
         elif now - since > policy.stall:
             raise FailedError(f"the server sends {window} bytes in {now - since:.0f} s", again=True)
         yield data
+
+
+def _reader(
+    response: requests.Response, most: int, buffer: Callable[[], memoryview] | None
+) -> Callable[[], bytes | memoryview]:
+    """Hands over what has arrived, at once: nothing is lost when the connection breaks, and a trickle is seen."""
+    raw: Any = response.raw
+    body = raw._fp
+    if (
+        buffer is not None
+        and isinstance(body, http.client.HTTPResponse)
+        and not body.chunked
+        and body.length
+        and isinstance(body.fp, io.BufferedReader)
+    ):
+        return partial(_read_into, raw, most, buffer)
+    # urllib3 before 2.1 has read1 one level below.
+    return partial(raw.read1, most, decode_content=False) if hasattr(raw, "read1") else partial(body.read1, most)
+
+
+def _read_into(raw: Any, most: int, buffer: Callable[[], memoryview]) -> memoryview:
+    """As `read1`, but into memory that is there already: having new memory cleared costs as much as hashing."""
+    from urllib3.exceptions import ReadTimeoutError
+
+    body = raw._fp
+    if not body.length:  # nothing is left: the connection can be used again
+        body.read()
+        raw.release_conn()
+        return memoryview(b"")
+    view = buffer()[: min(most, body.length)]
+    try:
+        count = body.fp.readinto1(view)
+    except TimeoutError as error:
+        raise ReadTimeoutError(raw, "", "no more bytes") from error
+    if not count:
+        raise http.client.IncompleteRead(b"", body.length)
+    body.length -= count
+    return view[:count]
 
 
 def _failure(
