@@ -504,12 +504,18 @@ def test_a_long_run_shows_its_progress_on_a_terminal_only(here: Path, monkeypatc
     assert process("validate", "own").stderr == ""
 
 
-def test_many_cards_on_several_processes_are_told_as_on_one(here: Path) -> None:
+def test_many_cards_on_several_processes_are_told_as_on_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(200):
         put(here, *(["MC013"] if number % 7 == 0 else []), uid=f"own/1.{number}/net_coco2017")
     one, two = (run("own", "--json", "--ignore", "MC014", "--jobs", jobs) for jobs in (1, 2))
     assert one.stdout == two.stdout
     assert codes(one).count("MC013") == 29
+    for more in ([], ["--level", "error"], ["--statistics"], ["--format", "sarif"], ["--diff"]):
+        for color in ("", "1"):
+            monkeypatch.setenv("FORCE_COLOR", color)
+            one, two = (run("own", *more, "--jobs", jobs) for jobs in (1, 2))
+            assert one.stdout == two.stdout
+            assert ("\x1b[" in two.stdout) == (bool(color) and more in ([], ["--level", "error"]))
 
 
 def test_the_overview_and_the_list_do_not_load_the_linter() -> None:

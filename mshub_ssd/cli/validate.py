@@ -264,6 +264,11 @@ def _lint(wishes: _Wishes, config: Config) -> Report:
 
         most = None if wishes.max_size is None else wishes.max_size * 10**6
         answers = gather(paths, config, deep=wishes.deep, allow_private=wishes.allow_private, most=most)
+    describe = None
+    if wishes.format == "text" and not (wishes.update_baseline or wishes.diff or wishes.statistics):
+        from mshub_ssd.lint.formats.text import describer
+
+        describe = describer(color=_in_color(wishes))
     with _progress() as progress:
         report = lint(
             paths or wishes.paths,
@@ -273,6 +278,7 @@ def _lint(wishes: _Wishes, config: Config) -> Report:
             write=not wishes.diff,
             progress=progress,
             answers=answers,
+            describe=describe,
         )
     return dataclasses.replace(report, unreadable=(*missing, *report.unreadable)) if missing else report
 
@@ -303,7 +309,7 @@ def _show(wishes: _Wishes, report: Report) -> None:
     from mshub_ssd.lint.formats import render
 
     shown = _from_level(report, wishes.level)
-    color = wishes.format == "text" and wishes.output is None and _wants_color()
+    color = _in_color(wishes)
     text = render(shown, wishes.format, color=color, root=_checkout(wishes.format))
     hidden = len(report.findings) - len(shown.findings)
     if wishes.format == "text" and hidden:
@@ -456,6 +462,10 @@ def _checkout(format_: str) -> Path | None:
         if folder and here.is_relative_to(folder):
             return Path(folder)
     return None
+
+
+def _in_color(wishes: _Wishes) -> bool:
+    return wishes.format == "text" and wishes.output is None and _wants_color()
 
 
 def _wants_color(environ: Mapping[str, str] | None = None) -> bool:

@@ -70,6 +70,7 @@ def lint(
     write: bool = True,
     progress: Callable[[int, int], None] | None = None,
     answers: Mapping[str, Any] | None = None,
+    describe: Callable[[Finding], str] | None = None,
 ) -> Report:
     """Check cards.
 
@@ -81,12 +82,13 @@ def lint(
         write: Write fixed cards back; otherwise the report has a diff.
         progress: Called with the number of cards done and to do.
         answers: What the network said, for the rules that need it.
+        describe: Writes a finding out. With several processes each does it for its own findings; see `Finding.shown`.
 
     Raises:
         UsageError: A path does not exist, or there is no card below the paths.
     """
     cards, unreadable = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
-    run = _Run(config, fix, answers)
+    run = _Run(config, fix, answers, describe)
     results: list[_Result] = []
     for result in _results(run, cards, jobs):
         results.append(result)
@@ -127,18 +129,23 @@ def lint(
 
 def check_text(data: bytes, config: Config, *, path: str = "card.md", uid: str | None = None) -> list[Finding]:
     """The findings of a single card that need not be a file."""
-    return sorted(
-        _Run(config, "none", None).check(data, CardFile(Path(path), path, uid), 0).findings, key=Finding.sort_key
-    )
+    return sorted(_Run(config).check(data, CardFile(Path(path), path, uid), 0).findings, key=Finding.sort_key)
 
 
 class _Run:
     """What is the same for all cards of a run."""
 
-    def __init__(self, config: Config, fix: FixMode, answers: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        fix: FixMode = "none",
+        answers: Mapping[str, Any] | None = None,
+        describe: Callable[[Finding], str] | None = None,
+    ) -> None:
         self.config = config
         self.fix = fix
         self.answers = answers
+        self.describe = describe
         rules = all_rules()
         chosen = [rule for code, rule in rules.items() if code in config.enabled]
         self.known = frozenset(rules)
@@ -444,20 +451,22 @@ def _collect_rarely() -> None:
 
 
 def _piece(cards: list[tuple[int, CardFile]]) -> list[tuple[_Result, list[Any]]]:
-    assert _of_this_process is not None
-    return [_packed(_of_this_process.card(card, index)) for index, card in cards]
+    run = _of_this_process
+    assert run is not None
+    return [_packed(run.card(card, index), run.describe) for index, card in cards]
 
 
 _FIELDS = Finding.__slots__
-_FIX = _FIELDS.index("fix")
+_FIX, _SHOWN = _FIELDS.index("fix"), _FIELDS.index("shown")
 
 
-def _packed(result: _Result) -> tuple[_Result, list[Any]]:
+def _packed(result: _Result, describe: Callable[[Finding], str] | None) -> tuple[_Result, list[Any]]:
     """A result fit for travelling: plain tuples are pickled several times as fast as objects."""
     findings = []
     for one in result.findings:
         values = [getattr(one, name) for name in _FIELDS]
         values[_FIX] = one.fix and _packed_fix(one.fix)
+        values[_SHOWN] = describe and describe(one)
         findings.append(values)
     result.findings = []
     return result, findings

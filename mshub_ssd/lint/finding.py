@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mshub_ssd.cards import Span
@@ -76,6 +76,7 @@ class Finding:
         fix: The mend itself, where the linter knows it.
         excerpt: The line `line` of the card; of a very long one the part around the place.
         excerpt_column: Column at which `excerpt` begins.
+        shown: The finding written out, if that was done where it was found; no part of what it is.
     """
 
     code: str
@@ -92,6 +93,7 @@ class Finding:
     fix: Fix | None = None
     excerpt: str = ""
     excerpt_column: int = 1
+    shown: str | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from mshub_ssd.lint.finding import SEVERITIES, Finding, Report
 from mshub_ssd.lint.formats.shared import counted, visible
 
-__all__ = ["fix_note", "render", "summary"]
+__all__ = ["describer", "fix_note", "render", "summary"]
 
 _COLUMNS = 120
 _CUT = "..."
@@ -24,6 +26,9 @@ _STYLES = {
     "good": "1;32",
 }
 
+# What takes one column each in every terminal, by far the most of what is in cards.
+_PLAIN = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u205e]*")
+
 _Paint = Callable[[str, str], str]
 _Cell = tuple[str, int]
 """A character as it is shown, and the columns it takes in a terminal."""
@@ -32,7 +37,7 @@ _Cell = tuple[str, int]
 def render(report: Report, *, color: bool = False) -> str:
     """Findings with their lines, then what could not be read, then counts."""
     paint = _colored if color else _bare
-    blocks = [_block(finding, paint) for finding in report.findings]
+    blocks = [finding.shown or _block(finding, paint) for finding in report.findings]
     if report.unreadable:
         word = paint("error", "error")
         lost = [(paint(visible(item.path), "path"), visible(item.reason)) for item in report.unreadable]
@@ -41,6 +46,11 @@ def render(report: Report, *, color: bool = False) -> str:
     if report.ok:
         counts = [paint(line, "good") for line in counts]
     return "\n\n".join([*blocks, "\n".join(counts)])
+
+
+def describer(*, color: bool = False) -> Callable[[Finding], str]:
+    """What writes a single finding as `render` does; can be sent to another process."""
+    return partial(_block, paint=_colored if color else _bare)
 
 
 def summary(report: Report) -> list[str]:
@@ -114,10 +124,10 @@ def _underlined(finding: Finding) -> tuple[str, int, int]:
     line, cut = finding.excerpt, finding.excerpt_column - 1
     start = min(max(finding.column - 1 - cut, 0), len(line))
     end = len(line) if finding.end_line > finding.line else min(max(finding.end_column - 1 - cut, start), len(line))
-    if not cut and len(line) <= _COLUMNS and line.isascii() and line.isprintable():
+    if not cut and len(line) <= _COLUMNS and _PLAIN.fullmatch(line):
         return line, start, max(end - start, 1)
     near = line[max(0, start - _COLUMNS) : end + _COLUMNS]
-    if near.isascii() and near.isprintable() and end - start < _COLUMNS - 2 * len(_CUT):
+    if _PLAIN.fullmatch(near) and end - start < _COLUMNS - 2 * len(_CUT):
         # The same as below, where every character takes one column.
         room = _COLUMNS - 2 * len(_CUT) - (end - start)
         first = max(0, start - max(room // 2, room - (len(line) - end)))

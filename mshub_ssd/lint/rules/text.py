@@ -18,7 +18,6 @@ _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
-_MAX_COUNTED = 50
 MAX_EDITS = 1000
 """Of one fix; the rounds of ``--fix`` mend the rest."""
 _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
@@ -117,9 +116,7 @@ def non_ascii(subject: Subject) -> Iterator[Hit]:
     if strange:
         found = _NON_ASCII.match(subject.text, min(map(subject.text.index, strange)))
         assert found is not None
-        count = sum(map(subject.text.count, strange[:_MAX_COUNTED]))
-        if len(strange) > _MAX_COUNTED:
-            count = sum(not char.isascii() for char in subject.text)
+        count = len(subject.text) - len(subject.text.encode("ascii", "ignore"))
         yield Hit(
             *found.span(),
             f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
