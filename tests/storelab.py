@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -365,6 +366,9 @@ def _die_at(number: int) -> None:
 
     for name in ("open", "write", "fsync", "replace", "rename", "link", "unlink", "utime", "fchmod", "mkdir"):
         setattr(os, name, dying(getattr(os, name)))
+        accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10's pathlib took its own references
+        if hasattr(accessor, name):
+            setattr(accessor, name, staticmethod(dying(getattr(accessor, name))))
 
 
 def _one_of_many(barrier: Any, url: str, digest: str, ours: Settings, results: Any) -> None:

@@ -25,8 +25,10 @@ HEAD = 512
 CHUNK = 1 << 20
 
 BUFFER = 4 << 20
+"""Most bytes read at once: waking up for few of them costs more than moving them."""
 
 _LARGE = 1 << 19
+"""Bytes from which on a thread is worth its trouble."""
 
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _EMPTY = hashlib.sha256(b"").hexdigest()

@@ -52,6 +52,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BACKDATE_NS = 1_000_000_000
 
 _PUSH = 16 << 20
+"""Bytes written before the system is asked to bring them to the disk."""
 
 
 class Sink(Protocol):
