@@ -187,6 +187,17 @@ def test_prune_removes_rubbish_and_on_request_what_was_not_used(filled: Settings
         store.prune(most=-1, settings=filled)
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOATIME"), reason="only Linux can read a file without using it")
+def test_verifying_a_file_is_no_use_of_it(filled: Settings) -> None:
+    path = store.cached([], SHA, filled)
+    assert path is not None
+    old = time.time() - 10 * 86_400
+    os.utime(path, (old, old))
+    assert [checked.fault for checked in store.verify(settings=filled)] == [None, None]
+    assert path.stat().st_atime == pytest.approx(old)
+    assert [entry.digest for entry in store.prune(unused_for=86_400, settings=filled).removed] == [SHA]
+
+
 def test_what_a_living_process_downloads_stays(filled: Settings) -> None:
     process = living_lock(filled, SHA)
     try:

@@ -98,12 +98,13 @@ class Cache:
         """Where the file with that digest (64 lower-case hex digits) lies, if it does."""
         return self._shard("blobs", hexdigest)
 
-    def look(self, hexdigest: str, *, always: bool = False) -> Look:
+    def look(self, hexdigest: str, *, always: bool = False, in_use: bool = True) -> Look:
         """Find a verified file: by its stat record, or by hashing it again.
 
         Args:
             hexdigest: 64 lower-case hex digits.
             always: Hash it in any case.
+            in_use: Whether hashing it counts as a use of the file.
 
         Raises:
             IntegrityError: A file is there and cannot be read.
@@ -111,7 +112,7 @@ class Cache:
         path = self.blob(hexdigest)
         for _ in range(3):
             try:
-                stream = _open(path)
+                stream = _open(path, in_use=in_use)
             except (FileNotFoundError, NotADirectoryError):
                 return Look(None)
             except IsADirectoryError:
@@ -339,9 +340,15 @@ class Cache:
                 scratch.unlink(missing_ok=True)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, *, in_use: bool = True) -> Any:
     # O_NONBLOCK: a FIFO in the file's place must not hang us.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags if in_use else flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        if in_use:
+            raise
+        fd = os.open(path, flags)  # only a file's owner may leave its access time alone
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))

@@ -165,7 +165,7 @@ def verify(
         cache = Cache(entry.root)
         moved = False
         try:
-            look = cache.look(entry.digest, always=True)
+            look = cache.look(entry.digest, always=True, in_use=False)
             if look.path is None and look.fault is None:
                 continue  # another process removed it
             fault = look.fault
