@@ -118,7 +118,8 @@ class Roots:
                 where=str(cache.blob(digest.text)),
                 expected=str(digest),
                 got=fault,
-                hint=f"unset MSHUB_OFFLINE and fetch again from {' or '.join(map(_urls.redact, urls))}",
+                hint="leave --offline out or unset MSHUB_OFFLINE, and fetch again from "
+                + " or ".join(map(_urls.redact, urls)),
             )
         if stuck is not None:
             damaged = {cache.home for cache, _ in found.faults}

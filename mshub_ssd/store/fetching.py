@@ -87,8 +87,8 @@ def plan(
             else "a fresh download was asked for, and the network is forbidden",
             where=" or ".join(shown),
             expected=f"{digest} in {' or '.join(map(str, chosen.homes))}",
-            hint="unset MSHUB_OFFLINE (or settings key `offline`) and fetch again, or carry the file here and take it "
-            "in: mshub cache add FILE",
+            hint="leave --offline out, or unset MSHUB_OFFLINE (or settings key `offline`), and fetch again; or carry "
+            "the file here and take it in: mshub cache add FILE",
         )
     sources = _urls.sources(wanted, chosen.endpoint)
     if not sources:

@@ -132,7 +132,9 @@ def _online(url: str, settings: Settings | None) -> Settings:
     _urls.check(url)
     if chosen.offline:
         raise OfflineError(
-            "the network is needed, and forbidden", where=_urls.redact(url), hint="unset MSHUB_OFFLINE and try again"
+            "the network is needed, and forbidden",
+            where=_urls.redact(url),
+            hint="leave --offline out or unset MSHUB_OFFLINE, and try again",
         )
     return chosen
 
