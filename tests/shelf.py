@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import subprocess
@@ -13,14 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from commands import PATIENCE, environment, run
 from faultserver import FaultServer
-
-import mshub_ssd
-from mshub_ssd.cli.app import cli
-
-SOURCE = Path(mshub_ssd.__file__).parent.parent
-PATIENCE = 120  # seconds; only a hang takes so long
 
 # In front of a program: every socket is an error.
 NO_SOCKETS = """
@@ -95,33 +88,6 @@ def card_text(link: str, digest: str, note: str = "") -> str:
     asset = f'asset:\n- file-format: ckpt\n  asset-link: {link}\n  asset-sha256: "{digest}"'
     rows = "model-name: small\n\nmodule-type: cv-object_detection\n\ntrain-dataset: pets\n\nlicense: Apache-2.0"
     return f"# small\n\n---\n\n{rows}\n\n{asset}\n\n---\n\n## What it is\n\n{note}\n"
-
-
-def run(*args: object) -> Result:
-    """The command in this process; a bug's exception comes through."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args], prog_name="mshub")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def answer(*args: object) -> Any:
-    """The JSON answer of a command that succeeds and has nothing else to say."""
-    result = run(*args, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    return json.loads(result.stdout)
-
-
-def refused(*args: object, code: int = 1) -> str:
-    """What a command says that refuses; it says nothing else."""
-    result = run(*args)
-    assert (result.exit_code, result.stdout) == (code, ""), result.output
-    assert "Traceback" not in result.stderr
-    return result.stderr
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
 
 
 def without_sockets(program: str, **more: str) -> str:

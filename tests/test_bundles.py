@@ -20,22 +20,11 @@ from typing import Any
 import bundlelab
 import pytest
 from bundlelab import ALL, BIRD, CAT, DATA, DOG, FISH, TWIN, fill, forge, pair
+from commands import answer, refused, run
 from faultserver import FaultServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shelf import (
-    Shelf,
-    answer,
-    as_nobody,
-    card_text,
-    command_without_sockets,
-    read_only,
-    refused,
-    run,
-    sha256,
-    tree,
-    without_sockets,
-)
+from shelf import Shelf, as_nobody, card_text, command_without_sockets, read_only, sha256, tree, without_sockets
 
 import mshub_ssd
 from mshub_ssd import bundles, store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import save_checkpoint
@@ -18,7 +18,6 @@ from PIL import Image
 
 import mshub_ssd as mshub
 from mshub_ssd import networks, vision
-from mshub_ssd.cli.app import cli
 from mshub_ssd.errors import ImageError, UsageError
 from mshub_ssd.networks.classification import ClassifierConfig, class_names
 from mshub_ssd.vision import Classification
@@ -251,13 +250,6 @@ def uid(checkpoint: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     digest = hashlib.sha256(checkpoint).hexdigest()
     card.write_text(CARD.format(network=json.dumps(NETWORK), digest=digest), encoding="utf-8")
     return UID
-
-
-def run(*args: object) -> Result:
-    result = CliRunner().invoke(cli, [str(arg) for arg in args], prog_name="mshub")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def test_a_card_leads_to_the_classes_of_a_picture(uid: str, tmp_path: Path) -> None:

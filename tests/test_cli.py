@@ -18,20 +18,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from commands import PATIENCE, answer, environment, process, run, started
 from PIL import Image
 
 import mshub_ssd
 from mshub_ssd import catalog
-from mshub_ssd.cli.app import cli
 
-SOURCE = Path(mshub_ssd.__file__).parent.parent
 PETS = "own/1.0/small_pets"
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
 COCO = "mindspore/1.8/ssdmobilenetv2_coco2017"
 HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm"}
-
-PATIENCE = 600  # seconds; only a hang takes so long, however busy the machine
 
 SMALL: dict[str, Any] = {
     "image_size": 128,
@@ -122,32 +118,6 @@ def picture(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
-
-
-def run(*args: object) -> Result:
-    """The command in this process; a bug's exception comes through."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args], prog_name="mshub")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def answer(*args: object) -> Any:
-    """The JSON answer of a command that succeeds and has nothing else to say."""
-    result = run(*args, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    return json.loads(result.stdout)
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
-
-
-def process(*args: object, prefix: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, *prefix, "-m", "mshub_ssd", *map(str, args)]
-    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
-    return subprocess.run(command, text=True, check=False, timeout=PATIENCE, **settings)
 
 
 # --- list and search
@@ -432,16 +402,7 @@ def test_ctrl_c_says_one_line(root: Path) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/small.ckpt"
         text = card.read_text(encoding="utf-8").replace("asset-link: small.ckpt", f"asset-link: <{url}>")
         card.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "mshub_ssd", "fetch", PETS]
-        child = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            # A shell's background jobs ignore Ctrl-C, and their children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        child = started("fetch", PETS)
         try:
             server.settimeout(PATIENCE)
             connection, _ = server.accept()

@@ -18,21 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE, answer, environment, refused, run, started
 from faultserver import Fault, FaultServer, noise
-from shelf import (
-    PATIENCE,
-    Shelf,
-    answer,
-    as_nobody,
-    command_without_sockets,
-    environment,
-    read_only,
-    refused,
-    run,
-    sha256,
-    tree,
-    without_sockets,
-)
+from shelf import Shelf, as_nobody, command_without_sockets, read_only, sha256, tree, without_sockets
 
 from mshub_ssd import store
 from mshub_ssd.errors import OfflineError
@@ -190,15 +178,7 @@ def test_with_sockets_blocked_every_cached_path_works(shelf: Shelf, pets: dict[s
 @contextlib.contextmanager
 def fetching(home: Path, *uids: str) -> Iterator[subprocess.Popen[str]]:
     """`mshub fetch` in a process, once some of each checkpoint has arrived."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "mshub_ssd", "fetch", *uids],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    child = started("fetch", *uids)
     try:
         until = time.monotonic() + PATIENCE
         while sum(part.stat().st_size >= 10_000 for part in (home / "v1" / "tmp").glob("*.part")) < len(uids):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import commands
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import PATIENCE, environment
 from lintcards import CARD, UID, put, spoilt
 
 import mshub_ssd
-from mshub_ssd.cli.app import cli
 from mshub_ssd.cli.validate import validate_command
 from mshub_ssd.lint.finding import Report
 from mshub_ssd.lint.formats import FORMATS
@@ -31,7 +32,6 @@ from mshub_ssd.lint.rules import all_rules
 from mshub_ssd.lint.schema import front_matter_schema
 
 SOURCE = Path(mshub_ssd.__file__).parent.parent
-PATIENCE = 120
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +46,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*args: object) -> Result:
-    result = CliRunner().invoke(cli, ["validate", *map(str, args)], prog_name="mshub")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
+    return commands.run("validate", *args)
 
 
 def process(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mshub_ssd", *map(str, args)]
-    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
-    return subprocess.run(command, text=True, errors="replace", check=False, timeout=PATIENCE, **settings)
+    return commands.process(*args, errors="replace", **options)
 
 
 def codes(result: Result) -> list[str]:
@@ -558,10 +549,10 @@ def test_all_of_a_report_survives_being_cut_to_a_level() -> None:
 
 
 def test_schema_prints_the_schema(here: Path) -> None:
-    result = CliRunner().invoke(cli, ["schema"])
+    result = commands.run("schema")
     assert (result.exit_code, json.loads(result.stdout)) == (0, front_matter_schema())
-    filed = CliRunner().invoke(cli, ["schema", "--output", "card.schema.json"])
+    filed = commands.run("schema", "--output", "card.schema.json")
     assert (filed.exit_code, filed.stdout) == (0, "")
     assert (here / "card.schema.json").read_text() == result.stdout
-    assert CliRunner().invoke(cli, ["schema", "--output", "no/such/folder.json"]).exit_code == 1
+    assert commands.run("schema", "--output", "no/such/folder.json").exit_code == 1
     assert UID not in result.stdout

@@ -21,21 +21,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import PATIENCE
 from faultserver import HTML, Fault, FaultServer, noise
 from lintcards import CARD
 
 import mshub_ssd
 from mshub_ssd.cli import validate_online
-from mshub_ssd.cli.app import cli
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import lint
 from mshub_ssd.lint.online import Answers, Reply
 from mshub_ssd.store import addresses, policy
 
 SOURCE = Path(mshub_ssd.__file__).parent.parent
-PATIENCE = 120
 REPOSITORY = "https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd"
 ASSET = "https://download.example.org/net_coco2017.ckpt"
 DIGEST = "d0b0449bab807e03528c88498425921a7a43a8d97fdd92bed6cf25d5b3379b07"
@@ -79,11 +79,7 @@ def card(repository: str, asset: str, *, name: str = "net", digest: str = SHA, f
 
 
 def run(*args: object, select: str = ONLINE) -> Result:
-    command = ["validate", "own", "--online", "--allow-private", "--json", "--select", select, *map(str, args)]
-    result = CliRunner().invoke(cli, command, prog_name="mshub")
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+    return commands.run("validate", "own", "--online", "--allow-private", "--json", "--select", select, *args)
 
 
 def findings(result: Result) -> list[tuple[str, str, str]]:
@@ -142,7 +138,7 @@ def test_nothing_is_asked_for_cards_that_are_let_off(server: FaultServer) -> Non
 def test_without_online_nothing_is_asked(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     card(server.base + TREE, server.base + "/gone.ckpt")
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was used"))
-    result = CliRunner().invoke(cli, ["validate", "own", "--json"])
+    result = commands.run("validate", "own", "--json")
     assert not set(ONLINE.split(",")) & {code for code, *_ in findings(result)}
     assert not server.requests
 
@@ -150,7 +146,7 @@ def test_without_online_nothing_is_asked(server: FaultServer, monkeypatch: pytes
 @pytest.mark.parametrize("option", ["--deep", "--allow-private", "--max-size=3"])
 def test_its_options_need_online(option: str) -> None:
     card(REPOSITORY, ASSET)
-    result = CliRunner().invoke(cli, ["validate", "own", option])
+    result = commands.run("validate", "own", option)
     assert (result.exit_code, "needs --online" in result.stderr) == (2, True)
 
 
@@ -242,7 +238,7 @@ def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_private_addresses_are_not_asked_unless_allowed(server: FaultServer) -> None:
     path = card(server.base + TREE, server.base + "/net.ckpt")
-    result = CliRunner().invoke(cli, ["validate", str(path), "--online", "--deep", "--select", ONLINE])
+    result = commands.run("validate", str(path), "--online", "--deep", "--select", ONLINE)
     assert (result.exit_code, server.requests) == (1, [])
     assert result.stdout.count("-link was not asked: the address is private: 127.0.0.1 [dead-link]") == 2
     assert "--allow-private" in result.stdout

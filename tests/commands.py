@@ -1,0 +1,66 @@
+"""The command line, as tests call it: in this process, in one of its own, in one that Ctrl-C can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+import mshub_ssd
+from mshub_ssd.cli.app import cli
+
+SOURCE = Path(mshub_ssd.__file__).parent.parent
+PATIENCE = 600  # seconds; only a hang takes so long, however busy the machine
+
+
+def run(*args: object) -> Result:
+    """The command in this process; a bug's exception comes through."""
+    result = CliRunner().invoke(cli, [str(arg) for arg in args], prog_name="mshub")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def answer(*args: object) -> Any:
+    """The JSON answer of a command that succeeds and has nothing else to say."""
+    result = run(*args, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def refused(*args: object, code: int = 1) -> str:
+    """What a command says that refuses; it says nothing else."""
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SOURCE), **more}
+
+
+def process(*args: object, prefix: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, *prefix, "-m", "mshub_ssd", *map(str, args)]
+    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
+    return subprocess.run(command, text=True, check=False, timeout=PATIENCE, **settings)
+
+
+def started(*args: object) -> subprocess.Popen[str]:
+    """The command in a process that may be interrupted."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mshub_ssd", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
