@@ -417,9 +417,9 @@ def recursion_limit(request: pytest.FixtureRequest) -> Iterator[None]:
 )
 def test_nothing_takes_long(text: str) -> None:
     assert len(text) < 65_536 + 40_000
-    begun = time.process_time()
+    begun = time.thread_time()
     EntryPoint(text).refuses("ssd")
-    assert time.process_time() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 class Chance(random.Random):
