@@ -168,7 +168,7 @@ def compare(url: str, digest: str, size: int, folder: Path, runs: int) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=1024, help="MiB")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path, action="append", help="where files are written; may be given twice")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "store_speed.json")
     options = parser.parse_args()
