@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
-from mshub_ssd.store.digests import CHUNK, HEAD, Hashed, Hasher, human
+from mshub_ssd.store.digests import HEAD, Hashed, Hasher, human
 from mshub_ssd.store.locks import Owner, read_json
 from mshub_ssd.store.policy import Policy
 
@@ -304,21 +304,19 @@ class Part(Memory):
             if not stat.S_ISREG(status.st_mode):
                 return
             self.require(status.st_size)
-            buffer = bytearray(CHUNK)
-            view = memoryview(buffer)
-            while count := stream.readinto(buffer):
-                self.write(view[:count])
+            self._take_in(stream)
+
+    def _take_in(self, stream: Any) -> None:
+        while count := stream.readinto(view := self.buffer()):
+            self.write(view[:count])
 
     def _recover(self) -> None:
         before, was = self.hashed(), self._fd
         self._begin()
         with os.fdopen(was, "rb", buffering=0) as stream:
             stream.seek(0)
-            Memory.reset(self)
-            buffer = bytearray(CHUNK)
-            view = memoryview(buffer)
-            while count := stream.readinto(buffer):
-                self.write(view[:count])
+            self.reset()
+            self._take_in(stream)
         if self.hashed() != before:
             raise OSError(errno.EIO, "the file changed under our hands")
         self.seal()

@@ -28,7 +28,6 @@ class Policy:
         longest_retry_after: A server that asks for more is given up.
         redirects: Most redirects followed.
         most: Most bytes of a file whose size nobody promised.
-        chunk: Most bytes per read.
         segment: Bytes per request where one file comes over several connections.
         locks: Wait for another process that downloads the same file. Turned off by tests only: a lock saves
             bandwidth, nothing else depends on it.
@@ -51,7 +50,6 @@ class Policy:
     longest_retry_after: float = 120.0
     redirects: int = 5
     most: int = 8 << 30
-    chunk: int = 4 << 20
     segment: int = 8 << 20
     locks: bool = True
     lock_idle: float = 30.0

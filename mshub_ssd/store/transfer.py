@@ -26,7 +26,7 @@ from mshub_ssd.errors import MshubError, TransferError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.client import Client, FailedError, number, phrase, read_errors, reason_of
-from mshub_ssd.store.digests import BUFFER, HEAD, Digest, Hashed, human, mismatch
+from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, human, mismatch
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, impatient
 from mshub_ssd.store.progress import Advance, Display
@@ -432,21 +432,21 @@ def _range(client: Client, source: _Source, start: int, last: int, total: int, j
 
 
 def _pieces(
-    response: requests.Response, job: Job, most: int = BUFFER, buffer: Callable[[], memoryview] | None = None
+    response: requests.Response, job: Job, most: int = CHUNK, buffer: Callable[[], memoryview] | None = None
 ) -> Iterator[bytes | memoryview]:
     """The body as it arrives.
 
     Args:
         response: Whose body.
         job: For its patience.
-        most: Most bytes of a piece.
+        most: Most bytes of a piece that has memory of its own.
         buffer: Tells where the next piece may be put; it is not asked again before that piece was used.
 
     Raises:
         FailedError: It breaks off, or trickles.
     """
     policy = job.policy
-    read = _reader(response, min(most, policy.chunk), buffer)
+    read = _reader(response, most, buffer)
     since, count, window = time.monotonic(), 0, 0
     while True:
         job.check()
@@ -482,24 +482,24 @@ def _reader(
         and body.length
         and isinstance(body.fp, io.BufferedReader)
     ):
-        return partial(_read_into, raw, most, buffer)
+        return partial(_read_into, raw, buffer)
     # urllib3 before 2.1 has read1 one level below.
     return partial(raw.read1, most, decode_content=False) if hasattr(raw, "read1") else partial(body.read1, most)
 
 
-def _read_into(raw: Any, most: int, buffer: Callable[[], memoryview]) -> memoryview:
+def _read_into(raw: Any, buffer: Callable[[], memoryview]) -> memoryview:
     """As `read1`, but into memory that is there already: having new memory cleared costs as much as hashing."""
-    from urllib3.exceptions import ReadTimeoutError
-
     body = raw._fp
     if not body.length:  # nothing is left: the connection can be used again
         body.read()
         raw.release_conn()
         return memoryview(b"")
-    view = buffer()[: min(most, body.length)]
+    view = buffer()[: body.length]
     try:
         count = body.fp.readinto1(view)
     except TimeoutError as error:
+        from urllib3.exceptions import ReadTimeoutError
+
         raise ReadTimeoutError(raw, "", "no more bytes") from error
     if not count:
         raise http.client.IncompleteRead(b"", body.length)
