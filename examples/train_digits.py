@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import mshub_ssd as mshub
-from mshub_ssd import runtime, vision
+from mshub_ssd import cpu, runtime, vision
 from mshub_ssd.networks.ssd.matching import match_batch
 
 UID = "mshub/1.0/ssdmobilenetv2_digits"
@@ -292,7 +292,7 @@ def main() -> None:
     options = parser.parse_args()
 
     runtime.require_mindspore()
-    runtime.ensure_fast_cpu()
+    cpu.ensure_fast_cpu()
     import mindspore as ms
 
     ms.set_context(mode=ms.GRAPH_MODE)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import checkpoints, networks, recognise, runtime, store
+from mshub_ssd import checkpoints, cpu, networks, recognise, runtime, store
 from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, locate, plan
 from mshub_ssd.errors import MshubError, UnknownModelError, UsageError
 
@@ -54,7 +54,7 @@ def load(
     card = find_card(name, source)
     planned = plan(card, pretrained=pretrained)
     runtime.require_mindspore()
-    runtime.ensure_fast_cpu()
+    cpu.ensure_fast_cpu()
     # The file first: a failing download should not cost the time of building a network.
     arrays = _read_asset(planned, force_reload) if pretrained else None
     with nullcontext() if arrays is None else runtime.uninitialised_parameters():
@@ -85,7 +85,7 @@ def load_weights(name: str, source: str | None = None, force_reload: bool = Fals
     card = find_card(name, source)
     asset, file_format = choose_asset(card)
     runtime.require_mindspore()
-    runtime.ensure_fast_cpu()
+    cpu.ensure_fast_cpu()
     arrays = checkpoints.read(_file(card, asset, force_reload), file_format)
     expected = None
     try:

@@ -19,7 +19,7 @@ from faultserver import Fault, FaultServer
 from networks import save_checkpoint, sha256
 
 import mshub_ssd as mshub
-from mshub_ssd import networks, runtime
+from mshub_ssd import cpu, networks
 from mshub_ssd.store.transfer import impatient
 
 mindspore = pytest.importorskip("mindspore")
@@ -108,10 +108,10 @@ def test_without_a_uid_it_looks_at_the_machine(monkeypatch: pytest.MonkeyPatch, 
     assert "Models can be loaded here." in result.stdout
 
 
-def test_the_limit_of_the_cpu_is_told_and_not_yet_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_the_cpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(runtime, "_cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    monkeypatch.setattr(cpu, "_cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
     facts = examine()["cpu"][0]["facts"]
     assert facts["limit"] == "AVX2"
     assert "AVX-512" in facts["reason"]

@@ -9,7 +9,7 @@ import openmmlab
 import pytest
 
 import mshub_ssd as mshub
-from mshub_ssd import checkpoints, inference, networks, runtime, vision
+from mshub_ssd import checkpoints, inference, networks, vision
 from mshub_ssd.checkpoints.torch_names import translate
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.openmmlab_config import decode, percent_sizes
@@ -38,7 +38,6 @@ def key(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def network(key: str):
-    runtime.ensure_fast_cpu()
     cell = networks.constructor(key)()
     expected = {parameter.name: (tuple(parameter.shape), np.dtype("float32")) for parameter in cell.get_parameters()}
     values, report = checkpoints.match_parameters(openmmlab.weights(key), expected)

@@ -120,9 +120,6 @@ def test_unsound_objects_are_refused(boxes: Any, labels: Any, words: str) -> Non
 @pytest.fixture(scope="module", params=["GRAPH_MODE", "PYNATIVE_MODE"])
 def mindspore(request: pytest.FixtureRequest) -> Any:
     ms = pytest.importorskip("mindspore")
-    from mshub_ssd import runtime
-
-    runtime.ensure_fast_cpu()
     before = ms.get_context("mode")
     ms.set_context(mode=getattr(ms, request.param))
     yield ms
@@ -261,11 +258,9 @@ def test_a_few_steps_lower_the_loss(kind: str) -> None:
     ms = pytest.importorskip("mindspore")
     from mindspore import nn
 
-    from mshub_ssd import runtime
     from mshub_ssd.networks.ssd.loss import FocalSSDLoss, MultiBoxLoss, WithLoss
     from mshub_ssd.networks.ssd.variants import ssd_mobilenet_v2
 
-    runtime.ensure_fast_cpu()
     ms.set_seed(3)
     network = ssd_mobilenet_v2(
         4,

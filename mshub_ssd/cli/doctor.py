@@ -73,12 +73,10 @@ def doctor_command(uid: str | None, fetch: bool, as_json: bool) -> None:
 
 
 def _environment() -> Iterator[Finding]:
-    from mshub_ssd import runtime, settings
+    from mshub_ssd import cpu, settings
     from mshub_ssd.registry import default_registry
     from mshub_ssd.store.urls import redact
 
-    # Asked first: loading sets the variable itself, and then it is simply set.
-    isa = runtime.isa_plan()
     version = settings.package_version()
     yield Finding("mshub_ssd", "ok", f"{version}, in {Path(settings.__file__).parent}", facts={"version": version})
     python = platform.python_version()
@@ -99,7 +97,8 @@ def _environment() -> Iterator[Finding]:
         text = "; ".join([f"cache in {current.home}", *offline, *mirror, f"{count} cards in {' and '.join(roots)}"])
         yield Finding("settings", "ok", text, facts={**facts, "registry": roots})
     yield from _mindspore()
-    text = f"will be limited to {isa.limit}: {isa.reason}" if isa.limit else f"left as it is: {isa.reason}"
+    isa = cpu.isa_plan()
+    text = f"limited to {isa.limit}: {isa.reason}" if isa.limit else f"left as it is: {isa.reason}"
     yield Finding("cpu", "ok", f"oneDNN's instruction set {text}", facts={"limit": isa.limit, "reason": isa.reason})
 
 

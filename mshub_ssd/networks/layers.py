@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mindspore import Tensor, nn
+from mshub_ssd.networks.backend import Tensor, nn
 
 __all__ = ["ConvBNAct", "InvertedResidual", "batch_norm", "conv", "conv_bn_relu6", "depthwise"]
 

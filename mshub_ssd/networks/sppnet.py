@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mindspore import Tensor, nn, ops
-
 from mshub_ssd.errors import UsageError
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.classification import ClassifierConfig, class_names
 from mshub_ssd.networks.layers import conv
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn, ops
-
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.layers import Activation, ConvBNAct, conv, depthwise
 
 __all__ = ["GhostNet"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn, ops
-
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.layers import batch_norm, conv
 
 __all__ = ["InceptionV2"]

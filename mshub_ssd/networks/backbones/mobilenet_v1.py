@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn
-
+from mshub_ssd.networks.backend import Tensor, nn
 from mshub_ssd.networks.layers import conv, conv_bn_relu6, depthwise
 
 __all__ = ["MobileNetV1"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn
-
 from mshub_ssd.errors import UsageError
+from mshub_ssd.networks.backend import Tensor, nn
 from mshub_ssd.networks.layers import ConvBNAct, InvertedResidual, conv
 
 __all__ = ["BLOCKS", "MobileNetV2"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn
-
+from mshub_ssd.networks.backend import Tensor, nn
 from mshub_ssd.networks.layers import batch_norm, conv
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn
-
+from mshub_ssd.networks.backend import Tensor, nn
 from mshub_ssd.networks.layers import conv
 
 __all__ = ["BLOCKS", "VGG16"]

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn, ops
-
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.layers import ConvBNAct, batch_norm, conv, depthwise
 
 __all__ = ["MultiBox", "WeightSharedMultiBox"]

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mindspore import Tensor, nn, ops
-from mindspore import dtype as mstype
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.networks.backend import Tensor, mstype, nn, ops
 
 __all__ = [
     "BoxIoULoss",

@@ -6,8 +6,7 @@ subclass that says where its features come from and which part is the head.
 
 from __future__ import annotations
 
-from mindspore import Tensor, nn, ops
-
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.layers import conv
 from mshub_ssd.networks.ssd.config import SSDConfig
 

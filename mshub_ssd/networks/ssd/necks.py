@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn, ops
-
+from mshub_ssd.networks.backend import Tensor, nn, ops
 from mshub_ssd.networks.layers import Activation, InvertedResidual, batch_norm, conv, conv_bn_relu6, depthwise
 
 __all__ = [

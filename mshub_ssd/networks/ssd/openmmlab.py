@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from mindspore import Parameter, Tensor, nn, ops
-from mindspore.common.initializer import initializer
-
 from mshub_ssd.networks.backbones import mobilenet_v2, vgg16
+from mshub_ssd.networks.backend import Parameter, Tensor, initializer, nn, ops
 from mshub_ssd.networks.layers import batch_norm, conv
 from mshub_ssd.networks.ssd.config import class_names
 from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig, StridedAnchors, percent_sizes

@@ -9,8 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mindspore import nn
-
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.backbones.ghostnet import GhostNet
 from mshub_ssd.networks.backbones.inception_v2 import InceptionV2
@@ -18,6 +16,7 @@ from mshub_ssd.networks.backbones.mobilenet_v1 import MobileNetV1
 from mshub_ssd.networks.backbones.mobilenet_v2 import BLOCKS, MobileNetV2
 from mshub_ssd.networks.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mshub_ssd.networks.backbones.vgg16 import VGG16
+from mshub_ssd.networks.backend import nn
 from mshub_ssd.networks.ssd.anchors import AnchorSpec, LevelAnchors, PyramidAnchors, scale_ladder
 from mshub_ssd.networks.ssd.config import SSDConfig, class_names
 from mshub_ssd.networks.ssd.heads import MultiBox, WeightSharedMultiBox
