@@ -1,4 +1,4 @@
-"""Careful file work: opening regular files and nothing else, and small files that appear whole or not at all."""
+"""Careful file work: regular files and nothing else, folders without following links, small files all or nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["NotRegularError", "open_regular", "read_regular", "replace_file"]
+__all__ = ["NotRegularError", "make_folders", "open_folder", "open_regular", "read_regular", "replace_file"]
 
 # What the system says when a socket, or a link that must not be followed, is opened.
 _ODD = {errno.ENXIO, errno.ELOOP, errno.EISDIR}
@@ -102,3 +103,41 @@ def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> Non
         with contextlib.suppress(OSError):
             place.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def open_folder(root: Path, *names: str) -> Iterator[int]:
+    """A descriptor of a folder below another, for calls that take ``dir_fd``; no link is followed on the way down.
+
+    Args:
+        root: Where to begin; it may be reached through links.
+        names: The folders below it, one after the other.
+
+    Raises:
+        OSError: One is not there, or is no folder.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(root, flags)
+    try:
+        for name in names:
+            inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def make_folders(path: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it that are missing, all with the same mode less the umask.
+
+    Raises:
+        OSError: One cannot be made, or is there and is no folder.
+    """
+    if path.is_dir():
+        return
+    missing = [path]
+    while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        missing.append(missing[-1].parent)
+    for place in reversed(missing):
+        place.mkdir(mode, exist_ok=True)

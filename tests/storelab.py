@@ -322,7 +322,7 @@ def _forge_record(record: Path, target: Path) -> None:
 
     now = target.stat()
     facts = {"size": now.st_size, "mtime_ns": now.st_mtime_ns, "inode": now.st_ino, "ctime_ns": now.st_ctime_ns}
-    record.write_text(json.dumps(facts))
+    record.write_text(json.dumps({"sha256": target.name, **facts}))
 
 
 def _settle(server: FaultServer) -> None:

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "engines": {"errors", "settings", "runtime", "networks"},
     "vision": {"errors", "files", "networks"},
     "recognise": {"errors", "checkpoints", "networks", "runtime"},
-    "bundles": {"errors", "settings", "cards", "registry", "catalog", "store"},
+    "bundles": {"errors", "files", "settings", "cards", "registry", "catalog", "store"},
     "loading": {
         "errors",
         "catalog",

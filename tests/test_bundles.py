@@ -344,7 +344,7 @@ def test_killed_at_any_moment_every_card_there_is_whole_and_has_its_file(
 
 
 def test_what_a_killed_installation_left_goes_with_the_next_one_a_day_later(away: Path, bundle: Path) -> None:
-    old, young = away / "cards" / ".new-1-old", away / "cards" / ".new-1-young"
+    old, young = away / "cards" / ".new-1-01d01d01", away / "cards" / ".new-1-90c49049"
     for left in (old, young):
         left.mkdir(parents=True)
         (left / "0").write_bytes(b"x")

@@ -132,7 +132,7 @@ def test_verify_always_catches_what_no_stat_shows(fault_server: FaultServer, our
     damage(path, keep_times=True)
     now = path.stat()
     record = {"size": now.st_size, "mtime_ns": now.st_mtime_ns, "inode": now.st_ino, "ctime_ns": now.st_ctime_ns}
-    (ours.home / "v1" / "records" / "sha256" / SHA[:2] / SHA).write_text(json.dumps(record))
+    (ours.home / "v1" / "records" / "sha256" / SHA[:2] / SHA).write_text(json.dumps({"sha256": SHA, **record}))
     assert store.cached([url], SHA, ours) == path, "the forged record should be believed, or this proves nothing"
     always = replace(ours, verify_always=True)
     assert store.cached([url], SHA, always) is None

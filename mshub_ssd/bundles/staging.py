@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mshub_ssd.bundles.archive import CHUNK, unreadable
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
+from mshub_ssd.files import open_folder
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Staging", "hash_of", "not_written", "reading", "refuse_card_as_asset"]
 
 _PREFIX = ".new-"  # registries pass over names that begin with a dot
+_SCRATCH = re.compile(r"\.new-\d+-[0-9a-f]{8}")
+_STAGED = re.compile(r"\d+(\.old)?")
 _ABANDONED = 86400  # seconds; no installation takes so long
 
 
@@ -121,11 +125,11 @@ class Staging:
 
     def close(self) -> None:
         """Leave nothing behind but what was published."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _clear(self._scratch)
         with contextlib.suppress(OSError):  # of processes that were killed
-            for left in self._folder.glob(f"{_PREFIX}*"):
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
+            for left in self._folder.iterdir():
+                if _SCRATCH.fullmatch(left.name) and time.time() - left.lstat().st_mtime > _ABANDONED:
+                    _clear(left)
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # somebody else uses it
                 folder.rmdir()
@@ -135,6 +139,16 @@ class Staging:
         for place in reversed(missing):
             place.mkdir(exist_ok=True)
             self._made.append(place)
+
+
+def _clear(scratch: Path) -> None:
+    """Remove a folder of staged files, but nothing in it that is not ours; no link is followed."""
+    with contextlib.suppress(OSError):
+        with open_folder(scratch.parent, scratch.name) as folder:
+            for name in os.listdir(folder):  # noqa: PTH208 - by descriptor
+                if _STAGED.fullmatch(name):
+                    os.unlink(name, dir_fd=folder)
+        scratch.rmdir()
 
 
 def hash_of(path: Path) -> str:

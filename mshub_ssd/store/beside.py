@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from mshub_ssd.errors import IntegrityError
+from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
 from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully
 
@@ -21,7 +22,8 @@ def verify_local(path: Path, sha256: str) -> Path:
         sha256: 64 hex digits, or at least the first 8 of them.
 
     Returns:
-        `path`. Whoever may write there may change the file afterwards; `read_verified` leaves no such gap.
+        `path`, which named the very file that was hashed. Whoever may write there may change it afterwards;
+        `read_verified` leaves no such gap.
 
     Raises:
         IntegrityError: The file is missing, unreadable, or not the one promised.
@@ -47,7 +49,7 @@ def read_verified(path: Path, sha256: str) -> bytes:
     """
     digest = parse(sha256)
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(Path(path))
     except (OSError, ValueError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, read_fully(io.BytesIO(data)))

@@ -4,7 +4,7 @@
 
     <home>/v1/CACHEDIR.TAG
     <home>/v1/blobs/sha256/ab/<64 hex>      verified files, mode 0444
-    <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed
+    <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed (see `trust`)
     <home>/v1/pins/<64 hex>                 the full digest a short one stood for on first use
     <home>/v1/views/<64 hex>.json           for which card and url a blob was stored
     <home>/v1/quarantine/<64 hex>           a blob that failed, for a post-mortem
@@ -23,14 +23,14 @@ import json
 import logging
 import os
 import secrets
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mshub_ssd.errors import IntegrityError
+from mshub_ssd.files import make_folders, open_regular, read_regular, replace_file
+from mshub_ssd.store import trust
 from mshub_ssd.store.digests import Hashed, human, parse, read_fully
 from mshub_ssd.store.parts import SET_HOME, Part, disk_error
 
@@ -46,6 +46,9 @@ _TAG = (
 # Files fresher than this get no record: a later change in place then always shows in the file's times,
 # however coarse the file system's clock is.
 _FRESH_NS = 50_000_000
+
+# Records and pins are a few hundred bytes.
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,21 @@ class _Stamp:
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
+# What this process has hashed itself, for caches whose records cannot be believed or written.
+_hashed_here: dict[Path, _Stamp] = {}
+
+
 def hash_file(path: Path) -> Hashed:
     """Hash a regular file.
 
     Raises:
-        OSError: It cannot be read, or is no regular file.
+        OSError: It cannot be read, is no regular file, or another one took its name meanwhile.
     """
-    with _open(path) as stream:
-        return read_fully(stream)
+    with open_regular(path) as stream:
+        got = read_fully(stream)
+        if not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+            raise OSError(errno.ESTALE, "it was exchanged while it was read", str(path))
+    return got
 
 
 class Cache:
@@ -101,38 +111,34 @@ class Cache:
     def look(self, hexdigest: str, *, always: bool = False, in_use: bool = True) -> Look:
         """Find a verified file: by its stat record, or by hashing it again.
 
+        A record is believed where nobody but us or root can have written it or the file; elsewhere a file is hashed
+        once per process.
+
         Args:
             hexdigest: 64 lower-case hex digits.
             always: Hash it in any case.
             in_use: Whether hashing it counts as a use of the file.
-
-        Raises:
-            IntegrityError: A file is there and cannot be read.
         """
         path = self.blob(hexdigest)
         for _ in range(3):
             try:
-                stream = _open(path, in_use=in_use)
+                with open_regular(path, follow=False, touch=in_use) as stream:
+                    before = os.fstat(stream.fileno())
+                    if not always and self._believed(hexdigest, before):
+                        return Look(path)
+                    got = read_fully(stream)
+                    after = os.fstat(stream.fileno())
+                named = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return Look(None)
-            except IsADirectoryError:
-                return Look(None, "it is not a regular file")
             except OSError as error:
-                raise _unreadable(path, error) from error
-            with stream:
-                before = os.fstat(stream.fileno())
-                if not always and self._recorded(hexdigest) == _Stamp.of(before):
-                    return Look(path)
-                try:
-                    got = read_fully(stream)
-                except OSError as error:
-                    raise _unreadable(path, error) from error
-                after = os.fstat(stream.fileno())
+                return Look(None, error.strerror or type(error).__name__)
             if got.hexdigest != hexdigest:
                 return Look(None, f"sha256 {got.hexdigest}, {human(got.size)}")
-            if _Stamp.of(before) == _Stamp.of(after):
+            # The file that was hashed must be the one that has the name.
+            if _Stamp.of(before) == _Stamp.of(after) == _Stamp.of(named):
                 if time.time_ns() - after.st_mtime_ns > _FRESH_NS and not always:
-                    self._record(hexdigest, after)
+                    self._remember(hexdigest, after)
                 return Look(path)
         return Look(None, "it changed each time it was read")
 
@@ -146,7 +152,7 @@ class Cache:
         aside = self.quarantined / hexdigest
         try:
             self.record(hexdigest).unlink(missing_ok=True)
-            aside.parent.mkdir(parents=True, exist_ok=True)
+            self._make(aside.parent)
             if aside.is_dir() or path.is_dir():
                 aside = aside.with_name(f"{hexdigest}.{secrets.token_hex(4)}")
             path.replace(aside)
@@ -167,8 +173,10 @@ class Cache:
             TransferError, DiskSpaceError: The cache cannot be written.
         """
         try:
-            self.tmp.mkdir(parents=True, exist_ok=True)
-            self.locks.mkdir(exist_ok=True)
+            for folder in (self.tmp, self.locks):
+                self._make(folder)
+                if folder.is_symlink():
+                    raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a link, not a folder")
             tag = self.root / "CACHEDIR.TAG"
             if not tag.exists():
                 with contextlib.suppress(FileExistsError), tag.open("x", encoding="ascii") as stream:
@@ -206,16 +214,26 @@ class Cache:
         try:
             part.seal()
             made = not path.parent.exists()
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path.parent)
             if path.is_dir() and not path.is_symlink():
                 self.quarantine(hexdigest)
             part.move(path)
             sync_folder(path.parent)
             if made:
                 sync_folder(path.parent.parent)
+            named, mine = path.lstat(), part.status()
         except OSError as error:
             raise disk_error(error, path, "the download could not be stored") from error
-        self._record(hexdigest, part.status())
+        if os.path.samestat(named, mine):
+            self._remember(hexdigest, mine)
+        elif self.look(hexdigest, always=True).path is None:
+            # Two who store the same file at once may meet here; then the other one's is as good.
+            raise IntegrityError(
+                "the download was exchanged for another file while it was stored",
+                where=str(path),
+                expected=f"sha256 {hexdigest}",
+                hint=f"somebody else writes to this cache: {SET_HOME} that others cannot write to",
+            )
         return path
 
     def pinned(self, urls: Sequence[str], short: str) -> str | None:
@@ -228,11 +246,11 @@ class Cache:
         for url in urls:
             path = self._pin_path(url, short)
             try:
-                text = path.read_text("utf-8")
+                text = read_regular(path, _SMALL, follow=False).decode("utf-8")
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, UnicodeDecodeError) as error:
-                raise _bad_pin(path, type(error).__name__) from error
+                raise _bad_pin(path, getattr(error, "strerror", None) or type(error).__name__) from error
             full = _pin_value(text)
             if full is None or not full.startswith(short):
                 raise _bad_pin(path, repr(text[:100]))
@@ -256,7 +274,7 @@ class Cache:
             path = self._pin_path(url, short)
             scratch = self.tmp / f"pin.{os.getpid()}.{secrets.token_hex(8)}.new"
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make(path.parent)
                 with scratch.open("x", encoding="utf-8") as stream:
                     stream.write(json.dumps({"sha256": full}))
                     stream.flush()
@@ -299,15 +317,11 @@ class Cache:
         path = self.views / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
         if path.exists():
             return
-        scratch = self.tmp / f"view.{os.getpid()}.{secrets.token_hex(8)}.new"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(text, "utf-8")
-            scratch.replace(path)
+            self._make(path.parent)
+            replace_file(path, text.encode(), scratch=self.tmp)
         except OSError as error:
             logger.debug("no view of %s: %s", hexdigest, error.strerror)
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
 
     def _shard(self, kind: str, hexdigest: str) -> Path:
         # The name is built from checked hex digits only, so no card can lead it elsewhere.
@@ -319,40 +333,39 @@ class Cache:
         key = hashlib.sha256(f"{url}\n{short}".encode("utf-8", "surrogatepass")).hexdigest()
         return self.root / "pins" / key
 
-    def _recorded(self, hexdigest: str) -> _Stamp | None:
+    def _make(self, folder: Path) -> None:
+        # Where the cache's own folder is not shared, nothing in it shall be, whatever the umask says.
         try:
-            stored = json.loads(self.record(hexdigest).read_bytes())
-            return _Stamp(**stored) if isinstance(stored, dict) else None
-        except (OSError, ValueError, TypeError, RecursionError):
-            return None  # no record, or a damaged one: the file is hashed
+            shared = trust.is_shared(self.home.stat())
+        except OSError:
+            shared = False
+        make_folders(folder, 0o777 if shared else 0o755)
 
-    def _record(self, hexdigest: str, status: os.stat_result) -> None:
+    def _believed(self, hexdigest: str, status: os.stat_result) -> bool:
+        """Whether the blob with this status was hashed before, by us or by somebody we believe."""
+        stamp, path, record = _Stamp.of(status), self.blob(hexdigest), self.record(hexdigest)
+        try:
+            with open_regular(record, follow=False) as stream:
+                if all(map(trust.owned, (status, os.fstat(stream.fileno())))) and all(
+                    trust.is_private(self.home, place.parent) for place in (path, record)
+                ):
+                    stored = json.loads(stream.read(_SMALL) or b"")
+                    return bool(stored == {"sha256": hexdigest, **asdict(stamp)})
+        except (OSError, ValueError, RecursionError):
+            pass  # no record, or a damaged one
+        # Others may have written here, so only what this process has seen itself counts.
+        return _hashed_here.get(path) == stamp and not trust.is_private(self.home, path.parent)
+
+    def _remember(self, hexdigest: str, status: os.stat_result) -> None:
+        _hashed_here[self.blob(hexdigest)] = _Stamp.of(status)
         path = self.record(hexdigest)
-        scratch = self.tmp / f"record.{os.getpid()}.{secrets.token_hex(8)}.new"
+        record = {"sha256": hexdigest, **asdict(_Stamp.of(status))}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(json.dumps(asdict(_Stamp.of(status))), "utf-8")
-            scratch.replace(path)
+            self._make(path.parent)
+            replace_file(path, json.dumps(record).encode(), scratch=self.tmp)
         except OSError as error:
-            # Costs a second hashing next time, nothing else; usual in a read-only cache.
+            # Costs a second hashing in the next process, nothing else; usual in a read-only cache.
             logger.debug("no stat record for %s: %s", hexdigest, error.strerror)
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
-
-
-def _open(path: Path, *, in_use: bool = True) -> Any:
-    # O_NONBLOCK: a FIFO in the file's place must not hang us.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags if in_use else flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:
-        if in_use:
-            raise
-        fd = os.open(path, flags)  # only a file's owner may leave its access time alone
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
-    return os.fdopen(fd, "rb", buffering=0)
 
 
 def _pin_value(text: str) -> str | None:
@@ -374,14 +387,6 @@ def _bad_pin(path: Path, got: str) -> IntegrityError:
         where=str(path),
         got=got,
         hint=f"delete {path} to trust the next download anew, or put the full sha256 into the card",
-    )
-
-
-def _unreadable(path: Path, error: OSError) -> IntegrityError:
-    return IntegrityError(
-        f"a cached file cannot be read, so it is not verified: {error.strerror or type(error).__name__}",
-        where=str(path),
-        hint=f"mend its permissions, delete it, or {SET_HOME}",
     )
 
 

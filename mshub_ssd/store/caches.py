@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mshub_ssd.errors import IntegrityError, MshubError
+from mshub_ssd.errors import IntegrityError, MshubError, TransferError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.digests import Digest
+from mshub_ssd.store.parts import SET_HOME
 
 __all__ = ["Found", "Roots"]
 
@@ -42,25 +43,14 @@ class Roots:
         self._offline = settings.offline
 
     def find(self, digest: Digest) -> Found:
-        """The first verified file with that full digest.
-
-        Raises:
-            IntegrityError: A file is there, cannot be read, and no other cache has it.
-        """
+        """The first verified file with that full digest."""
         faults: list[tuple[Cache, str]] = []
-        unreadable: IntegrityError | None = None
         for cache in self.caches:
-            try:
-                look = cache.look(digest.text, always=self._always)
-            except IntegrityError as error:
-                unreadable = unreadable or error
-                continue
+            look = cache.look(digest.text, always=self._always)
             if look.path is not None:
                 return Found(look.path, cache, tuple(faults))
             if look.fault is not None:
                 faults.append((cache, look.fault))
-        if unreadable is not None:
-            raise unreadable
         return Found(faults=tuple(faults))
 
     def pinned(self, urls: Sequence[str], digest: Digest) -> Digest:
@@ -72,23 +62,40 @@ class Roots:
         if digest.full:
             return digest
         known = [url for url in urls if isinstance(url, str)]
-        found = {full: cache for cache in self.caches if (full := cache.pinned(known, digest.text)) is not None}
+        found: dict[str, Cache] = {}
+        unreadable: IntegrityError | None = None
+        for cache in self.caches:
+            try:
+                full = cache.pinned(known, digest.text)
+            except IntegrityError as error:
+                unreadable = unreadable or error
+            else:
+                if full is not None:
+                    found[full] = cache
         if len(found) > 1:
             raise IntegrityError(
                 f"two caches recorded different files on first use of {digest.text}",
                 got=" and ".join(f"{full} in {cache.home}" for full, cache in found.items()),
                 hint="put the full sha256 into the card",
             )
+        # Another cache's record will do; without one, what was trusted first must be known.
+        if unreadable is not None and not found:
+            raise unreadable
         return Digest(next(iter(found))) if found else digest
 
-    def receiving(self) -> Cache:
+    def receiving(self, besides: Collection[Path] = ()) -> Cache:
         """The first cache that can be written.
+
+        Args:
+            besides: Homes of caches that will not do.
 
         Raises:
             TransferError, DiskSpaceError: None can; what keeps the first one from it.
         """
         first: MshubError | None = None
         for cache in self.caches:
+            if cache.home in besides:
+                continue
             try:
                 cache.prepare()
             except MshubError as error:
@@ -96,21 +103,23 @@ class Roots:
                 first = first or error
             else:
                 return cache
-        assert first is not None  # there is always one cache
-        raise first
+        raise first or TransferError("no cache can be written", hint=SET_HOME)
 
-    def set_aside(self, digest: Digest, found: Found, urls: Sequence[str]) -> None:
+    def set_aside(self, digest: Digest, found: Found, urls: Sequence[str]) -> frozenset[Path]:
         """Move damaged files out of the way, where no verified one was found.
 
+        Returns:
+            Homes of the caches whose damaged file could not be moved; another one must receive the file.
+
         Raises:
-            IntegrityError: It cannot be moved and none could take its place; or the network is forbidden.
+            IntegrityError: It cannot be moved and no other cache can be written; or the network is forbidden.
         """
-        stuck: IntegrityError | None = None
+        stuck: dict[Path, IntegrityError] = {}
         for cache, _ in found.faults:
             try:
                 cache.quarantine(digest.text)
             except IntegrityError as error:
-                stuck = stuck or error
+                stuck[cache.home] = error
         if self._offline and found.faults:
             cache, fault = found.faults[0]
             raise IntegrityError(
@@ -121,12 +130,10 @@ class Roots:
                 hint="leave --offline out or unset MSHUB_OFFLINE, and fetch again from "
                 + " or ".join(map(_urls.redact, urls)),
             )
-        if stuck is not None:
-            damaged = {cache.home for cache, _ in found.faults}
+        for reason in stuck.values():
             try:
-                elsewhere = self.receiving().home not in damaged
+                self.receiving(besides=stuck)
             except MshubError:
-                elsewhere = False
-            if not elsewhere:
-                raise stuck
-            logger.warning("%s: %s", stuck.where, stuck.message)
+                raise reason from None
+            logger.warning("%s: %s", reason.where, reason.message)
+        return frozenset(stuck)

@@ -105,7 +105,7 @@ def cached(urls: Sequence[str], sha256: str, settings: Settings | None = None) -
         settings: Instead of the current ones.
 
     Raises:
-        IntegrityError: `sha256` is not a digest, or the cached file cannot be read.
+        IntegrityError: `sha256` is not a digest, or what a short one stood for on first use cannot be read.
     """
     roots = Roots(_settings.current() if settings is None else settings)
     digest = roots.pinned(_as_tuple(urls), parse(sha256))
@@ -204,11 +204,11 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
     given, urls = parse(wanted.sha256), _as_tuple(wanted.urls)
     roots = Roots(chosen)
     digest = roots.pinned(urls, given)
-    found = Found()
+    found, stuck = Found(), frozenset[Path]()
     if digest.full and not force:
         found = roots.find(digest)
         if found.path is None and found.faults:
-            roots.set_aside(digest, found, urls)
+            stuck = roots.set_aside(digest, found, urls)
     step = plan(urls, wanted.sha256, found=found.path, force=force, settings=chosen)
     if step.path is not None:
         assert found.cache is not None  # it was found there
@@ -219,7 +219,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
 
     job = job or transfer.Job(settings=chosen, size=wanted.size)
     patience = policy.current()
-    cache = roots.receiving()
+    cache = roots.receiving(besides=stuck)
 
     def look() -> Path | None:
         job.check()
@@ -250,7 +250,8 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
         except IntegrityError:
             raise
         except BaseException as error:
-            keep = True
+            # What has filled a disk must not keep it full: everything else would fail as well.
+            keep = not part.crowded
             interrupted = isinstance(error, KeyboardInterrupt)
             raise
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,27 @@ from typing import Any, BinaryIO
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, UsageError
+from mshub_ssd.files import open_folder, open_regular
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.caches import Roots
 from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
-from mshub_ssd.store.parts import SUFFIX, is_free
+from mshub_ssd.store.parts import is_free, is_part
 
 __all__ = ["Checked", "Entry", "Removal", "Root", "add", "entries", "prune", "remove", "roots", "verify"]
 
 KINDS = ("file", "part", "quarantined", "rubbish")
+
+# The cache's folders, and the names this library gives there. Nothing else is ever removed.
+_BLOBS, _TMP, _LOCKS = ("v1", "blobs", "sha256"), ("v1", "tmp"), ("v1", "locks")
+_QUARANTINE, _VIEWS = ("v1", "quarantine"), ("v1", "views")
+_FILE = re.compile(r"[0-9a-f]{64}")
+_QUARANTINED = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
+_VIEW = re.compile(r"[0-9a-f]{64}\.json")
+_LOCK = re.compile(r"[0-9a-f]{8,64}")
+_BROKEN_LOCK = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}")
+_SCRATCH = re.compile(r"(pin|record|view|[0-9a-f]{8,64}(\.json|\.\d+\.[0-9a-f]+\.part\.json)?)\.\d+\.[0-9a-f]+\.new")
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,14 @@ class Entry:
         """Fit for JSON."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**plain, "path": str(self.path), "root": str(self.root), "labels": [*self.labels], "urls": [*self.urls]}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Something in a folder of the cache: where, and what lstat says."""
+
+    path: Path
+    status: os.stat_result
 
 
 @dataclass(frozen=True)
@@ -164,19 +184,14 @@ def verify(
     for entry in chosen:
         cache = Cache(entry.root)
         moved = False
-        try:
-            look = cache.look(entry.digest, always=True, in_use=False)
-            if look.path is None and look.fault is None:
-                continue  # another process removed it
-            fault = look.fault
-        except IntegrityError as error:
-            fault = error.message
-        else:
-            if fault is not None:
-                with contextlib.suppress(IntegrityError):  # told by `moved`
-                    cache.quarantine(entry.digest)
-                    moved = True
-        done.append(Checked(entry, fault, moved))
+        look = cache.look(entry.digest, always=True, in_use=False)
+        if look.path is None and look.fault is None:
+            continue  # another process removed it
+        if look.fault is not None:
+            with contextlib.suppress(IntegrityError):  # told by `moved`
+                cache.quarantine(entry.digest)
+                moved = True
+        done.append(Checked(entry, look.fault, moved))
         each(done[-1])
     return done
 
@@ -324,43 +339,41 @@ def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
     busy = _busy(cache)
     if "file" in kinds:
         views = _views(cache)
-        for path in sorted(_listed(cache.root / "blobs" / "sha256", 2)):
-            if len(path.name) == FULL and _is_hex(path.name) and path.parent.name == path.name[:2]:
-                labels, urls = views.get(path.name, (set(), set()))
-                yield from _entry(cache, path, path.name, "file", busy, labels, urls)
+        for shard in _listed(cache.home, *_BLOBS):
+            for place in _listed(cache.home, *_BLOBS, shard.path.name):
+                if _FILE.fullmatch(name := place.path.name) and name[:2] == shard.path.name:
+                    labels, urls = views.get(name, (set(), set()))
+                    yield _entry(cache, place, name, "file", busy, labels, urls)
     if "part" in kinds:
-        for path in sorted(_listed(cache.tmp, 1)):
-            if path.name.endswith(SUFFIX) and _is_hex(digest := path.name.partition(".")[0]):
-                yield from _entry(cache, path, digest, "part", busy)
+        for place in _listed(cache.home, *_TMP):
+            if is_part(place.path.name) and (digest := place.path.name.partition(".")[0]):
+                yield _entry(cache, place, digest, "part", busy)
     if "quarantined" in kinds:
-        for path in sorted(_listed(cache.quarantined, 1)):
-            if _is_hex(digest := path.name.partition(".")[0]):
-                yield from _entry(cache, path, digest, "quarantined", {})
+        for place in _listed(cache.home, *_QUARANTINE):
+            if _QUARANTINED.fullmatch(place.path.name):
+                yield _entry(cache, place, place.path.name.partition(".")[0], "quarantined", {})
     if "rubbish" in kinds:
-        for path in sorted(_rubbish(cache)):
-            yield from _entry(cache, path, "", "rubbish", {})
+        for place in _rubbish(cache):
+            yield _entry(cache, place, "", "rubbish", {})
 
 
 def _entry(
     cache: Cache,
-    path: Path,
+    place: _Place,
     digest: str,
     kind: str,
     busy: dict[str, str],
     labels: Collection[str] = (),
     urls: Collection[str] = (),
-) -> Iterator[Entry]:
-    try:
-        status = path.lstat()
-    except OSError:
-        return  # gone meanwhile
-    if kind == "part" and not is_free(path, policy.current()):
+) -> Entry:
+    if kind == "part" and not is_free(place.path, policy.current()):
         busy = {digest: "a living process", **busy}
     owner = next((who for label, who in busy.items() if digest.startswith(label) or label.startswith(digest)), None)
-    yield Entry(
+    status = place.status
+    return Entry(
         digest=digest,
         size=status.st_size,
-        path=path,
+        path=place.path,
         root=cache.home,
         stored=status.st_mtime,
         used=max(status.st_atime, status.st_mtime),
@@ -371,32 +384,30 @@ def _entry(
     )
 
 
-def _listed(folder: Path, depth: int) -> Iterator[Path]:
-    """Paths so many levels below a folder; what cannot be listed is left out."""
-    try:
-        found = list(folder.iterdir())
-    except OSError:
-        return
-    for path in found:
-        if depth == 1:
-            yield path
-        elif path.is_dir() and not path.is_symlink():
-            yield from _listed(path, depth - 1)
+def _listed(home: Path, *names: str) -> list[_Place]:
+    """What lies in a folder of the cache, by name; no link is followed. What cannot be listed is left out."""
+    found = []
+    with contextlib.suppress(OSError), open_folder(home, *names) as folder:
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - by descriptor
+            with contextlib.suppress(OSError):  # gone meanwhile
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                found.append(_Place(home.joinpath(*names, name), status))
+    return found
 
 
 def _busy(cache: Cache) -> dict[str, str]:
     """Digest → who downloads it."""
     return {
-        path.name: str(owner)
-        for path in _listed(cache.locks, 1)
-        if _is_hex(path.name) and (owner := locks.holder(path))
+        place.path.name: str(owner)
+        for place in _listed(cache.home, *_LOCKS)
+        if _LOCK.fullmatch(place.path.name) and (owner := locks.holder(place.path))
     }
 
 
 def _views(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for path in _listed(cache.views, 1):
-        facts = locks.read_json(path) or {}
+    for place in _listed(cache.home, *_VIEWS):
+        facts = locks.read_json(place.path) or {}
         digest, label, url = facts.get("sha256"), facts.get("label"), facts.get("url")
         if isinstance(digest, str):
             labels, urls = found.setdefault(digest, (set(), set()))
@@ -407,23 +418,35 @@ def _views(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
     return found
 
 
-def _rubbish(cache: Cache) -> Iterator[Path]:
-    """What killed processes left beside parts: half-written small files, notes without a part, old locks."""
+def _rubbish(cache: Cache) -> Iterator[_Place]:
+    """What killed processes left beside parts: half-written small files, notes without a part, old locks.
+
+    Only names that this library gives: whoever put something else there may want it back.
+    """
     import time
 
     patience = policy.current()
-    for folder in (cache.tmp, cache.locks):
-        for path in _listed(folder, 1):
-            name = path.name
-            if name.endswith(SUFFIX) and folder == cache.tmp:
-                continue
-            if name.endswith(f"{SUFFIX}.json") and path.with_name(name.removesuffix(".json")).exists():
-                continue
-            if folder == cache.locks and _is_hex(name) and locks.holder(path) is not None:
-                continue
-            with contextlib.suppress(OSError):
-                if time.time() - path.lstat().st_mtime > patience.abandoned:
-                    yield path
+    for folder in (_TMP, _LOCKS):
+        listed = _listed(cache.home, *folder)
+        names = {place.path.name for place in listed}
+        for place in listed:
+            name = place.path.name
+            if folder == _TMP:
+                stale = _is_scratch(name) or (_is_note(name) and name.removesuffix(".json") not in names)
+            elif _LOCK.fullmatch(name):
+                stale = locks.holder(place.path) is None
+            else:
+                stale = _is_scratch(name) or _BROKEN_LOCK.fullmatch(name) is not None
+            if stale and time.time() - place.status.st_mtime > patience.abandoned:
+                yield place
+
+
+def _is_scratch(name: str) -> bool:
+    return _SCRATCH.fullmatch(name) is not None
+
+
+def _is_note(name: str) -> bool:
+    return name.endswith(".json") and is_part(name.removesuffix(".json"))
 
 
 def _chosen(digests: Collection[str], there: Sequence[Entry]) -> list[Entry]:
@@ -475,19 +498,28 @@ def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
 
 def _delete(cache: Cache, entry: Entry) -> None:
     if entry.kind == "file":
-        cache.record(entry.digest).unlink(missing_ok=True)
-    if stat.S_ISDIR(entry.path.lstat().st_mode):
-        import shutil
-
-        shutil.rmtree(entry.path)
-    else:
-        entry.path.unlink(missing_ok=True)
+        _unlink(cache, cache.record(entry.digest))
+    _unlink(cache, entry.path)
     if entry.kind == "part":
-        entry.path.with_name(f"{entry.path.name}.json").unlink(missing_ok=True)
+        _unlink(cache, entry.path.with_name(f"{entry.path.name}.json"))
     if entry.kind == "file":
-        for path in _listed(cache.views, 1):
-            if (locks.read_json(path) or {}).get("sha256") == entry.digest:
-                path.unlink(missing_ok=True)
+        for place in _listed(cache.home, *_VIEWS):
+            if _VIEW.fullmatch(place.path.name) and (locks.read_json(place.path) or {}).get("sha256") == entry.digest:
+                _unlink(cache, place.path)
+
+
+def _unlink(cache: Cache, path: Path) -> None:
+    """Remove a file, a link, or an empty folder of the cache; no link is followed on the way.
+
+    Raises:
+        OSError: It cannot be removed, or is a folder with something in it, which is nothing of ours.
+    """
+    *folders, name = path.relative_to(cache.home).parts
+    with contextlib.suppress(FileNotFoundError), open_folder(cache.home, *folders) as folder:
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            os.rmdir(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)
 
 
 def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None) -> None:
@@ -500,7 +532,7 @@ def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None)
 
 def _readable(path: Path) -> BinaryIO:
     try:
-        stream = path.open("rb", buffering=0)
+        stream = open_regular(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise IntegrityError(
@@ -517,7 +549,3 @@ def _read(stream: Any, shown: str) -> bytes:
             f"the file cannot be read: {error.strerror or type(error).__name__}", where=shown
         ) from error
     return data
-
-
-def _is_hex(name: str) -> bool:
-    return name.isascii() and name.isalnum() and all(char in "0123456789abcdef" for char in name)

@@ -14,15 +14,16 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
-import stat
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
+from mshub_ssd.files import open_regular, replace_file
 from mshub_ssd.store.digests import HEAD, Hashed, Hasher, human
 from mshub_ssd.store.locks import Owner, read_json
 from mshub_ssd.store.policy import Policy
@@ -37,6 +38,7 @@ __all__ = [
     "disk_error",
     "free_parts",
     "is_free",
+    "is_part",
     "take_over",
 ]
 
@@ -53,6 +55,11 @@ _BACKDATE_NS = 1_000_000_000
 
 _PUSH = 16 << 20
 """Bytes written before the system is asked to bring them to the disk."""
+
+_SPARE, _SPARE_SHARE = 64 << 20, 100
+"""A download leaves so many bytes of the disk free, or this part of it where it is small."""
+
+_SHAPE = re.compile(r"[0-9a-f]{8,64}\.\d+\.[0-9a-f]+\.part")
 
 
 class Sink(Protocol):
@@ -133,9 +140,14 @@ class Memory:
 
 
 class Part(Memory):
-    """A file under way in the cache. Not visible to anybody but those who take it up later."""
+    """A file under way in the cache. Not visible to anybody but those who take it up later.
+
+    Attributes:
+        crowded: Whether it met a full disk.
+    """
 
     keeps = True
+    crowded = False
 
     def __init__(self, folder: Path, label: str) -> None:
         super().__init__()
@@ -158,9 +170,11 @@ class Part(Memory):
                 super().write(view[:count])
                 view = view[count:]
         except OSError as error:
+            self.crowded = error.errno in _NO_ROOM
             raise disk_error(error, self.path.parent, "the download could not be written") from error
         if self.size - self._pushed >= _PUSH:
             self._push()
+            self._leave_room()
 
     def reset(self) -> None:
         """Begin again with no bytes."""
@@ -171,7 +185,7 @@ class Part(Memory):
             except OSError as error:
                 raise disk_error(error, self.path.parent, "the download could not be written") from error
         super().reset()
-        self._pushed = 0
+        self._pushed, self.crowded = 0, False
 
     def require(self, count: int) -> None:
         """See that `count` more bytes have room, with 5 % to spare.
@@ -283,6 +297,22 @@ class Part(Memory):
                 logger.info("going on after %s of an earlier download", human(self.size))
                 return
 
+    def _leave_room(self) -> None:
+        try:
+            disk = shutil.disk_usage(self.path.parent)
+        except OSError:
+            return  # then the system tells when the disk is full
+        spare = min(_SPARE, disk.total // _SPARE_SHARE)
+        if disk.free < spare:
+            self.crowded = True
+            raise DiskSpaceError(
+                "the download is filling the disk",
+                where=str(self.path.parent),
+                expected=f"{human(spare)} left free",
+                got=f"{human(disk.free)} free after {human(self.size)} of it",
+                hint=MAKE_ROOM,
+            )
+
     def _push(self) -> None:
         """Have the system begin to write what it holds back, lest all of it waits for `seal`."""
         # The advice is meant for bytes not needed again; Linux starts to write them, and those unwritten stay at hand.
@@ -294,16 +324,17 @@ class Part(Memory):
     def _begin(self) -> None:
         self.path = self._folder / _name(self.label)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._tell()
-        self._fd = os.open(self.path, flags, 0o600)
+        try:
+            self._tell()
+            self._fd = os.open(self.path, flags, 0o600)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._untell()
+            raise
 
     def _copy(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with os.fdopen(fd, "rb", buffering=0) as stream:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return
-            self.require(status.st_size)
+        with open_regular(path, follow=False) as stream:
+            self.require(os.fstat(stream.fileno()).st_size)
             self._take_in(stream)
 
     def _take_in(self, stream: Any) -> None:
@@ -323,10 +354,7 @@ class Part(Memory):
 
     def _tell(self) -> None:
         record = {**self._facts, "owner": asdict(Owner.me())}
-        place = _sidecar(self.path)
-        scratch = place.with_name(f"{place.name}.new")
-        scratch.write_text(json.dumps(record), "utf-8")
-        scratch.replace(place)
+        replace_file(_sidecar(self.path), json.dumps(record).encode())
 
     def _untell(self) -> None:
         _sidecar(self.path).unlink(missing_ok=True)
@@ -345,8 +373,13 @@ def free_parts(folder: Path, label: str, policy: Policy) -> list[Path]:
     except OSError:
         return []
     start = f"{label}." if label else ""
-    found = [folder / name for name in names if name.startswith(start) and name.endswith(SUFFIX)]
+    found = [folder / name for name in names if name.startswith(start) and is_part(name)]
     return [path for path in found if is_free(path, policy)]
+
+
+def is_part(name: str) -> bool:
+    """Whether a file in the folder of parts has a part's name."""
+    return _SHAPE.fullmatch(name) is not None
 
 
 def is_free(path: Path, policy: Policy) -> bool:
