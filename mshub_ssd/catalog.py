@@ -37,6 +37,7 @@ __all__ = [
     "locate",
     "plan",
     "search",
+    "size_limit",
 ]
 
 _log = logging.getLogger(__name__)
@@ -218,6 +219,15 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
         if sibling is not None:
             error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
         raise
+
+
+def size_limit(card: Card) -> int | None:
+    """Most bytes that the card's checkpoint can have, going by its network; None where that is not known."""
+    try:
+        choice = choose_network(card)
+    except UnknownModelError:
+        return None
+    return None if choice.arguments or card.classes else networks.largest_checkpoint(choice.key)
 
 
 def locate(card: Card, asset: Asset) -> Path | str:

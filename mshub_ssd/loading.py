@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, cpu, networks, recognise, runtime, store
-from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, locate, plan
+from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, locate, plan, size_limit
 from mshub_ssd.errors import MshubError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def fetch_many(names: Sequence[str]) -> list[Path | MshubError]:
         # Alone it gets a progress bar with its own name.
         ((name, only),) = wanted.items()
         try:
-            done[name] = store.fetch(only.urls, only.sha256, label=only.label)
+            done[name] = store.fetch(only.urls, only.sha256, label=only.label, max_bytes=only.max_bytes)
         except MshubError as error:
             done[name] = error
     elif wanted:
@@ -171,14 +171,14 @@ def _wanted(name: str) -> store.Wanted | Path:
     target = locate(card, asset)
     if isinstance(target, Path):
         return store.verify_local(target, asset.sha256)
-    return store.Wanted([target], asset.sha256, label=card.uid)
+    return store.Wanted([target], asset.sha256, label=card.uid, max_bytes=size_limit(card))
 
 
 def _file(card: Card, asset: Asset, force_reload: bool) -> Path:
     assert asset.sha256 is not None  # choose_asset saw to it
     target = locate(card, asset)
     if isinstance(target, str):
-        return store.fetch([target], asset.sha256, force=force_reload, label=card.uid)
+        return store.fetch([target], asset.sha256, force=force_reload, label=card.uid, max_bytes=size_limit(card))
     return store.verify_local(target, asset.sha256)
 
 

@@ -118,7 +118,7 @@ def _checkpoints(cards: Sequence[tuple[Card, bytes]]) -> dict[str, tuple[Path, l
         where = catalog.locate(card, asset)
         chosen.append((card, asset))
         if isinstance(where, str):
-            wanted[card.uid] = store.Wanted([where], asset.sha256, label=card.uid)
+            wanted[card.uid] = store.Wanted([where], asset.sha256, label=card.uid, max_bytes=catalog.size_limit(card))
         else:
             refuse_card_as_asset(where, asset)
             paths[card.uid] = store.verify_local(where, asset.sha256)

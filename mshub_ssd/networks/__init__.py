@@ -16,7 +16,17 @@ from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
 
-__all__ = ["ARCHITECTURES", "constructor", "describe", "find", "names", "normal", "register_network", "require"]
+__all__ = [
+    "ARCHITECTURES",
+    "constructor",
+    "describe",
+    "find",
+    "largest_checkpoint",
+    "names",
+    "normal",
+    "register_network",
+    "require",
+]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
@@ -37,6 +47,26 @@ ARCHITECTURES: dict[str, str] = {
     "ssd_resnet50": "mshub_ssd.networks.ssd.variants:ssd_resnet50",
     "ssd_resnet50_fpn": "mshub_ssd.networks.ssd.variants:ssd_resnet50_fpn",
     "ssd_vgg16": "mshub_ssd.networks.ssd.variants:ssd_vgg16",
+}
+
+# How many values the parameters of each network have, built without arguments.
+_VALUES = {
+    "openmmlab_ssd300": 34_305_206,
+    "openmmlab_ssd512": 36_038_196,
+    "openmmlab_ssdlite_mobilenetv2": 4_277_620,
+    "sppnet_mult": 77_037_672,
+    "sppnet_single": 77_037_672,
+    "sppnet_zfnet": 62_357_608,
+    "ssd300": 4_445_365,
+    "ssd_ghostnet": 6_788_201,
+    "ssd_inceptionv2": 13_747_829,
+    "ssd_mobilenet_v1_fpn": 12_579_774,
+    "ssd_mobilenetV2": 47_227_189,
+    "ssd_mobilenetV2_FPNlite": 2_542_462,
+    "ssd_resnet34": 12_721_590,
+    "ssd_resnet50": 36_737_462,
+    "ssd_resnet50_fpn": 33_370_814,
+    "ssd_vgg16": 24_316_853,
 }
 
 _registered: dict[str, Callable[..., Any]] = {}
@@ -130,6 +160,15 @@ def constructor(name: str) -> Callable[..., Any]:
     module, _, attribute = reference.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function
+
+
+def largest_checkpoint(key: str) -> int | None:
+    """Bytes that no honest checkpoint of a network, built without arguments, exceeds; None where that is not known.
+
+    Room for the weights, two moments of an optimizer and a running average, all of four bytes, and 64 MiB for the rest.
+    """
+    values = _VALUES.get(key)
+    return None if values is None else 4 * 4 * values + (64 << 20)
 
 
 @functools.cache

@@ -50,6 +50,7 @@ class Wanted:
     sha256: str
     size: int | None = None
     label: str | None = None
+    max_bytes: int | None = None
 
 
 def plan(
@@ -119,6 +120,7 @@ def fetch(
     size: int | None = None,
     force: bool = False,
     label: str | None = None,
+    max_bytes: int | None = None,
     settings: Settings | None = None,
 ) -> Path:
     """The local file with that digest: from the caches, else downloaded, verified and stored.
@@ -130,6 +132,7 @@ def fetch(
         size: Its number of bytes, if known; one byte more ends a download.
         force: Download anew; the cached file is replaced only after the new bytes were verified.
         label: What it is for, e.g. a uid; shown by `entries`.
+        max_bytes: Most bytes it can have, where `size` is not known; None for the policy's cap of 8 GiB.
         settings: Instead of the current ones.
 
     Returns:
@@ -144,7 +147,7 @@ def fetch(
         KeyboardInterrupt: As it came; what has arrived is kept, too.
     """
     chosen = _settings.current() if settings is None else settings
-    return _fetch(Wanted(urls, sha256, size, label), force, chosen, None)
+    return _fetch(Wanted(urls, sha256, size, label, max_bytes), force, chosen, None)
 
 
 def fetch_many(
@@ -178,7 +181,7 @@ def fetch_many(
     distinct = {(_as_tuple(item.urls), str(item.sha256).lower()): item for item in reversed(wanted)}
     with Shared(f"{len(distinct)} files") as display:
         jobs = {
-            key: Job(settings=chosen, size=item.size, display=display, stop=stop, title=f"{number} {item.sha256}")
+            key: Job(chosen, item.size, item.max_bytes, display=display, stop=stop, title=f"{number} {item.sha256}")
             for number, (key, item) in enumerate(distinct.items())
         }
 
@@ -217,7 +220,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
 
     from mshub_ssd.store import transfer
 
-    job = job or transfer.Job(settings=chosen, size=wanted.size)
+    job = job or transfer.Job(chosen, wanted.size, wanted.max_bytes)
     patience = policy.current()
     cache = roots.receiving(besides=stuck)
 

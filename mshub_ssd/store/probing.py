@@ -119,9 +119,7 @@ def digest_of(
     from mshub_ssd.store.transfer import Job, download
 
     chosen = replace(_online(url, settings), connections=1)
-    job = Job(settings=chosen, allow_private=allow_private, display=Silent() if quiet else None)
-    if most is not None:
-        job.policy = replace(job.policy, most=most)
+    job = Job(chosen, max_bytes=most, allow_private=allow_private, display=Silent() if quiet else None)
     with contextlib.closing(Memory()) as sink:
         # Any digest begins with nothing.
         return download((url,), sink, Digest(""), job), sink.size

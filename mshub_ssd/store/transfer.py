@@ -50,6 +50,7 @@ class Job:
     Attributes:
         settings: For endpoint, token and the number of connections.
         size: Promised number of bytes, if known.
+        max_bytes: Most bytes where the size is not known; None for the policy's cap.
         display: Where its progress is shown.
         beat: Called now and then while bytes arrive.
         stop: When set, the download ends with a KeyboardInterrupt.
@@ -61,6 +62,7 @@ class Job:
 
     settings: Settings
     size: int | None = None
+    max_bytes: int | None = None
     display: Display | None = None
     beat: Callable[[], None] = lambda: None
     stop: threading.Event | None = None
@@ -78,6 +80,11 @@ class Job:
                 yield client
             finally:
                 self.clients.remove(client)
+
+    @property
+    def limit(self) -> int:
+        """Most bytes of the file."""
+        return next(cap for cap in (self.size, self.max_bytes, self.policy.most) if cap is not None)
 
     def abort(self) -> None:
         """From another thread: end as if interrupted."""
@@ -169,7 +176,7 @@ def download(sources: tuple[str, ...], sink: Sink, digest: Digest, job: Job, *, 
         TransferError: No source answered with a whole body.
         DiskSpaceError: No room.
     """
-    if job.size is not None and sink.size > job.size:
+    if sink.size > job.limit:
         sink.reset()
     if digest.full and sink.size and digest.fits(sink.hashed().hexdigest):
         return digest.text
@@ -245,7 +252,7 @@ class _Run:
         self._digest = digest
         self._job = job
         self._furthest = sink.size
-        self._limit = job.policy.most if job.size is None else job.size
+        self._limit = job.limit
         # Whether bytes of more than one source may be in the sink: a mismatch is then nobody's fault yet.
         self._mixed = sink.size > 0
 
@@ -346,6 +353,7 @@ class _Run:
             if sink.size > limit:
                 if size is not None:
                     raise _TooLongError(max(sink.size, end or 0))
+                sink.reset()  # whatever it is, it is not the file
                 raise FailedError(f"the body has more than the {human(limit)} allowed")
         promised = end if end is not None else size
         if promised is not None and sink.size < promised:
