@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mshub_ssd.errors import CheckpointError
 from mshub_ssd.files import open_regular
 
-__all__ = ["DamagedError", "Steps", "check_truth", "file_content", "refusing", "shown", "widen_bfloat16"]
+__all__ = ["DamagedError", "Steps", "check_truth", "file_content", "printable", "refusing", "shown", "widen_bfloat16"]
 
 _MAX_SHOWN = 80
 
@@ -131,6 +131,11 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, (int, float)):
         return repr(value)
     return f"a {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    """A text of the file, for a message, with what is not to be printed replaced."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def check_truth(array: NDArray[np.bool_]) -> None:

@@ -24,6 +24,7 @@ from mshub_ssd.checkpoints.content import (
     Steps,
     check_truth,
     file_content,
+    printable,
     refusing,
     shown,
     widen_bfloat16,
@@ -242,8 +243,8 @@ def _refuse_old_conventions(meta: Mapping[str, Any]) -> None:
     version = meta.get("mmdet_version")
     if isinstance(version, str) and version.partition(".")[0] in ("0", "1"):
         raise DamagedError(
-            f"it was written by MMDetection {shown(version)}, where the background was the first class and anchors "
-            "came in another order; weights of 2.0 and later can be used"
+            f"it was written by MMDetection {printable(version[:40])}, where the background was the first class and "
+            "anchors came in another order; weights of 2.0 and later can be used"
         )
 
 

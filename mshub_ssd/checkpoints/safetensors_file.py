@@ -12,6 +12,7 @@ from mshub_ssd.checkpoints.content import (
     DamagedError,
     check_truth,
     file_content,
+    printable,
     refusing,
     shown,
     widen_bfloat16,
@@ -66,8 +67,7 @@ def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> d
             entries = deserialize(file_content(path, content))
         except safetensors.SafetensorError as error:
             # It quotes the file.
-            told = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:_MAX_QUOTE])
-            raise DamagedError(told) from error
+            raise DamagedError(printable(str(error)[:_MAX_QUOTE])) from error
         if not entries:
             raise DamagedError("it holds no tensors")
         return {name: _array(name, entry) for name, entry in sorted(entries, key=lambda pair: pair[0])}
