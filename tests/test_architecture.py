@@ -60,7 +60,7 @@ NUMPY_ONLY = {
 }
 MINDSPORE_ROOMS = {"networks", "runtime", "engines", "loading", "inference"}
 # The parts of checkpoints that are imported only once a file is read or written.
-FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "mapped", "pth", "safetensors_file", "writing")}
+FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm"}
 
 

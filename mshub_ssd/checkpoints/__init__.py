@@ -67,24 +67,27 @@ def supported_format(file_format: str, name: str) -> str:
     )
 
 
-def read(path: Path, file_format: str = "ckpt") -> dict[str, NDArray[Any]]:
+def read(
+    path: Path, file_format: str = "ckpt", *, content: bytes | memoryview | None = None
+) -> dict[str, NDArray[Any]]:
     """Read all tensors of a checkpoint.
 
     Args:
         path: The file.
         file_format: A key of `FORMATS`.
+        content: The file's bytes, where they were read, and verified, already; `path` is then only named in errors.
 
     Returns:
-        Arrays by the file's own names, in its order; they may be read-only, strided views of the file.
+        Arrays by the file's own names, in its order; they may be read-only, strided views of its bytes in memory.
 
     Raises:
-        CheckpointError: The file is damaged or is no checkpoint.
+        CheckpointError: The file cannot be read, is damaged, or is no checkpoint.
         UnsupportedFormatError: No reader for this format.
         MissingDependencyError: NumPy, or the format's own package, is not installed.
     """
     key = supported_format(file_format, path.name)
     module, _, reader = FORMATS[key].partition(":")
-    arrays: dict[str, NDArray[Any]] = getattr(_part(module, f"reading a .{key} file"), reader)(path)
+    arrays: dict[str, NDArray[Any]] = getattr(_part(module, f"reading a .{key} file"), reader)(path, content)
     return arrays
 
 

@@ -4,7 +4,8 @@ The file is a Protocol Buffers message, ``repeated Value value = 1``, with ``Val
 Tensor tensor = 2}`` and ``Tensor {repeated int64 dims = 1; string tensor_type = 2; bytes tensor_content = 3}``.
 A tensor above 512 MiB stands in several neighbouring values of the same tag. A file saved with
 ``crc_check=True`` ends with ``crc_num`` and ten bytes of CRC-32. Every length is checked against what is left
-of the file before anything is allocated, so a damaged or hostile file ends in a `CheckpointError`.
+of the file before anything is allocated, and numbers are counted, so a damaged or hostile file ends in a
+`CheckpointError`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.checkpoints.mapped import DamagedError, mapped, refusing, widen_bfloat16
+from mshub_ssd.checkpoints.content import (
+    DamagedError,
+    Steps,
+    check_truth,
+    file_content,
+    refusing,
+    shown,
+    widen_bfloat16,
+)
 
 __all__ = ["read_ckpt"]
 
@@ -42,6 +51,8 @@ _DTYPES = {
 _MAX_TENSORS = 100_000
 _MAX_NAME = 4096
 _MAX_DIMS = 32
+# Numbers that structure the file: keys of fields, lengths, sides. A tensor has some eighteen.
+_MAX_NUMBERS = 1_000_000
 _CRC_MARK = b"crc_num"
 
 
@@ -52,21 +63,23 @@ class _Tensor:
     chunks: list[memoryview] = field(default_factory=list)
 
 
-def read_ckpt(path: Path) -> dict[str, NDArray[Any]]:
+def read_ckpt(path: Path, content: bytes | memoryview | None = None) -> dict[str, NDArray[Any]]:
     """Read all tensors of a ``.ckpt`` file.
 
     Args:
         path: The file.
+        content: Its bytes, where they were read already.
 
     Returns:
         Arrays by name in the file's order. Text entries are left out. Arrays are read-only views of the
-        mapped file where possible.
+        file's bytes where possible.
 
     Raises:
         CheckpointError: The file cannot be read, is damaged, or is not a checkpoint.
     """
     with refusing(path, "MindSpore checkpoint", "a .ckpt file written by mindspore.save_checkpoint"):
-        return _arrays(_tensors(_without_crc(mapped(path))))
+        view = _without_crc(memoryview(file_content(path, content)))
+        return _arrays(_tensors(view, Steps(_MAX_NUMBERS)))
 
 
 def _without_crc(view: memoryview) -> memoryview:
@@ -80,18 +93,18 @@ def _without_crc(view: memoryview) -> memoryview:
     return body
 
 
-def _tensors(view: memoryview) -> dict[str, _Tensor]:
+def _tensors(view: memoryview, steps: Steps) -> dict[str, _Tensor]:
     found: dict[str, _Tensor] = {}
     last = None
-    for number, value in _fields(view):
+    for number, value in _fields(view, steps):
         if number != 1 or not isinstance(value, memoryview):
             raise DamagedError(f"unexpected field {number} at the top level")
-        tag, tensor = _value(value)
+        tag, tensor = _value(value, steps)
         if tag in found:
             known = found[tag]
             # Slices of one large tensor stand side by side; anything else is a clash.
             if tag != last or known.dims != tensor.dims or known.kind != tensor.kind:
-                raise DamagedError(f"two tensors are called {tag!r}")
+                raise DamagedError(f"two tensors are called {shown(tag)}")
             known.chunks += tensor.chunks
         elif len(found) >= _MAX_TENSORS:
             raise DamagedError(f"more than {_MAX_TENSORS:,} tensors")
@@ -101,14 +114,14 @@ def _tensors(view: memoryview) -> dict[str, _Tensor]:
     return found
 
 
-def _value(view: memoryview) -> tuple[str, _Tensor]:
+def _value(view: memoryview, steps: Steps) -> tuple[str, _Tensor]:
     tag: str | None = None
     tensor: _Tensor | None = None
-    for number, value in _fields(view):
+    for number, value in _fields(view, steps):
         if number == 1 and isinstance(value, memoryview):
             tag = _text(value, "a tensor's name")
         elif number == 2 and isinstance(value, memoryview):
-            tensor = _tensor(value)
+            tensor = _tensor(value, steps)
         elif number == 3:
             raise DamagedError("it holds a map parameter, which no network here has")
         else:
@@ -118,14 +131,14 @@ def _value(view: memoryview) -> tuple[str, _Tensor]:
     return tag, tensor
 
 
-def _tensor(view: memoryview) -> _Tensor:
+def _tensor(view: memoryview, steps: Steps) -> _Tensor:
     dims: list[int] = []
     kind = ""
     content = memoryview(b"")
-    for number, value in _fields(view):
+    for number, value in _fields(view, steps):
         if number == 1:
             # Written one by one by MindSpore; the packed form is as valid.
-            dims += [value] if isinstance(value, int) else _varints(value)
+            dims += [value] if isinstance(value, int) else _varints(value, steps)
             if len(dims) > _MAX_DIMS:
                 raise DamagedError(f"a tensor with more than {_MAX_DIMS} dimensions")
         elif number == 2 and isinstance(value, memoryview):
@@ -144,18 +157,20 @@ def _arrays(tensors: dict[str, _Tensor]) -> dict[str, NDArray[Any]]:
         if tensor.kind == "str":
             continue
         if tensor.kind not in _DTYPES:
-            raise DamagedError(f"tensor {name!r} has the unknown type {tensor.kind!r}")
+            raise DamagedError(f"tensor {shown(name)} has the unknown type {shown(tensor.kind)}")
         dtype = np.dtype(_DTYPES[tensor.kind])
         count = math.prod(tensor.dims)
         size = sum(len(chunk) for chunk in tensor.chunks)
         if size != count * dtype.itemsize:
             raise DamagedError(
-                f"tensor {name!r} of shape {tensor.dims} and type {tensor.kind} has {size:,} bytes, "
+                f"tensor {shown(name)} of shape {tensor.dims} and type {tensor.kind} has {size:,} bytes, "
                 f"not {count * dtype.itemsize:,}"
             )
         content = tensor.chunks[0] if len(tensor.chunks) == 1 else b"".join(tensor.chunks)
         array: NDArray[Any] = np.frombuffer(content, dtype=dtype).reshape(tensor.dims)
-        if tensor.kind == "BFloat16":
+        if tensor.kind == "Bool":
+            check_truth(array)
+        elif tensor.kind == "BFloat16":
             array = widen_bfloat16(array)
         arrays[name] = array
     if not arrays:
@@ -163,10 +178,11 @@ def _arrays(tensors: dict[str, _Tensor]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _fields(view: memoryview, steps: Steps) -> Iterator[tuple[int, int | memoryview]]:
     """Number and value of each field of a message: an int for varints, the bytes for everything else."""
     at, end = 0, len(view)
     while at < end:
+        steps.spend(2)
         key, at = _varint(view, at)
         number, wire = key >> 3, key & 7
         if wire == 0:
@@ -195,10 +211,11 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     raise DamagedError("a number is longer than 64 bits")
 
 
-def _varints(view: memoryview) -> list[int]:
+def _varints(view: memoryview, steps: Steps) -> list[int]:
     values: list[int] = []
     at = 0
     while at < len(view) and len(values) <= _MAX_DIMS:
+        steps.spend()
         value, at = _varint(view, at)
         values.append(value)
     return values

@@ -3,12 +3,13 @@
 There are two containers. The newer one is a zip file with the pickled objects in ``<name>/data.pkl`` and every
 storage in a member of its own; the older one is a row of pickles followed by the storages. Both are read through
 `unpickle`, which builds plain values and tensors only. A tensor is a strided view of a storage: it becomes a
-read-only array on the mapped file, so that a file takes no more memory than its bytes.
+read-only array on the file's bytes. Only what NumPy cannot view is copied: bfloat16, the other byte order, and
+tensors whose signs PyTorch left to be changed on first use. No two storages share bytes, so widening and swapping
+them all takes twice the file's size at most.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.checkpoints.mapped import DamagedError, mapped, refusing, widen_bfloat16
+from mshub_ssd.checkpoints.content import (
+    DamagedError,
+    Steps,
+    check_truth,
+    file_content,
+    printable,
+    refusing,
+    shown,
+    widen_bfloat16,
+)
 from mshub_ssd.checkpoints.stored_zip import Member, checked, stored_members
-from mshub_ssd.checkpoints.unpickle import Storage, StorageType, Tensor, is_plain, load_pickle
+from mshub_ssd.checkpoints.unpickle import MAX_STEPS, Storage, StorageType, Tensor, is_plain, load_pickle
 
 __all__ = ["read_pth", "read_pth_meta"]
 
@@ -32,6 +42,7 @@ _MAX_TENSORS = 100_000
 _MAX_NAME = 4096
 # All tensors together may have this much more room than their file: shared and repeated storages are rare.
 _GROWTH, _ALLOWANCE = 2, 16 << 20
+_MAX_STRIDE = 1 << 62
 
 
 @dataclass
@@ -48,14 +59,15 @@ class _Storages(Protocol):
         """The bytes of a whole storage."""
 
 
-def read_pth(path: Path) -> dict[str, NDArray[Any]]:
+def read_pth(path: Path, content: bytes | memoryview | None = None) -> dict[str, NDArray[Any]]:
     """Read all tensors of a ``.pth`` file.
 
     Args:
         path: The file: a checkpoint with ``state_dict`` (and ``meta``), or a bare state dict.
+        content: Its bytes, where they were read already.
 
     Returns:
-        Arrays by name in the file's order, read-only, possibly strided views of the mapped file; bfloat16
+        Arrays by name in the file's order, read-only, possibly strided views of the file's bytes; bfloat16
         becomes float32.
 
     Raises:
@@ -63,21 +75,25 @@ def read_pth(path: Path) -> dict[str, NDArray[Any]]:
             values and tensors, or is one of MMDetection 1.x.
     """
     with _refusing(path):
-        view = mapped(path)
-        content = _open(view)
-        state, meta = _parts(content.value)
+        view = memoryview(file_content(path, content))
+        opened = _open(view)
+        state, meta = _parts(opened.value)
         _refuse_old_conventions(meta)
-        return dict(_arrays(state, content, _GROWTH * len(view) + _ALLOWANCE))
+        return dict(_arrays(state, opened, _GROWTH * len(view) + _ALLOWANCE))
 
 
-def read_pth_meta(path: Path) -> dict[str, Any]:
+def read_pth_meta(path: Path, content: bytes | memoryview | None = None) -> dict[str, Any]:
     """The ``meta`` of a ``.pth`` file: plain values such as ``mmdet_version`` and ``CLASSES``; empty without one.
+
+    Args:
+        path: The file.
+        content: Its bytes, where they were read already.
 
     Raises:
         CheckpointError: As for `read_pth`.
     """
     with _refusing(path):
-        return _parts(_open(mapped(path)).value)[1]
+        return _parts(_open(memoryview(file_content(path, content))).value)[1]
 
 
 def _refusing(path: Path) -> Any:
@@ -115,16 +131,16 @@ def _open_zip(view: memoryview) -> _Content:
         return _registered(known, identity)
 
     data = checked(f"{top}/data.pkl", members[f"{top}/data.pkl"])
-    value, _ = load_pickle(data, 0, persistent)
+    value, _ = load_pickle(data, 0, persistent, Steps(MAX_STEPS))
 
     def storage_bytes(storage: Storage) -> memoryview:
         name = f"{top}/data/{storage.key}"
         member: Member | None = members.get(name)
         if member is None:
-            raise DamagedError(f"its member {name!r} is missing")
+            raise DamagedError(f"its member {shown(name)} is missing")
         expected = storage.count * storage.kind.itemsize
         if len(member.content) != expected:
-            raise DamagedError(f"its member {name!r} has {len(member.content):,} bytes, not {expected:,}")
+            raise DamagedError(f"its member {shown(name)} has {len(member.content):,} bytes, not {expected:,}")
         return checked(name, member)
 
     return _Content(value, storage_bytes, order)
@@ -153,15 +169,16 @@ def _open_legacy(view: memoryview) -> _Content:
             raise DamagedError("a part of a storage reaches beyond it")
         return Storage(whole.kind, whole.key, whole.count, (first, count))
 
-    protocol, at = load_pickle(view, len(_LEGACY), none_yet, _PREAMBLE_STEPS)
+    preamble, steps = Steps(_PREAMBLE_STEPS), Steps(MAX_STEPS)
+    protocol, at = load_pickle(view, len(_LEGACY), none_yet, preamble)
     if type(protocol) is not int or protocol != _LEGACY_PROTOCOL:
         raise DamagedError(f"its protocol is not {_LEGACY_PROTOCOL}")
-    system, at = load_pickle(view, at, none_yet, _PREAMBLE_STEPS)
+    system, at = load_pickle(view, at, none_yet, preamble)
     little = system.get("little_endian") if isinstance(system, dict) else None
     if type(little) is not bool:
         raise DamagedError("it does not say its byte order")
-    value, at = load_pickle(view, at, persistent)
-    keys, at = load_pickle(view, at, none_yet)
+    value, at = load_pickle(view, at, persistent, steps)
+    keys, at = load_pickle(view, at, none_yet, steps)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise DamagedError("its list of storages is no list of names")
     if len(set(keys)) != len(keys) or set(keys) != set(known):
@@ -174,7 +191,7 @@ def _open_legacy(view: memoryview) -> _Content:
         at += 8
         expected, size = known[key].count, known[key].count * known[key].kind.itemsize
         if count != expected:
-            raise DamagedError(f"the storage {key!r} has {count:,} elements, not {expected:,}")
+            raise DamagedError(f"the storage {shown(key)} has {count:,} elements, not {expected:,}")
         if size > len(view) - at:
             raise DamagedError(f"it ends early: a storage has {size:,} bytes, {len(view) - at:,} are left")
         contents[key] = view[at : at + size]
@@ -188,10 +205,10 @@ def _registered(known: dict[str, Storage], identity: tuple[Any, ...]) -> Storage
     if word != "storage" or not isinstance(kind, StorageType) or not isinstance(key, str) or len(key) > _MAX_NAME:
         raise DamagedError("a storage is not named as PyTorch names them")
     if type(count) is not int or not 0 <= count < 1 << 62:
-        raise DamagedError(f"the storage {key!r:.80} has {count!r:.40} elements")
+        raise DamagedError(f"the storage {shown(key)} has {shown(count)} elements")
     storage = known.setdefault(key, Storage(kind, key, count))
     if storage.kind != kind or storage.count != count:
-        raise DamagedError(f"the storage {key!r:.80} is described in two ways")
+        raise DamagedError(f"the storage {shown(key)} is described in two ways")
     return storage
 
 
@@ -212,22 +229,22 @@ def _parts(value: Any) -> tuple[Mapping[Any, Any], dict[str, Any]]:
         raise DamagedError("it holds no tensors")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            listed = ", ".join(repr(key)[:40] for key in list(value)[:8])
+            listed = ", ".join(map(shown, list(value)[:8]))
             raise DamagedError(
-                f"the entry {name!r:.80} is no tensor, so this is no state dict, and it has none under 'state_dict' "
+                f"the entry {shown(name)} is no tensor, so this is no state dict, and it has none under 'state_dict' "
                 f"either; it holds {listed}"
                 if state is value
-                else f"the entry {name!r:.80} of its state_dict is no tensor"
+                else f"the entry {shown(name)} of its state_dict is no tensor"
             )
     return state, dict(meta)
 
 
 def _refuse_old_conventions(meta: Mapping[str, Any]) -> None:
     version = meta.get("mmdet_version")
-    if isinstance(version, str) and version.split(".")[0] in ("0", "1"):
+    if isinstance(version, str) and version.partition(".")[0] in ("0", "1"):
         raise DamagedError(
-            f"it was written by MMDetection {version:.40}, where the background was the first class and anchors "
-            "came in another order; weights of 2.0 and later can be used"
+            f"it was written by MMDetection {printable(version[:40])}, where the background was the first class and "
+            "anchors came in another order; weights of 2.0 and later can be used"
         )
 
 
@@ -256,22 +273,31 @@ def _elements(storage: Storage, data: memoryview, byte_order: str) -> NDArray[An
         elements = elements.astype(dtype.newbyteorder("="))
     if code == "bf16":
         elements = widen_bfloat16(elements)
-    elif code == "b1" and len(elements) and elements.view(np.uint8).max() > 1:
-        raise DamagedError("a truth value is neither 0 nor 1")
+    elif code == "b1":
+        check_truth(elements)
     elements.setflags(write=False)
     return elements
 
 
 def _view(tensor: Tensor, elements: NDArray[Any]) -> NDArray[Any]:
-    if math.prod(tensor.shape) == 0:
+    if 0 in tensor.shape:
         return np.zeros(tensor.shape, elements.dtype)
     first = tensor.offset + (tensor.storage.window[0] if tensor.storage.window else 0)
     size = elements.itemsize
     # NumPy checks these bounds once more.
-    return np.ndarray(
+    array: NDArray[Any] = np.ndarray(
         tensor.shape,
         elements.dtype,
         buffer=elements,
         offset=first * size,
-        strides=tuple(stride * size for stride in tensor.strides),
+        # The stride of a single element leads nowhere, and may be any number.
+        strides=tuple(min(stride * size, _MAX_STRIDE) for stride in tensor.strides),
     )
+    if tensor.conj or tensor.neg:
+        array = array.copy()
+        if tensor.conj:
+            np.conjugate(array, out=array)
+        if tensor.neg:
+            np.negative(array, out=array)
+        array.setflags(write=False)
+    return array

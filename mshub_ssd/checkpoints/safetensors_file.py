@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.checkpoints.mapped import DamagedError, refusing, widen_bfloat16
+from mshub_ssd.checkpoints.content import (
+    DamagedError,
+    check_truth,
+    file_content,
+    printable,
+    refusing,
+    shown,
+    widen_bfloat16,
+)
 from mshub_ssd.errors import MissingDependencyError
 
 __all__ = ["read_safetensors"]
@@ -29,13 +37,16 @@ _DTYPES = {
     "BOOL": "|b1",
     "C64": "<c8",
 }
+_MAX_DIMS = 32
+_MAX_QUOTE = 200
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> dict[str, NDArray[Any]]:
     """Read all tensors of a ``.safetensors`` file.
 
     Args:
         path: The file.
+        content: Its bytes, where they were read already.
 
     Returns:
         Arrays by name, ordered by name; bfloat16 becomes float32.
@@ -53,9 +64,10 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     deserialize: Any = safetensors.deserialize  # which has no types
     with refusing(path, "safetensors file", "a .safetensors file"):
         try:
-            entries = deserialize(path.read_bytes())
+            entries = deserialize(file_content(path, content))
         except safetensors.SafetensorError as error:
-            raise DamagedError(str(error)) from error
+            # It quotes the file.
+            raise DamagedError(printable(str(error)[:_MAX_QUOTE])) from error
         if not entries:
             raise DamagedError("it holds no tensors")
         return {name: _array(name, entry) for name, entry in sorted(entries, key=lambda pair: pair[0])}
@@ -64,12 +76,15 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 def _array(name: str, entry: dict[str, Any]) -> NDArray[Any]:
     kind = entry["dtype"]
     if kind not in _DTYPES:
-        raise DamagedError(f"tensor {name!r:.80} has the type {kind}, which is not supported")
+        raise DamagedError(f"tensor {shown(name)} has the type {kind}, which is not supported")
+    shape = entry["shape"]
+    if len(shape) > _MAX_DIMS:
+        raise DamagedError(f"tensor {shown(name)} has more than {_MAX_DIMS} dimensions")
     array: NDArray[Any] = np.frombuffer(entry["data"], dtype=_DTYPES[kind])
-    if kind == "BOOL" and len(array) and array.view(np.uint8).max() > 1:
-        raise DamagedError(f"tensor {name!r:.80} has a truth value that is neither 0 nor 1")
+    if kind == "BOOL":
+        check_truth(array)
     if kind == "BF16":
         array = widen_bfloat16(array)
-    array = array.reshape(entry["shape"])
+    array = array.reshape(shape)
     array.setflags(write=False)
     return array

@@ -1,7 +1,7 @@
 """The members of a zip file without compression, as views of its bytes.
 
-Checkpoints of PyTorch store their members as they are. A file that compresses, encrypts, repeats or misplaces
-any is refused, so reading one can take no more room than the file itself.
+Checkpoints of PyTorch store their members as they are. A file that compresses, encrypts, repeats, misplaces or
+overlaps any is refused, so all members together have no more bytes than the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from mshub_ssd.checkpoints.mapped import DamagedError
+from mshub_ssd.checkpoints.content import DamagedError, shown
 
 __all__ = ["Member", "checked", "stored_members"]
 
@@ -31,13 +31,17 @@ class Member:
     Attributes:
         content: Its bytes.
         crc: CRC-32 that the directory promises.
+        start: Where its own header begins in the file.
+        end: Where its bytes end.
     """
 
-    __slots__ = ("content", "crc")
+    __slots__ = ("content", "crc", "end", "start")
 
-    def __init__(self, content: memoryview, crc: int) -> None:
+    def __init__(self, content: memoryview, crc: int, start: int, end: int) -> None:
         self.content = content
         self.crc = crc
+        self.start = start
+        self.end = end
 
 
 def checked(name: str, member: Member) -> memoryview:
@@ -47,7 +51,7 @@ def checked(name: str, member: Member) -> memoryview:
         DamagedError: They differ.
     """
     if zlib.crc32(member.content) != member.crc:
-        raise DamagedError(f"the CRC-32 of its member {name!r} does not fit the content")
+        raise DamagedError(f"the CRC-32 of its member {shown(name)} does not fit the content")
     return member.content
 
 
@@ -60,18 +64,25 @@ def stored_members(view: memoryview) -> dict[str, Member]:
     Raises:
         DamagedError: It is no zip file, is damaged, or holds anything but plainly stored members.
     """
-    count, size, at = _directory(view)
+    count, size, directory = _directory(view)
     if count > _MAX_MEMBERS:
         raise DamagedError(f"it has {count:,} members, more than {_MAX_MEMBERS:,}")
-    end = at + size
+    at, end = directory, directory + size
     if end > len(view):
         raise DamagedError("its directory of members lies beyond its end")
     members: dict[str, Member] = {}
     for _ in range(count):
         name, member, at = _entry(view, at, end)
         if name in members:
-            raise DamagedError(f"two members are called {name!r}")
+            raise DamagedError(f"two members are called {shown(name)}")
         members[name] = member
+    free = 0
+    for member in sorted(members.values(), key=lambda member: member.start):
+        if member.start < free:
+            raise DamagedError("its members overlap")
+        free = member.end
+    if free > directory:
+        raise DamagedError("its members overlap its directory")
     return members
 
 
@@ -107,13 +118,13 @@ def _entry(view: memoryview, at: int, end: int) -> tuple[str, Member, int]:
     raw_name = bytes(view[at + 46 : extra_at])
     name = _name(raw_name, flags)
     if flags & _ENCRYPTED:
-        raise DamagedError(f"its member {name!r} is encrypted")
+        raise DamagedError(f"its member {shown(name)} is encrypted")
     if method != 0:
-        raise DamagedError(f"its member {name!r} is compressed, which no checkpoint's is")
+        raise DamagedError(f"its member {shown(name)} is compressed, which no checkpoint's is")
     size, packed, offset = _zip64(view[extra_at : extra_at + extra_length], size, packed, offset)
     if size != packed:
-        raise DamagedError(f"its member {name!r} has two different sizes")
-    return name, Member(_content(view, offset, size, name, raw_name), crc), following
+        raise DamagedError(f"its member {shown(name)} has two different sizes")
+    return name, _member(view, offset, size, crc, name, raw_name), following
 
 
 def _name(raw: bytes, flags: int) -> str:
@@ -123,7 +134,7 @@ def _name(raw: bytes, flags: int) -> str:
         raise DamagedError("the name of a member is not readable") from error
     parts = name.split("/")
     if not name or "\\" in name or "\0" in name or ".." in parts or parts[0] == "":
-        raise DamagedError(f"its member {name!r} would lie outside of the archive")
+        raise DamagedError(f"its member {shown(name)} would lie outside of the archive")
     return name
 
 
@@ -146,13 +157,15 @@ def _zip64(extra: memoryview, size: int, packed: int, offset: int) -> tuple[int,
     return size, packed, offset
 
 
-def _content(view: memoryview, offset: int, size: int, name: str, raw_name: bytes) -> memoryview:
+def _member(view: memoryview, offset: int, size: int, crc: int, name: str, raw_name: bytes) -> Member:
     if offset + 30 > len(view) or view[offset : offset + 4] != _LOCAL:
-        raise DamagedError(f"its member {name!r} is not where the directory says")
+        raise DamagedError(f"its member {shown(name)} is not where the directory says")
     name_length, extra_length = struct.unpack_from("<2H", view, offset + 26)
     start = offset + 30 + name_length + extra_length
     if bytes(view[offset + 30 : offset + 30 + name_length]) != raw_name:
-        raise DamagedError(f"its member {name!r} has another name in its own header")
+        raise DamagedError(f"its member {shown(name)} has another name in its own header")
     if start + size > len(view):
-        raise DamagedError(f"it ends early: its member {name!r} has {size:,} bytes, {len(view) - start:,} are left")
-    return view[start : start + size]
+        raise DamagedError(
+            f"it ends early: its member {shown(name)} has {size:,} bytes, {len(view) - start:,} are left"
+        )
+    return Member(view[start : start + size], crc, offset, start + size)

@@ -2,7 +2,8 @@
 
 Python's own unpickler finds and calls whatever a file names. This one knows some thirty opcodes and a short list
 of names, each of which stands for code in this module: nothing a file names is ever imported, looked up or
-called. Room and time are bounded by the number of bytes and by a number of steps.
+called. Room and time are bounded by the number of bytes and by a number of steps: one for each opcode, and more
+where an opcode copies or computes more, charged before it does.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mshub_ssd.checkpoints.mapped import DamagedError
+from mshub_ssd.checkpoints.content import DamagedError, Steps, shown
 
 __all__ = ["MAX_STEPS", "State", "Storage", "StorageType", "Tensor", "is_plain", "load_pickle"]
 
-MAX_STEPS = 1_000_000
-"""Most opcodes of one pickle; a published checkpoint has some ten thousand."""
+MAX_STEPS = 500_000
+"""Most steps of one file; a published checkpoint takes some ten thousand, one with its optimizer's state a hundred."""
 
 _MAX_DIMS = 32
+_SIDES = f"a tensor's shape or strides are not at most {_MAX_DIMS} whole numbers from 0 up"
 _MAX_GLOBAL = 256
-# Bytes of all texts of one pickle; in memory a text may take four times its bytes.
+# Bytes of all texts of one pickle, and of all bytes made of texts; in memory a text may take four times its bytes.
 _MAX_TEXT = 32 << 20
+# Larger numbers can be chosen so that all have one hash, and a dictionary of them takes for ever.
+_MAX_KEY = 1 << 60
 
 
 class State(dict[Any, Any]):
@@ -62,12 +66,23 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A strided view of a storage; its bounds were checked. Offset and strides count elements."""
+    """A strided view of a storage; its bounds were checked. Offset and strides count elements.
+
+    Attributes:
+        storage: Where its elements lie.
+        offset: Its first element.
+        shape: Its sides.
+        strides: Elements from one to the next, for each side.
+        conj: Whether its values are the conjugates of the stored ones.
+        neg: Whether its values are the stored ones (or their conjugates) with the other sign.
+    """
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    conj: bool = False
+    neg: bool = False
 
     @property
     def count(self) -> int:
@@ -114,7 +129,7 @@ _KEYS = (str, int, float, bytes, type(None))
 
 
 def load_pickle(
-    view: memoryview, at: int, persistent: Callable[[tuple[Any, ...]], Storage], max_steps: int = MAX_STEPS
+    view: memoryview, at: int, persistent: Callable[[tuple[Any, ...]], Storage], steps: Steps
 ) -> tuple[Any, int]:
     """Read one pickle of protocol 2.
 
@@ -122,7 +137,7 @@ def load_pickle(
         view: The bytes.
         at: Where the pickle begins.
         persistent: Makes a storage of a persistent id.
-        max_steps: Most opcodes.
+        steps: What the file may still cost.
 
     Returns:
         The value, made of None, bool, int, float, str, bytes, tuple, list, dict, `State` and `Tensor`; and the
@@ -131,7 +146,7 @@ def load_pickle(
     Raises:
         DamagedError: It is damaged, or asks for anything that is not on the allow list.
     """
-    return _Machine(view, at, persistent).run(max_steps)
+    return _Machine(view, at, persistent, steps).run()
 
 
 def is_plain(value: Any) -> bool:
@@ -151,19 +166,23 @@ def is_plain(value: Any) -> bool:
 
 
 class _Machine:
-    def __init__(self, view: memoryview, at: int, persistent: Callable[[tuple[Any, ...]], Storage]) -> None:
+    def __init__(
+        self, view: memoryview, at: int, persistent: Callable[[tuple[Any, ...]], Storage], steps: Steps
+    ) -> None:
         self.view = view
         self.at = at
         self.persistent = persistent
+        self.steps = steps
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.room_for_text = _MAX_TEXT
 
-    def run(self, max_steps: int) -> tuple[Any, int]:
+    def run(self) -> tuple[Any, int]:
         if bytes(self.view[self.at : self.at + 2]) != b"\x80\x02":
             raise DamagedError("its objects are not pickled with protocol 2")
         self.at += 2
-        for _ in range(max_steps):
+        while True:
+            self.steps.spend()
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 value = self.pop()
@@ -174,7 +193,6 @@ class _Machine:
             if step is None:
                 raise DamagedError(f"its pickle uses the opcode {code:#04x}, which a checkpoint has no need of")
             step(self)
-        raise DamagedError(f"its pickle is longer than {max_steps:,} steps")
 
     def take(self, count: int) -> bytes:
         if count > len(self.view) - self.at:
@@ -200,13 +218,16 @@ class _Machine:
     def number(self, layout: str) -> Any:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
 
-    def text(self) -> str:
-        length = self.number("<I")
+    def charge_text(self, length: int) -> None:
         self.room_for_text -= length
         if self.room_for_text < 0:
             raise DamagedError(f"its pickle holds more than {_MAX_TEXT:,} bytes of text")
+
+    def text(self) -> str:
+        length = self.number("<I")
+        self.charge_text(length)
         try:
-            return self.take(length).decode("utf-8", "surrogatepass")
+            return self.take(length).decode("utf-8")
         except UnicodeDecodeError as error:
             raise DamagedError("a text in its pickle is not UTF-8") from error
 
@@ -248,16 +269,15 @@ class _Machine:
     def name(self) -> None:
         words = []
         for _ in range(2):
-            line = bytearray()
-            while (character := self.take(1)) != b"\n":
-                line += character
-                if len(line) > _MAX_GLOBAL:
-                    raise DamagedError("a name in its pickle is too long")
+            line, newline, _ = bytes(self.view[self.at : self.at + _MAX_GLOBAL]).partition(b"\n")
+            if not newline:
+                raise DamagedError("a name in its pickle is too long, or the file ends within it")
+            self.at += len(line) + 1
             words.append(line.decode("utf-8", "backslashreplace"))
         wanted = " ".join(words)
         if wanted not in _ALLOWED:
             raise DamagedError(
-                f"it asks for {'.'.join(words)!r}, which a checkpoint has no need of; "
+                f"it asks for {shown('.'.join(words))}, which a checkpoint has no need of; "
                 "it may be malicious. Nothing of it was run",
                 hint="do not open it with other programs either; fetch the file again from its publisher",
             )
@@ -268,7 +288,7 @@ class _Machine:
         function = self.pop()
         if not isinstance(function, _Name) or not isinstance(arguments, tuple):
             raise DamagedError("a pickle calls something that is no function")
-        self.stack.append(_CALLS[function](arguments))
+        self.stack.append(_CALLS[function](self, arguments))
 
     def build(self) -> None:
         state = self.pop()
@@ -289,52 +309,81 @@ def _fill(target: dict[Any, Any], pairs: list[tuple[Any, Any]]) -> None:
         # Only keys whose hash is cheap: nested tuples can be made to take forever.
         if not isinstance(key, _KEYS):
             raise DamagedError(f"a dictionary has a key that is a {type(key).__name__}")
+        if isinstance(key, int) and not -_MAX_KEY < key < _MAX_KEY:
+            raise DamagedError(f"a dictionary has the key {shown(key)}")
         if key in target:
-            raise DamagedError(f"a dictionary has the key {key!r:.80} twice")
+            raise DamagedError(f"a dictionary has the key {shown(key)} twice")
         target[key] = value
 
 
-def _ordered_dict(arguments: tuple[Any, ...]) -> State:
+def _ordered_dict(machine: _Machine, arguments: tuple[Any, ...]) -> State:
     made = State()
     if arguments:
         (pairs,) = arguments if len(arguments) == 1 else (None,)
-        if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        if not isinstance(pairs, list):
+            raise DamagedError("an OrderedDict is made of something that is no list of pairs")
+        # One list can be made into many of them.
+        machine.steps.spend(len(pairs))
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
             raise DamagedError("an OrderedDict is made of something that is no list of pairs")
         _fill(made, [(pair[0], pair[1]) for pair in pairs])
     return made
 
 
-def _tensor(arguments: tuple[Any, ...]) -> Tensor:
+def _tensor(machine: _Machine, arguments: tuple[Any, ...]) -> Tensor:
     if len(arguments) not in (6, 7):
         raise DamagedError("a tensor is not described as PyTorch describes them")
     storage, offset, shape, strides = arguments[:4]
     if not isinstance(storage, Storage) or not _is_count(offset):
         raise DamagedError("a tensor is not described as PyTorch describes them")
     for sides in (shape, strides):
-        if not isinstance(sides, tuple) or len(sides) > _MAX_DIMS or not all(map(_is_count, sides)):
-            raise DamagedError("a tensor's shape or strides are not at most 32 whole numbers from 0 up")
+        if not isinstance(sides, tuple) or len(sides) > _MAX_DIMS:
+            raise DamagedError(_SIDES)
+        # One description can be made into many tensors.
+        machine.steps.spend(len(sides))
+        if not all(map(_is_count, sides)):
+            raise DamagedError(_SIDES)
     if len(shape) != len(strides):
         raise DamagedError("a tensor has not as many strides as dimensions")
     available = storage.count if storage.window is None else storage.window[1]
-    if 0 in shape:
-        last = offset - 1
-    else:
+    # One without elements may begin anywhere.
+    if 0 not in shape:
         last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-    if last >= available:
-        raise DamagedError(f"a tensor reaches to element {last:,} of a storage of {available:,}")
-    return Tensor(storage, offset, shape, strides)
+        if last >= available:
+            raise DamagedError(f"a tensor reaches to element {last:,} of a storage of {available:,}")
+    return Tensor(storage, offset, shape, strides, *_signs(arguments[6:], storage.kind))
 
 
-def _parameter(arguments: tuple[Any, ...]) -> Tensor:
+def _signs(metadata: tuple[Any, ...], kind: StorageType) -> tuple[bool, bool]:
+    """Whether values are to be conjugated and negated, which PyTorch puts off until they are used."""
+    marks = metadata[0] if metadata else None
+    if marks is None:
+        return False, False
+    if not isinstance(marks, dict) or not all(
+        key in ("conj", "neg") and isinstance(mark, bool) for key, mark in marks.items()
+    ):
+        raise DamagedError("a tensor is marked in a way that is not known")
+    conj, neg = marks.get("conj", False), marks.get("neg", False)
+    if conj and not kind.code.startswith("c"):
+        raise DamagedError("a tensor is marked as the conjugate of numbers that are not complex")
+    # What PyTorch makes of the NaNs of 16 bits depends on their place.
+    if neg and kind.code in ("b1", "f2", "bf16"):
+        raise DamagedError("a tensor of 16 bits or truth values is marked as the negative of what is stored")
+    return conj, neg
+
+
+def _parameter(_: _Machine, arguments: tuple[Any, ...]) -> Tensor:
     if len(arguments) != 3 or not isinstance(arguments[0], Tensor):
         raise DamagedError("a parameter is made of something that is no tensor")
     return arguments[0]
 
 
-def _encode(arguments: tuple[Any, ...]) -> bytes:
+def _encode(machine: _Machine, arguments: tuple[Any, ...]) -> bytes:
     # How protocol 2 spells bytes.
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
         raise DamagedError("bytes are not spelled as pickle spells them")
+    # One text can be made into many.
+    machine.charge_text(len(arguments[0]))
     try:
         return arguments[0].encode("latin1")
     except UnicodeEncodeError as error:
@@ -345,7 +394,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
-_CALLS: dict[_Name, Callable[[tuple[Any, ...]], Any]] = {
+_CALLS: dict[_Name, Callable[[_Machine, tuple[Any, ...]], Any]] = {
     _ORDERED_DICT: _ordered_dict,
     _TENSOR: _tensor,
     _PARAMETER: _parameter,
