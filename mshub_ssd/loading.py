@@ -56,7 +56,9 @@ def load(
     runtime.require_mindspore()
     cpu.ensure_fast_cpu()
     # The file first: a failing download should not cost the time of building a network.
-    arrays = _read_asset(planned, force_reload) if pretrained else None
+    arrays = None
+    if planned.asset is not None:
+        arrays = _read_asset(card, planned.asset, planned.file_format, force_reload)
     with nullcontext() if arrays is None else runtime.uninitialised_parameters():
         network = _construct(planned, args, kwargs)
     report = None
@@ -86,7 +88,7 @@ def load_weights(name: str, source: str | None = None, force_reload: bool = Fals
     asset, file_format = choose_asset(card)
     runtime.require_mindspore()
     cpu.ensure_fast_cpu()
-    arrays = checkpoints.read(_file(card, asset, force_reload), file_format)
+    arrays = _read_asset(card, asset, file_format, force_reload)
     expected = None
     try:
         choice = choose_network(card)
@@ -182,9 +184,13 @@ def _file(card: Card, asset: Asset, force_reload: bool) -> Path:
     return store.verify_local(target, asset.sha256)
 
 
-def _read_asset(planned: Plan, force_reload: bool) -> Any:
-    assert planned.asset is not None
-    return checkpoints.read(_file(planned.card, planned.asset, force_reload), planned.file_format)
+def _read_asset(card: Card, asset: Asset, file_format: str, force_reload: bool) -> Any:
+    """The checkpoint's arrays; of a file beside its card the very bytes that were verified are read."""
+    assert asset.sha256 is not None  # choose_asset saw to it
+    target = locate(card, asset)
+    if isinstance(target, Path):
+        return checkpoints.read(target, file_format, content=store.read_verified(target, asset.sha256))
+    return checkpoints.read(_file(card, asset, force_reload), file_format)
 
 
 def _construct(planned: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> nn.Cell:

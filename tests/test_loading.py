@@ -14,6 +14,7 @@ from faultserver import Fault, FaultServer
 from networks import picture, save_checkpoint, sha256, weights
 
 import mshub_ssd as mshub
+from mshub_ssd import store
 from mshub_ssd.errors import (
     CardError,
     IntegrityError,
@@ -404,3 +405,28 @@ def test_no_random_values_are_drawn_that_a_checkpoint_overwrites(hub: Path, monk
     assert drawn == []
     mshub.load(MOBILENET, pretrained=False)
     assert drawn
+
+
+def test_of_a_file_beside_its_card_the_bytes_that_were_verified_are_loaded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = np.arange(100_000, dtype=np.float32)
+    (root / "own").mkdir()
+    path = save_checkpoint(root / "own" / "w.ckpt", {"a.weight": value})
+    put(root, "own/net", card_text("net", "w.ckpt", sha256(path)).replace("<w.ckpt>", "w.ckpt"))
+    real = store.verify_local
+
+    def exchanged_at_once(*arguments: object) -> object:
+        done = real(*arguments)
+        path.chmod(0o600)
+        path.write_bytes(b"somebody else's bytes")
+        return done
+
+    monkeypatch.setattr(store, "verify_local", exchanged_at_once)
+    found = mshub.load_weights("own/net")
+    np.testing.assert_array_equal(found["a.weight"].asnumpy(), value)
+    path.chmod(0o600)
+    path.write_bytes(b"somebody else's bytes")
+    np.testing.assert_array_equal(found["a.weight"].asnumpy(), value)
+    with pytest.raises(IntegrityError, match="not the one the card promises"):
+        mshub.load_weights("own/net")
