@@ -346,8 +346,8 @@ class Cache:
         stamp, path, record = _Stamp.of(status), self.blob(hexdigest), self.record(hexdigest)
         try:
             with open_regular(record, follow=False) as stream:
-                if all(map(trust.owned, (status, os.fstat(stream.fileno())))) and all(
-                    trust.is_private(self.home, place.parent) for place in (path, record)
+                if all(map(trust.owned, (status, os.fstat(stream.fileno())))) and trust.is_private(
+                    self.home, path.parent, record.parent
                 ):
                     stored = json.loads(stream.read(_SMALL) or b"")
                     return bool(stored == {"sha256": hexdigest, **asdict(stamp)})

@@ -19,17 +19,16 @@ def is_shared(status: os.stat_result) -> bool:
     return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def is_private(home: Path, folder: Path) -> bool:
-    """Whether nobody but us or root can write to a folder or to those between it and `home`, `home` included."""
-    place = folder
-    while True:
-        try:
-            if not owned(place.stat()):
-                return False
-        except OSError:
-            return False
-        if place == home:
-            return True
-        if place == place.parent:
-            return False
-        place = place.parent
+def is_private(home: Path, *folders: Path) -> bool:
+    """Whether nobody but us or root can write to folders of a cache, or to those between them and `home`, included."""
+    top = os.fspath(home)
+    places = {top}
+    for folder in folders:
+        place = os.fspath(folder)
+        while len(place) > len(top):
+            places.add(place)
+            place = os.path.dirname(place)  # noqa: PTH120 - every hit in the cache comes by here
+    try:
+        return all(owned(os.stat(place)) for place in places)  # noqa: PTH116
+    except OSError:
+        return False
