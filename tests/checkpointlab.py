@@ -127,7 +127,7 @@ def stretched(content: bytes) -> bytes:
 
 _HUGE = b"\x8a\xff" + b"\x7f" * 255
 # A tuple that would be 10 ** 40 values long if spelled out.
-_LAUGHS = b"(" * 40 + b"K\x01" + b"".join(b"q%c" % level + b"h%c" % level * 9 + b"t" for level in range(40))
+ENDLESS = b"(" * 40 + b"K\x01" + b"".join(b"q%c" % level + b"h%c" % level * 9 + b"t" for level in range(40))
 
 
 def _repeated(first: bytes, again: bytes, size: int) -> bytes:
@@ -166,7 +166,7 @@ _MERSENNE = (1 << 61) - 1
 _BIG = Pickle(False).value
 
 BOMBS: dict[str, tuple[str, Callable[[int], bytes]]] = {
-    "endless tuple as a count": ("pth", lambda n: entry(tensor(storage(count=_LAUGHS)) + b"R")),
+    "endless tuple as a count": ("pth", lambda n: entry(tensor(storage(count=ENDLESS)) + b"R")),
     "deep tuple as a count": ("pth", lambda n: entry(tensor(storage(count=b"K\x01" + b"\x85" * n)) + b"R")),
     "deep tuple as a count, legacy": (
         "pth",
@@ -239,7 +239,7 @@ BOMBS: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "negatives of much": (
         "pth",
         lambda n: _states(
-            4, tensor(storage("ComplexFloat", _BIG(n // 8)), 0, (n // 8,), (1,), NEG), b"h\x03", bytes(n // 8 * 8)
+            4, tensor(storage("Double", _BIG(n // 8)), 0, (n // 8,), (1,), NEG), b"h\x03", bytes(n // 8 * 8)
         ),
     ),
     "expanded": ("pth", lambda n: entry(tensor(storage(), 0, (1 << 30, 1 << 30), (0, 0)) + b"R")),
@@ -301,7 +301,7 @@ BOMBS: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "safetensors: long type": (
         "safetensors",
         lambda n: safetensors_bytes(
-            b'{"a":{"dtype":"' + b"\u202e" * (n // 6) + b'","shape":[0],"data_offsets":[0,0]}}'
+            b'{"a":{"dtype":"' + "\u202e".encode() * (n // 6) + b'","shape":[0],"data_offsets":[0,0]}}'
         ),
     ),
     "safetensors: bfloat16": (

@@ -295,9 +295,6 @@ def _view(tensor: Tensor, elements: NDArray[Any]) -> NDArray[Any]:
     )
     if tensor.conj or tensor.neg:
         array = array.copy()
-        if tensor.conj:
-            np.conjugate(array, out=array)
-        if tensor.neg:
-            np.negative(array, out=array)
+        (np.conjugate if tensor.conj else np.negative)(array, out=array)
         array.setflags(write=False)
     return array
