@@ -358,31 +358,6 @@ def test_mutated_files_end_in_our_error_or_a_reading(tmp_path: Path, nothing_run
     assert min(found.values()) > 20
 
 
-@pytest.mark.slow
-def test_two_thousand_mutated_files_stay_within_their_memory(tmp_path: Path) -> None:
-    # A process of its own: the highest memory of this one is that of other tests.
-    code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[2])\n"
-        "import numpy as np, test_pth\n"
-        "from mshub_ssd.checkpoints import pth\n"
-        "from pathlib import Path\n"
-        "idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "found = test_pth.outcomes(Path(sys.argv[1]), 2000, seed=12)\n"
-        "print(found['read'], found['refused'], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    read_count, refused, kilobytes = map(int, done.stdout.split())
-    assert read_count + refused == 2000
-    assert min(read_count, refused) > 50
-    assert kilobytes < 256 * 1024
-
-
 def test_a_hostile_pickle_costs_little_memory(tmp_path: Path) -> None:
     bombs = [
         # A memo slot far out, a long text that is not there, deep nesting, tuples that double at each level.

@@ -38,7 +38,7 @@ _ZIP = b"PK\x03\x04"
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _LEGACY_PROTOCOL = 1001
 _PREAMBLE_STEPS = 1000
-_MAX_TENSORS = 100_000
+_MAX_TENSORS = 20_000
 _MAX_NAME = 4096
 # All tensors together may have this much more room than their file: shared and repeated storages are rare.
 _GROWTH, _ALLOWANCE = 2, 16 << 20
@@ -295,9 +295,6 @@ def _view(tensor: Tensor, elements: NDArray[Any]) -> NDArray[Any]:
     )
     if tensor.conj or tensor.neg:
         array = array.copy()
-        if tensor.conj:
-            np.conjugate(array, out=array)
-        if tensor.neg:
-            np.negative(array, out=array)
+        (np.conjugate if tensor.conj else np.negative)(array, out=array)
         array.setflags(write=False)
     return array

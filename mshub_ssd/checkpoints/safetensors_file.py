@@ -68,6 +68,11 @@ def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> d
         except safetensors.SafetensorError as error:
             # It quotes the file.
             raise DamagedError(printable(str(error)[:_MAX_QUOTE])) from error
+        except BaseException as error:
+            # It copies every tensor, and where there is no room for one, it panics.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise MemoryError from error
         if not entries:
             raise DamagedError("it holds no tensors")
         return {name: _array(name, entry) for name, entry in sorted(entries, key=lambda pair: pair[0])}

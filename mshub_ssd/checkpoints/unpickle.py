@@ -74,7 +74,7 @@ class Tensor:
         shape: Its sides.
         strides: Elements from one to the next, for each side.
         conj: Whether its values are the conjugates of the stored ones.
-        neg: Whether its values are the stored ones (or their conjugates) with the other sign.
+        neg: Whether its values are the stored ones with the other sign.
     """
 
     storage: Storage
@@ -125,6 +125,8 @@ _ALLOWED: dict[str, _Name | StorageType] = {
 } | {f"{module} {name}": StorageType(code) for module in ("torch", "torch.cuda") for name, code in _STORAGES.items()}
 
 _MARK = object()
+# Types whose values PyTorch negates bit by bit.
+_NEGATED = {"f4", "f8", "i1", "u1", "i2", "i4", "i8"}
 _KEYS = (str, int, float, bytes, type(None))
 
 
@@ -366,9 +368,9 @@ def _signs(metadata: tuple[Any, ...], kind: StorageType) -> tuple[bool, bool]:
     conj, neg = marks.get("conj", False), marks.get("neg", False)
     if conj and not kind.code.startswith("c"):
         raise DamagedError("a tensor is marked as the conjugate of numbers that are not complex")
-    # What PyTorch makes of the NaNs of 16 bits depends on their place.
-    if neg and kind.code in ("b1", "f2", "bf16"):
-        raise DamagedError("a tensor of 16 bits or truth values is marked as the negative of what is stored")
+    # Of all others, what PyTorch makes of zeros and NaNs depends on their place and on the processor.
+    if neg and kind.code not in _NEGATED:
+        raise DamagedError(f"a tensor of type {kind.code} is marked as the negative of what is stored")
     return conj, neg
 
 
