@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.redaction import redact
 
 __all__ = ["Settings", "current", "package_version", "user_file"]
 
@@ -53,8 +54,9 @@ class Settings:
         return tuple(dict.fromkeys((self.home, *self.more_homes)))
 
     def __repr__(self) -> str:
-        # The token must not reach a log by way of a repr.
-        shown = {**self.__dict__, "token": None if self.token is None else "***"}
+        # No secret must reach a log by way of a repr.
+        endpoint = None if self.endpoint is None else redact(self.endpoint)
+        shown = {**self.__dict__, "token": None if self.token is None else "***", "endpoint": endpoint}
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 

@@ -20,6 +20,7 @@ from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Sourc
 from mshub_ssd.cards.recovery import recover
 from mshub_ssd.cards.source import MAX_BYTES, read_source
 from mshub_ssd.errors import CardError
+from mshub_ssd.redaction import hide, scrub
 
 __all__ = ["KNOWN_KEYS", "Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
 
@@ -336,7 +337,7 @@ class _Reader:
                 "an asset has no asset-sha256, so nothing can vouch for the file",
                 places.get("asset-sha256", node),
                 expected="64 hex digits",
-                hint=f"run sha256sum on the file behind {link[:200]} and add asset-sha256",
+                hint=f"run sha256sum on the file behind {hide(link)[:200]} and add asset-sha256",
             )
         else:
             digest = digest.lower()
@@ -388,7 +389,7 @@ class _Reader:
             node,
             fatal=fatal,
             expected=expected,
-            got=repr(self.source.text[node.start : min(node.end, node.start + 200)]),
+            got=repr(scrub(self.source.text[node.start : node.end])[:200]),
             hint=f"mend {key}, or leave it out",
         )
 

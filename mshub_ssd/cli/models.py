@@ -23,19 +23,24 @@ from mshub_ssd.cli.output import (
     table,
     verbosity_options,
     width,
+    without_secrets,
 )
 from mshub_ssd.errors import CardError, MshubError, UnknownModelError
+from mshub_ssd.redaction import hide, scrub
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Card, Metric
+    from mshub_ssd.cards import Asset, Card, Metric
     from mshub_ssd.registry import Registry
 
 __all__ = [
+    "asset_facts",
     "complete_uid",
+    "digest_text",
     "expand",
     "fetch_command",
     "human_size",
     "info_command",
+    "is_weak",
     "json_option",
     "list_command",
     "metric_text",
@@ -143,9 +148,10 @@ def info_command(uid: str, as_json: bool) -> None:
     found = standing(card)
     if as_json:
         facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
-        emit_json({**card.to_dict(), **facts})
+        assets = [asset_facts(asset) for asset in card.assets]
+        emit_json(without_secrets({**card.to_dict(), "assets": assets, **facts}))
     else:
-        emit(_description(card, found, uid))
+        emit(scrub(_description(card, found, uid)))
 
 
 @click.command("fetch")
@@ -284,6 +290,23 @@ def _tell_how_to_go_on(uids: Sequence[str]) -> None:
         note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
 
 
+def asset_facts(asset: Asset) -> dict[str, Any]:
+    """An asset for JSON."""
+    return {**asset.to_dict(), "url": hide(asset.url)}
+
+
+def digest_text(asset: Asset) -> str:
+    """An asset's digest for people, who are told when it is a weak one."""
+    if is_weak(asset):
+        return f"{asset.sha256}  ({asset.sha256_digits} of 64 digits, which prove little)"
+    return asset.sha256 or "none given"
+
+
+def is_weak(asset: Asset) -> bool:
+    """Whether the card gives only the first digits of the asset's digest."""
+    return asset.sha256_digits is not None and asset.sha256_digits < 64
+
+
 def metric_text(metric: Metric) -> str:
     """E.g. ``mAP 25.17``; the value as the card has it."""
     return f"{metric.name} {metric.value:.15g}"
@@ -305,7 +328,7 @@ def _show(uids: list[str], as_json: bool) -> None:
     # One for all cards: each looks through its folders once.
     registry = default_registry()
     if as_json:
-        emit_json([_entry(uid, registry) for uid in uids])
+        emit_json(without_secrets([_entry(uid, registry) for uid in uids]))
     elif not uids:
         return
     elif on_terminal():
@@ -313,7 +336,7 @@ def _show(uids: list[str], as_json: bool) -> None:
         columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
         # Line by line: reading thousands of cards takes a while.
         for uid in uids:
-            line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid, registry)}".rstrip()
+            line = f"{uid}{' ' * (space - width(uid))}  {scrub(_aside(uid, registry))}".rstrip()
             emit(line if len(line) <= columns else line[: max(columns - 1, len(uid))] + "…")
     else:
         emit("\n".join(uids))
@@ -363,8 +386,8 @@ def _description(card: Card, found: Standing, name: str) -> str:
     row("licence", card.license or "none given")
     row("repository", card.repo_link)
     for asset in card.assets:
-        row(asset.file_format or "asset", asset.url)
-        row("  sha256", asset.sha256 or "none given")
+        row(asset.file_format or "asset", hide(asset.url))
+        row("  sha256", digest_text(asset))
     row("card", card.path)
     parts = [card.title or card.uid, table(rows)]
     if card.summary:

@@ -20,6 +20,7 @@ from typing import IO, Any
 import click
 
 from mshub_ssd.errors import MshubError
+from mshub_ssd.redaction import scrub
 
 __all__ = [
     "Interrupted",
@@ -38,6 +39,7 @@ __all__ = [
     "table",
     "verbosity_options",
     "width",
+    "without_secrets",
 ]
 
 _LIBRARY = "mshub_ssd"
@@ -111,6 +113,15 @@ def emit_json(value: Any) -> None:
     emit(json.dumps(value, indent=2, allow_nan=False))
 
 
+def without_secrets(value: Any) -> Any:
+    """A value for JSON without the users and passwords of urls in its texts."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def note(text: str) -> None:
     """Tell the user something that is not part of the answer; ``-q`` silences it."""
     if logging.getLogger(_LIBRARY).isEnabledFor(logging.WARNING):
@@ -167,7 +178,8 @@ def _is_ours(name: str) -> bool:
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            click.echo(f"{record.levelname.lower()}: {plain(self.format(record))}", err=True)
+            # Tracebacks hold the texts of other libraries' errors, which quote urls.
+            click.echo(f"{record.levelname.lower()}: {plain(scrub(self.format(record)))}", err=True)
         except OSError:
             self.handleError(record)
 
@@ -195,7 +207,7 @@ def reporting() -> Iterator[None]:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, DeprecationWarning | PendingDeprecationWarning):
         return
-    click.echo(f"warning: {plain(str(message))}", err=True)
+    click.echo(f"warning: {plain(scrub(str(message)))}", err=True)
 
 
 def verbosity_options(command: Any) -> Any:

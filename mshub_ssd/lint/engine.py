@@ -24,6 +24,7 @@ from mshub_ssd.lint.discovery import CardFile, discover
 from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
 from mshub_ssd.lint.rules import Rule, all_rules
 from mshub_ssd.lint.subject import Hit, Subject
+from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
@@ -237,7 +238,9 @@ class _Run:
                 fix = None
             else:
                 edits = (Edit(one.start, one.end, one.text, _edit_span(subject, one)) for one in fix.edits)
-                fix = Fix(fix.title, tuple(edits), fix.safe)
+                # Reports hold the texts of fixes, and are published; a password is no text for them.
+                secret = any(scrub(one.text) != one.text for one in fix.edits)
+                fix = None if secret else Fix(fix.title, tuple(edits), fix.safe)
         return self.make(rule, subject.path, subject.uid, place, hit.message, hit.help, fix, hit.severity)
 
     def make(
@@ -264,8 +267,8 @@ class _Run:
             span.column,
             span.end_line,
             span.end_column,
-            message,
-            help_,
+            scrub(message),
+            help_ and scrub(help_),
             fix,
             excerpt,
             column,
@@ -337,7 +340,7 @@ def _place(subject: Subject, start: int, end: int) -> tuple[Span, str, int]:
         below = min(below, first + _LONG_LINE)
     excerpt = subject.excerpts.get((first, below))
     if excerpt is None:
-        excerpt = subject.excerpts[first, below] = subject.text[first:below].rstrip("\r\n")
+        excerpt = subject.excerpts[first, below] = subject.shown[first:below].rstrip("\r\n")
     return span, excerpt, first - starts[span.line - 1] + 1
 
 
