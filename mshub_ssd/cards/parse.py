@@ -18,7 +18,7 @@ from typing import Any
 from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
 from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
-from mshub_ssd.cards.source import MAX_BYTES, read_source
+from mshub_ssd.cards.source import read_bytes, read_source
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import hide, scrub
 
@@ -87,10 +87,7 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
     """
     file = Path(path)
     try:
-        if file.exists() and not file.is_file():
-            raise IsADirectoryError("not a regular file")
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_bytes(file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CardError(

@@ -169,10 +169,16 @@ def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
 
 def _card(card: Card) -> Iterator[Finding]:
     from mshub_ssd.cards import examine_card
+    from mshub_ssd.cards.source import read_bytes
 
     assert card.path is not None  # it was read from there
     yield Finding("card", "ok", str(card.path), facts={"uid": card.uid, "path": str(card.path)})
-    for problem in examine_card(card.path.read_bytes(), uid=card.uid, path=card.path).problems:
+    try:
+        data = read_bytes(card.path)
+    except OSError as error:  # it could be read a moment ago
+        yield Finding("card", "fault", f"the card cannot be read any more: {error.strerror}")
+        return
+    for problem in examine_card(data, uid=card.uid, path=card.path).problems:
         place = f"{problem.span.line}:{problem.span.column}: " if problem.span else ""
         yield Finding("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
 
