@@ -94,7 +94,7 @@ def emit_raw(text: str) -> None:
     Raises:
         Refusal: stdout cannot be written.
     """
-    _write(text.encode("utf-8"))
+    _write(text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
 
 
 def _write(text: str | bytes) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 from mshub_ssd.errors import TransferError, UsageError
 from mshub_ssd.redaction import ENCODE, ambiguous, redact
 
-__all__ = ["Origin", "check", "file_name", "hop", "origin", "redact", "sources", "strip_userinfo"]
+__all__ = ["Origin", "check", "file_name", "hop", "listed", "origin", "redact", "sources", "strip_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -50,6 +50,23 @@ def check(url: object) -> SplitResult:
     if not host or port == 0:
         raise TransferError("the url names no host", where=shown, expected="https://HOST/PATH")
     return parts
+
+
+def listed(urls: object) -> tuple[str, ...]:
+    """The urls a caller gave: one, or several.
+
+    Raises:
+        UsageError: Something else than text, or a list of texts.
+    """
+    if isinstance(urls, str):
+        return (urls,)
+    if isinstance(urls, Iterable) and not isinstance(urls, bytes | bytearray):
+        found = tuple(urls)
+        if all(isinstance(url, str) for url in found):
+            return found
+    raise UsageError(
+        "urls are texts", expected='a list such as ["https://HOST/PATH"]', got=redact(urls), hint="give a list of urls"
+    )
 
 
 def origin(url: str) -> Origin:
