@@ -6,6 +6,7 @@ one, so this module does not ask where a url's authority ends, but what can be s
 
 from __future__ import annotations
 
+import itertools
 import re
 
 __all__ = ["ENCODE", "ambiguous", "hide", "mask", "redact", "scrub"]
@@ -17,11 +18,12 @@ _LONGEST_SHOWN = 300
 _LONGEST_URL = 4096  # in a text: what is looked at must not grow with the square of it
 # Also as it looks encoded, once or twice, and in the forms that Unicode folds to it.
 _AT = ("@", "%40", "%2540", "\uff20", "\ufe6b")
-_START = re.compile(r"(?<![\w:@%.+-])(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]+|https?:(?=\S))", re.IGNORECASE)
-_FIRST = re.compile(r"[\x00-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]+|https?:|[/\\]{2,})", re.IGNORECASE)
+_START = re.compile(r"(?<![\w:@%.+-])(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2,}|https?:[/\\]*)", re.IGNORECASE)
+_FIRST = re.compile(r"[\x00-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2,}|https?:[/\\]*|[/\\]{2,})", re.IGNORECASE)
 _END_OF_AUTHORITY = re.compile(r"[/\\?#]")
+_END_OF_PATH = re.compile(r"[?#]")
 _END_OF_WORD = re.compile(r"[\s\"'`<>]")
-_END_OF_LINE = re.compile(r"[\r\n]")
+_END_OF_LINE = re.compile(r"\r\n|\r|\n")
 _WORD = re.compile(r"[^\s\"'`<>]+")
 _A_PATH = re.compile(r"[.~]|/(?!/)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -125,18 +127,23 @@ def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
     """What to hide of the url whose authority begins there."""
     most = len(text) if whole else min(len(text), begin + _LONGEST_URL)
     word = most if whole else _stop(_END_OF_WORD, text, begin, most)
-    name = text[begin : _stop(_END_OF_AUTHORITY, text, begin, word)]
-    last = _last_at(text, begin, word)
-    if (_PLAIN if last is None else _CERTAIN).fullmatch(name):
+    end = _stop(_END_OF_AUTHORITY, text, begin, word)
+    name, last = text[begin:end], _last_at(text, begin, word)
+    if last is None and _PLAIN.fullmatch(name):
+        return None
+    # `team/joe:password@host`: a user may hold a slash, too.
+    if last is not None and _CERTAIN.fullmatch(name) and ":" not in text[end : _stop(_END_OF_PATH, text, end, last[0])]:
         return None
     if last is not None and text[begin : last[0]] == _SSH_USER:
         return None
     if last is not None and _PLAIN.fullmatch(text[last[1] : _stop(_END_OF_AUTHORITY, text, last[1], word)]):
         return begin, last[0]
-    # A password with spaces or quotes in it.
-    later = _last_at(text, begin, most if whole else _stop(_END_OF_LINE, text, begin, most))
-    if later is not None:
-        return begin, later[0]
+    # A password with spaces, quotes or a line's end in it.
+    ends = [most] if whole else [found.end() for found in itertools.islice(_END_OF_LINE.finditer(text, begin, most), 2)]
+    for until in [*ends, most][:2]:
+        later = _last_at(text, begin, until)
+        if later is not None:
+            return begin, later[0]
     colon = name.find(":")
     # Cut off before its @, or a port that is none.
     return None if colon < 0 else (begin + colon + 1, word)

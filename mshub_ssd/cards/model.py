@@ -15,7 +15,7 @@ from typing import Any
 
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
-from mshub_ssd.redaction import ENCODE, ambiguous, hide
+from mshub_ssd.redaction import ENCODE, ambiguous, hide, scrub
 
 __all__ = [
     "Asset",
@@ -199,8 +199,12 @@ class Card:
     classes: tuple[str, ...] | None = None
     spans: Mapping[str, Span] = field(default_factory=FrozenDict, repr=False)
 
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if name != "spans")
+        return scrub(f"Card({named})")
+
     def to_dict(self) -> dict[str, Any]:
-        """The card as JSON-ready values, without `spans`."""
+        """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords."""
         return {name: _jsonable(getattr(self, name)) for name in self.__slots__ if name != "spans"}
 
     def resolve(self, asset: Asset) -> Path | str:

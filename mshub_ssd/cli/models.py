@@ -149,7 +149,8 @@ def info_command(uid: str, as_json: bool) -> None:
     if as_json:
         facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
         assets = [asset_facts(asset) for asset in card.assets]
-        emit_json(without_secrets({**card.to_dict(), "assets": assets, **facts}))
+        links = {"assets": assets, "repo_link": card.repo_link and hide(card.repo_link)}
+        emit_json(without_secrets({**card.to_dict(), **links, **facts}))
     else:
         emit(scrub(_description(card, found, uid)))
 
@@ -228,17 +229,28 @@ def _has_checkpoint(uid: str) -> bool:
 
 def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any] | None:
     """Show the outcome for one model; the facts for JSON, None if there is no file."""
+    from mshub_ssd import catalog
     from mshub_ssd.store.blobs import hash_file
+    from mshub_ssd.store.digests import parse, warn_of_short
 
     if isinstance(result, MshubError):
         as_refusal(result).show()
         return None
+    asset = catalog.choose_asset(catalog.find_card(uid))[0]
+    if is_weak(asset) and len(result.name) == 64:  # in the cache; of what lies beside its card it is always told
+        warn_of_short(parse(asset.sha256), result.name, uid)
     if not as_json:
         emit(str(result))
         return {}
     # The card's own digest may be a short one.
     hashed = hash_file(result)
-    return {"uid": uid, "path": str(result), "sha256": hashed.hexdigest, "size": hashed.size}
+    return {
+        "uid": uid,
+        "path": str(result),
+        "sha256": hashed.hexdigest,
+        "sha256_digits": asset.sha256_digits,
+        "size": hashed.size,
+    }
 
 
 def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
@@ -250,16 +262,18 @@ def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
     for name in names:
         try:
             plan = loading.plan_fetch(name)
-            digest = str(catalog.choose_asset(catalog.find_card(name))[0].sha256).lower()
+            asset = catalog.choose_asset(catalog.find_card(name))[0]
         except MshubError as error:
             as_refusal(error).show()
             plans.append(None)
             continue
+        digest = str(asset.sha256).lower()
         kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)
         plans.append(
             {
                 "uid": name,
                 "sha256": digest,
+                "sha256_digits": asset.sha256_digits,
                 "path": None if plan.path is None else str(plan.path),
                 "size": None if plan.path is None else plan.path.stat().st_size,
                 "sources": list(plan.shown),
@@ -273,10 +287,14 @@ def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
     for facts in plans:
         if facts["path"] is not None:
             emit(f"{facts['uid']}\n  here      {facts['path']}  ({human_size(facts['size'])})")
+            if weakness := _weakness(facts["sha256_digits"]):
+                emit(f"  sha256    {facts['sha256']}{weakness}")
             continue
         kept = f"; {human_size(facts['kept'])} of it are here already" if facts["kept"] else ""
         lines = [f"  {'from' if not number else 'or from':9} {url}" for number, url in enumerate(facts["sources"])]
-        emit("\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{kept}"]))
+        emit(
+            "\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{_weakness(facts['sha256_digits'])}{kept}"])
+        )
     if plans:
         missing = {facts["sha256"] for facts in plans if facts["path"] is None}
         here = sum(facts["path"] is not None for facts in plans)
@@ -297,9 +315,11 @@ def asset_facts(asset: Asset) -> dict[str, Any]:
 
 def digest_text(asset: Asset) -> str:
     """An asset's digest for people, who are told when it is a weak one."""
-    if is_weak(asset):
-        return f"{asset.sha256}  ({asset.sha256_digits} of 64 digits, which prove little)"
-    return asset.sha256 or "none given"
+    return f"{asset.sha256}{_weakness(asset.sha256_digits)}" if asset.sha256 else "none given"
+
+
+def _weakness(digits: int | None) -> str:
+    return "" if digits is None or digits == 64 else f"  ({digits} of 64 digits, which prove little)"
 
 
 def is_weak(asset: Asset) -> bool:
@@ -384,7 +404,7 @@ def _description(card: Card, found: Standing, name: str) -> str:
     row("MindSpore", card.mindspore_version)
     row("author", ", ".join(str(part) for part in (card.author, card.update_time) if part))
     row("licence", card.license or "none given")
-    row("repository", card.repo_link)
+    row("repository", card.repo_link and hide(card.repo_link))
     for asset in card.assets:
         row(asset.file_format or "asset", hide(asset.url))
         row("  sha256", digest_text(asset))

@@ -16,7 +16,7 @@ from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.caches import Found, Roots
-from mshub_ssd.store.digests import human, parse
+from mshub_ssd.store.digests import human, parse, warn_of_short
 from mshub_ssd.store.parts import discard, free_parts
 
 if TYPE_CHECKING:
@@ -275,6 +275,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
                     wanted.label or _urls.file_name(step.sources[-1]),
                 )
     _view(cache, path, wanted, urls)
+    warn_of_short(digest, path.name, wanted.label or _urls.file_name(step.sources[-1]))
     return path
 
 
