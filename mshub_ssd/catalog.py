@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -142,16 +143,30 @@ def find_card(name: str, source: str | None = None) -> Card:
         )
     if not isinstance(name, str | Path):
         raise UsageError("a model is named by text", expected="a uid or the path of a card", got=repr(type(name)))
-    path = Path(name).expanduser()
+    path = _card_file(name)
     looks_like_path = isinstance(name, Path) or name.endswith(".md")
-    if source == "local" or (source is None and looks_like_path and path.is_file()):
-        if not path.is_file():
-            raise UnknownModelError("no such card file", where=str(path), hint="give the path of a .md file")
+    if source == "local" or (source is None and looks_like_path and path is not None):
+        if path is None:
+            raise UnknownModelError("no such card file", where=str(name), hint="give the path of a .md file")
         # Listing goes through this module and needs no parser.
         from mshub_ssd.cards import read_card
 
         return read_card(path)
     return default_registry().card(str(name))
+
+
+def _card_file(name: str | Path) -> Path | None:
+    """The file of that name, if there is one; what is there and cannot be read is told by whoever reads it."""
+    try:
+        path = Path(name).expanduser()
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError):  # RuntimeError: ~ of nobody
+        return None
+    except OSError as error:
+        # Too long for a name, or below a folder that may not be entered: a uid, unless it is surely a path.
+        _log.debug("no card file: %r: %s", name, error.strerror)
+        return None
+    return None if path.is_dir() else path
 
 
 def plan(card: Card, *, pretrained: bool = True) -> Plan:

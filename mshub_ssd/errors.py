@@ -19,6 +19,8 @@ Each class also inherits the built-in a caller would expect, so existing ``excep
 
 from __future__ import annotations
 
+from mshub_ssd.redaction import scrub
+
 __all__ = [
     "CardError",
     "CheckpointError",
@@ -33,6 +35,7 @@ __all__ = [
     "UnknownModelError",
     "UnsupportedFormatError",
     "UsageError",
+    "WeakDigestWarning",
 ]
 
 
@@ -58,16 +61,17 @@ class MshubError(Exception):
         got: str | None = None,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.expected = expected
-        self.got = got
-        self.hint = hint
+        # Whoever raises may quote what a user or a card gave: no url in it shall show a password.
+        super().__init__(scrub(message))
+        self.message = scrub(message)
+        self.where = where and scrub(where)
+        self.expected = expected and scrub(expected)
+        self.got = got and scrub(got)
+        self.hint = hint and scrub(hint)
 
     def __str__(self) -> str:
         rows = [("where", self.where), ("expected", self.expected), ("got", self.got), ("next", self.hint)]
-        return "\n".join([self.message, *(f"  {name}: {text}" for name, text in rows if text)])
+        return scrub("\n".join([self.message, *(f"  {name}: {text}" for name, text in rows if text)]))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments do not survive the default pickling of exceptions.
@@ -140,3 +144,7 @@ class UsageError(MshubError, ValueError):
 
 class MissingDependencyError(MshubError, ImportError):
     """An optional package is not installed."""
+
+
+class WeakDigestWarning(UserWarning):
+    """A card gives fewer than the 64 digits of a SHA-256, and a file was believed because of them."""

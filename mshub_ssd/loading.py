@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,11 @@ def fetch_many(names: Sequence[str]) -> list[Path | MshubError]:
     Returns:
         For each, in order, the verified file or the error that kept it away: one failure does not stop the others.
     """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError("fetch_many takes several names", expected="a list of uids", got=repr(type(names)))
+    names = list(names)
+    if not all(isinstance(name, str | Path) for name in names):
+        raise UsageError("a model is named by text", expected="a list of uids", got=repr(list(map(type, names)))[:200])
     done: dict[str, Path | MshubError] = {}
     wanted: dict[str, store.Wanted] = {}
     for name in dict.fromkeys(names):

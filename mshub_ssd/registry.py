@@ -10,6 +10,8 @@ import fnmatch
 import logging
 import os
 import re
+import shlex
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from mshub_ssd import settings
 from mshub_ssd.cards.names import natural_key, valid_uid
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
+from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -42,14 +45,15 @@ class Registry:
     def __init__(self, roots: Sequence[str | Path]) -> None:
         self.roots = tuple(Path(root) for root in roots)
         for root in self.roots:
-            if not root.is_dir():
+            if (fault := _fault(root)) is not None:
                 raise UsageError(
-                    "a folder of model cards does not exist",
+                    f"a folder of model cards {fault}",
                     where=str(root),
                     expected="folders that exist, in MSHUB_REGISTRY or in the settings file",
                     hint="create the folder, or take it out of MSHUB_REGISTRY",
                 )
         self._paths: dict[str, Path] | None = None
+        self._lost: dict[str, tuple[str, str]] = {}
 
     def uids(self) -> list[str]:
         """All uids in natural order (1.9 before 1.10)."""
@@ -60,12 +64,13 @@ class Registry:
 
         Raises:
             UnknownModelError: There is none; names the nearest.
+            CardError: Something of that name is there, and is no file that can be read.
         """
         # Looked up among the files that were found, never joined: `../../etc/passwd` is just an unknown name.
         index = self._index()
         found = index.get(uid) or index.get(uid.removesuffix(".md")) if isinstance(uid, str) else None
         if found is None:
-            raise self._unknown(uid)
+            raise self._unreadable(uid) or self._unknown(uid)
         return found
 
     def card(self, uid: str) -> Card:
@@ -178,10 +183,27 @@ class Registry:
         if self._paths is None:
             paths: dict[str, Path] = {}
             for root in self.roots:
-                for uid, path in _walk(root):
+                for uid, path in _walk(root, self._lost):
                     paths.setdefault(uid, path)
             self._paths = dict(sorted(paths.items(), key=lambda item: _uid_key(item[0])))
         return self._paths
+
+    def _unreadable(self, uid: str) -> CardError | None:
+        """Why there is no card of that uid, where something of its name, or a folder above it, is in the way."""
+        if not isinstance(uid, str):
+            return None
+        parts = uid.removesuffix(".md").split("/")
+        names = ["/".join(parts), *("/".join(parts[:count]) + "/" for count in range(len(parts) - 1, 0, -1))]
+        found = next((self._lost[name] for name in names if name in self._lost), None)
+        if found is None:
+            return None
+        path, reason = found
+        return CardError(
+            f"cannot read the card: {reason}",
+            where=path,
+            expected="a readable file in a readable folder",
+            hint=f"mend it: ls -ld {shlex.quote(path)}",
+        )
 
     def _unknown(self, uid: str) -> UnknownModelError:
         near = self._nearest(uid) if isinstance(uid, str) else []
@@ -193,7 +215,7 @@ class Registry:
             "no model card of that name",
             where=", ".join(map(str, self.roots)),
             expected="a uid such as mindspore/1.7/ssdresnet50fpn_coco2017",
-            got=repr(uid)[:200],
+            got=scrub(repr(uid))[:200],
             hint=hint,
         )
 
@@ -235,10 +257,20 @@ def installed_cards(home: Path) -> Path:
 
 
 def _is_folder(path: Path) -> bool:
+    return _fault(path) is None
+
+
+def _fault(folder: Path) -> str | None:
+    """Why something is no folder, to go on behind its name; None if it is one."""
     try:
-        return path.is_dir()
-    except OSError:  # e.g. below a folder that may not be entered
-        return False
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:  # a link to itself, a file above it, a folder that may not be entered
+        return f"cannot be used: {error.strerror}"
+    except ValueError:
+        return "cannot be used: no path has that name"
+    return None if stat.S_ISDIR(mode) else "is no folder"
 
 
 def _bundled() -> Path:
@@ -255,8 +287,14 @@ def _bundled() -> Path:
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Uids and card files below a root."""
+def _walk(root: Path, lost: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Path]]:
+    """Uids and card files below a root.
+
+    Args:
+        root: The folder.
+        lost: Gets what is named like a card, or like a folder of cards (with a slash behind), and cannot be read:
+            its path, and why.
+    """
     real_root = os.path.realpath(root)
 
     def visit(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
@@ -265,30 +303,42 @@ def _walk(root: Path) -> Iterator[tuple[str, Path]]:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             _log.warning("left out a folder of cards that cannot be read: %s: %s", folder, error.strerror)
+            lost.setdefault(prefix, (folder, error.strerror or type(error).__name__))
             return
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            real = None
-            if entry.is_symlink():
-                real = os.path.realpath(entry.path)
-                if os.path.commonpath([real, real_root]) != real_root:
-                    _log.debug("no card, a symbolic link out of %s: %s", root, entry.path)
-                    continue
-            if entry.is_dir():
-                here = real or os.path.realpath(entry.path)
+            card_like = entry.name.endswith(".md") and entry.name.lower() not in _NO_CARDS
+            uid = prefix + entry.name.removesuffix(".md")
+            kind, reason = _kind(entry, real_root)
+            if kind == "lost":
+                _log.debug("no card, %s: %r", reason, entry.path)
+                lost.setdefault(uid if card_like else f"{uid}/", (entry.path, reason))
+            elif kind == "folder":
+                here = os.path.realpath(entry.path)
                 if here not in above and len(prefix) < 200:
                     yield from visit(entry.path, f"{prefix}{entry.name}/", (*above, here))
-                continue
-            if not entry.name.endswith(".md") or entry.name.lower() in _NO_CARDS or not entry.is_file():
-                continue
-            uid = prefix + entry.name[:-3]
-            if valid_uid(uid):
+            elif card_like and valid_uid(uid):
                 yield uid, Path(entry.path)
-            else:
-                _log.debug("no card, the name is no uid: %s", entry.path)
+            elif card_like:
+                _log.debug("no card, the name is no uid: %r", entry.path)
 
     return visit(str(root), "", (real_root,))
+
+
+def _kind(entry: os.DirEntry[str], root: str) -> tuple[str, str]:
+    """``file``, ``folder``, or ``lost`` and why: a link to itself, to nothing or out of the root, a FIFO, a device."""
+    try:
+        if entry.is_symlink() and os.path.commonpath([os.path.realpath(entry.path), root]) != root:
+            return "lost", f"it is a symbolic link out of {root}"
+        if entry.is_dir():
+            return "folder", ""
+        if entry.is_file():
+            return "file", ""
+        entry.stat()
+    except OSError as error:
+        return "lost", error.strerror or type(error).__name__
+    return "lost", "it is not a regular file"
 
 
 def _uid_key(uid: str) -> tuple[object, ...]:

@@ -6,16 +6,23 @@ The user's file is ``config.toml`` in the platform's configuration folder for ``
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.files import read_regular
+from mshub_ssd.redaction import redact
 
 __all__ = ["Settings", "current", "package_version", "user_file"]
+
+_log = logging.getLogger(__name__)
+_told: set[Path] = set()
 
 _TRUE = {"1", "true", "yes", "on", "always"}
 _FALSE = {"", "0", "false", "no", "off", "auto", "never"}
@@ -53,8 +60,9 @@ class Settings:
         return tuple(dict.fromkeys((self.home, *self.more_homes)))
 
     def __repr__(self) -> str:
-        # The token must not reach a log by way of a repr.
-        shown = {**self.__dict__, "token": None if self.token is None else "***"}
+        # No secret must reach a log by way of a repr.
+        endpoint = None if self.endpoint is None else redact(self.endpoint)
+        shown = {**self.__dict__, "token": None if self.token is None else "***", "endpoint": endpoint}
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
@@ -82,7 +90,7 @@ def current(environ: Mapping[str, str] | None = None) -> Settings:
             names = value.split(os.pathsep)
         else:
             names = [str(item) for item in listed] if isinstance(listed, list) else str(listed).split(os.pathsep)
-        return tuple(Path(name).expanduser().absolute() for name in names if name)
+        return tuple(_folder(name, variable) for name in names if name)
 
     homes = folders("MSHUB_HOME", "home") or (_default_home(),)
     return Settings(
@@ -98,10 +106,10 @@ def current(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def user_file() -> Path:
-    """Path of the user's settings file; it need not exist."""
+    """Path of the user's settings file; it need not exist, and cannot where there is no home folder."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("mshub", appauthor=False)) / "config.toml"
+    return _at_home(platformdirs.user_config_dir) / "config.toml"
 
 
 def package_version() -> str:
@@ -117,7 +125,31 @@ def package_version() -> str:
 def _default_home() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("mshub", appauthor=False))
+    return _at_home(platformdirs.user_cache_dir)
+
+
+def _at_home(find: Callable[..., str]) -> Path:
+    try:
+        folder = find("mshub", appauthor=False)
+    except RuntimeError:
+        folder = "~"
+    # Without a home folder some versions leave `~` in the name, which would be made wherever the user stands. Nothing
+    # can lie below a device: the settings file is absent, and whoever needs the cache is told to set MSHUB_HOME.
+    return Path(os.devnull, "mshub") if folder.startswith("~") else Path(folder)
+
+
+def _folder(name: str, variable: str) -> Path:
+    try:
+        if "\0" in name:
+            raise ValueError("it holds a NUL")
+        return Path(name).expanduser().absolute()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, no home, the working folder is gone
+        raise UsageError(
+            f"{variable} names a folder that cannot be found: {getattr(error, 'strerror', None) or error}",
+            expected="an absolute path",
+            got=repr(name),
+            hint=f"set {variable} (or settings key `{variable.removeprefix('MSHUB_').lower()}`) to an absolute path",
+        ) from error
 
 
 def _switch(name: str, value: str | None) -> bool:
@@ -146,14 +178,37 @@ def _count(name: str, value: str | None, *, most: int) -> int:
     )
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a settings file that cannot be read exists; where nobody can tell, the user learns it once."""
+    try:
+        path.lstat()
+    except PermissionError as error:
+        if path not in _told:
+            _told.add(path)
+            _log.warning(
+                "settings are left aside, their folder may not be entered: %s: %s", path.parent, error.strerror
+            )
+        return False
+    except (OSError, ValueError):  # its folder cannot exist: a file or a link to itself above it, too long a name
+        return False
+    return True
+
+
 def _read_user_file() -> dict[str, Any]:
     path = user_file()
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise UsageError(f"cannot read the settings file: {error}", where=str(path)) from error
+    except (OSError, ValueError) as error:
+        if not _is_there(path):
+            return {}
+        # It may forbid the network: going on without it is not for us to decide.
+        raise UsageError(
+            f"cannot read the settings file: {getattr(error, 'strerror', None) or error}",
+            where=str(path),
+            hint=f"chmod u+r {shlex.quote(str(path))}, or leave it aside: set XDG_CONFIG_HOME to another folder",
+        ) from error
     if sys.version_info >= (3, 11):
         import tomllib
     else:

@@ -456,6 +456,7 @@ def test_to_dict_is_json_ready(tmp_path: Path) -> None:
         "file_format": "ckpt",
         "url": "https://example.org/r1.10/toy_ssd.ckpt",
         "sha256": DIGEST,
+        "sha256_digits": 64,
     }
     assert "spans" not in plain
 

@@ -283,7 +283,8 @@ def test_fetch_prints_the_verified_path(root: Path) -> None:
 def test_fetch_json_tells_digest_and_size(root: Path) -> None:
     path = mshub_ssd.fetch(PETS)
     data = path.read_bytes()
-    expected = {"uid": PETS, "path": str(path), "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    digest = hashlib.sha256(data).hexdigest()
+    expected = {"uid": PETS, "path": str(path), "sha256": digest, "sha256_digits": 64, "size": len(data)}
     assert answer("fetch", PETS) == [expected]
 
 

@@ -116,6 +116,7 @@ def test_dry_run_tells_and_touches_nothing(shelf: Shelf, pets: dict[str, str], h
     assert facts[DOG] == {
         "uid": DOG,
         "sha256": pets[DOG],
+        "sha256_digits": 64,
         "path": here,
         "size": 20_000,
         "sources": [],

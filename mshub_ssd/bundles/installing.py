@@ -165,6 +165,8 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
     Raises:
         UsageError: Another one of its uid is in the way.
     """
+    from mshub_ssd.cards.source import read_bytes
+
     registry = default_registry()
     known = set(registry.uids())
     decided = {}
@@ -175,7 +177,7 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
         same = False
         if old is not None:
             with reading(old):
-                same = old.read_bytes() == data
+                same = read_bytes(old) == data
         if same:
             decided[card.uid] = _Incoming(card, data, wanted=False, beside=ours)
             continue

@@ -81,13 +81,14 @@ def write(names: Sequence[str], out: Path, *, force: bool = False) -> Bundle:
 def _cards(names: Sequence[str]) -> list[tuple[Card, bytes]]:
     """The cards with the bytes they were read from, in the archive's order, each once."""
     from mshub_ssd.cards import parse_card
+    from mshub_ssd.cards.source import read_bytes
 
     found: dict[str, tuple[Card, bytes]] = {}
     for name in names:
         card = catalog.find_card(name)
         assert card.path is not None  # it was read from a file
         with reading(card.path):
-            data = card.path.read_bytes()
+            data = read_bytes(card.path)
         # The bytes that travel are the ones that were understood.
         card = parse_card(data, uid=card.uid, path=card.path)
         if not travels(card.uid):

@@ -15,6 +15,7 @@ from typing import Any
 
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
+from mshub_ssd.redaction import ENCODE, ambiguous, hide, scrub
 
 __all__ = [
     "Asset",
@@ -26,6 +27,7 @@ __all__ = [
     "Version",
 ]
 
+_DIGEST = re.compile(r"[0-9a-fA-F]{8,64}", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # A NUL would make the file system raise a bare ValueError; a backslash is a folder's end on some systems.
 _NO_LINK = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -126,6 +128,19 @@ class Asset:
     url: str
     sha256: str | None
 
+    @property
+    def sha256_digits(self) -> int | None:
+        """Hex digits of the SHA-256 that the card gives; fewer than 64 prove little. None where it gives none."""
+        return len(self.sha256) if self.sha256 and _DIGEST.fullmatch(self.sha256) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The asset as JSON-ready values."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {**named, "sha256_digits": self.sha256_digits}
+
+    def __repr__(self) -> str:
+        return f"Asset(file_format={self.file_format!r}, url={hide(self.url)!r}, sha256={self.sha256!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkRef:
@@ -184,8 +199,12 @@ class Card:
     classes: tuple[str, ...] | None = None
     spans: Mapping[str, Span] = field(default_factory=FrozenDict, repr=False)
 
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if name != "spans")
+        return scrub(f"Card({named})")
+
     def to_dict(self) -> dict[str, Any]:
-        """The card as JSON-ready values, without `spans`."""
+        """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords."""
         return {name: _jsonable(getattr(self, name)) for name in self.__slots__ if name != "spans"}
 
     def resolve(self, asset: Asset) -> Path | str:
@@ -207,6 +226,8 @@ class Card:
                 raise self._bad_link(asset, f"has the scheme {scheme.lower()}:")
             if not host or " " in link:
                 raise self._bad_link(asset, "names no host" if not host else "holds a space")
+            if ambiguous(link):
+                raise self._bad_link(asset, "has a user or password that is not percent-encoded", ENCODE)
             return link
         parts = link.split("/")
         if link.startswith("/"):
@@ -219,7 +240,7 @@ class Card:
             raise self._bad_link(asset, "is relative, and this card has no folder")
         return self.path.parent.joinpath(*parts)
 
-    def _bad_link(self, asset: Asset, fault: str) -> CardError:
+    def _bad_link(self, asset: Asset, fault: str, hint: str = "mend the asset-link") -> CardError:
         place = next(
             (self.spans.get(f"asset[{index}].asset-link") for index, known in enumerate(self.assets) if known == asset),
             None,
@@ -229,8 +250,8 @@ class Card:
             f"the asset-link {fault}",
             where=f"{where}:{place.line}:{place.column}" if place else where,
             expected="an http(s) url, or the path of a file in the card's folder",
-            got=repr(asset.url),
-            hint="mend the asset-link",
+            got=repr(hide(asset.url)),
+            hint=hint,
         )
         if place:
             error.line, error.column = place.line, place.column
@@ -238,7 +259,9 @@ class Card:
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, (Metric, Asset, NetworkRef)):
+    if isinstance(value, Asset):
+        return value.to_dict()
+    if isinstance(value, (Metric, NetworkRef)):
         return {name: _jsonable(getattr(value, name)) for name in value.__slots__}
     if isinstance(value, Mapping):
         return {key: _jsonable(item) for key, item in value.items()}

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from mshub_ssd.cards.model import Span
+from mshub_ssd.redaction import scrub
 
 __all__ = ["BREAK", "MapNode", "Node", "Problem", "Scalar", "SeqNode", "Source"]
 
@@ -126,6 +127,8 @@ class Source:
         """Note a problem at a node or offset range."""
         place = (at.start, at.end) if isinstance(at, (Scalar, SeqNode, MapNode)) else at
         span = None if place is None else self.span(*place)
+        message = scrub(message)
+        expected, got, hint = (text and scrub(text) for text in (expected, got, hint))
         if got is not None and len(got) > 120:
             got = got[:117] + "..."
         self.problems.append(Problem(code, message, fatal, span, expected, got, hint))

@@ -18,8 +18,9 @@ from typing import Any
 from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
 from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
-from mshub_ssd.cards.source import MAX_BYTES, read_source
+from mshub_ssd.cards.source import read_bytes, read_source
 from mshub_ssd.errors import CardError
+from mshub_ssd.redaction import hide, scrub
 
 __all__ = ["KNOWN_KEYS", "Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
 
@@ -86,10 +87,7 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
     """
     file = Path(path)
     try:
-        if file.exists() and not file.is_file():
-            raise IsADirectoryError("not a regular file")
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_bytes(file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CardError(
@@ -336,7 +334,7 @@ class _Reader:
                 "an asset has no asset-sha256, so nothing can vouch for the file",
                 places.get("asset-sha256", node),
                 expected="64 hex digits",
-                hint=f"run sha256sum on the file behind {link[:200]} and add asset-sha256",
+                hint=f"run sha256sum on the file behind {hide(link)[:200]} and add asset-sha256",
             )
         else:
             digest = digest.lower()
@@ -388,7 +386,7 @@ class _Reader:
             node,
             fatal=fatal,
             expected=expected,
-            got=repr(self.source.text[node.start : min(node.end, node.start + 200)]),
+            got=repr(scrub(self.source.text[node.start : node.end])[:200]),
             hint=f"mend {key}, or leave it out",
         )
 

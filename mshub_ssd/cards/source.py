@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
+from pathlib import Path
 
 from mshub_ssd.cards.composing import CONTROL, compose
 from mshub_ssd.cards.nodes import BREAK, Problem, Source
+from mshub_ssd.files import open_regular
 
-__all__ = ["MAX_BYTES", "MAX_FRONT", "MAX_LINES", "read_source"]
+__all__ = ["MAX_BYTES", "MAX_FRONT", "MAX_LINES", "read_bytes", "read_source"]
 
 MAX_BYTES = 1 << 20
 MAX_FRONT = 1 << 17
@@ -19,6 +22,17 @@ _VISIBLE = re.compile(r"\S")
 _FENCE = re.compile(r"---[ \t]*(?=\r|\n|\Z)")
 _LATER_FENCE = re.compile(r"[\r\n]---[ \t]*(?=\r|\n|\Z)")
 _SECTION = re.compile(r"(?<=[\n\r])##+[ \t]")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a card's file, of too large a one as many as show that; never blocks, whatever lies there.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+        ValueError: No path can have that name.
+    """
+    with io.BufferedReader(open_regular(path)) as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def read_source(data: str | bytes, *, tolerant: bool = False) -> Source:

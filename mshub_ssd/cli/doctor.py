@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, human_size, json_option
+from mshub_ssd.cli.models import (
+    asset_facts,
+    complete_uid,
+    digest_text,
+    human_size,
+    is_weak,
+    json_option,
+)
 from mshub_ssd.cli.offline import offline_option
-from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, mshub_command, verbosity_options
+from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, mshub_command, verbosity_options, without_secrets
 from mshub_ssd.errors import MshubError
+from mshub_ssd.redaction import hide, redact, scrub
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
@@ -64,9 +72,10 @@ def doctor_command(uid: str | None, fetch: bool, as_json: bool) -> None:
             findings += _chain(uid, fetch, builds=not faulty)
     faults = [finding for finding in findings if finding.state == "fault"]
     if as_json:
-        emit_json({"uid": uid, "ok": not faults, "findings": [asdict(finding) for finding in findings]})
+        answer = {"uid": uid, "ok": not faults, "findings": [asdict(finding) for finding in findings]}
+        emit_json(without_secrets(answer))
     else:
-        emit(_report(findings))
+        emit(scrub(_report(findings)))
         emit(f"\n{_verdict(len(faults), uid)}")
     if faults:
         click.get_current_context().exit(1)
@@ -75,7 +84,6 @@ def doctor_command(uid: str | None, fetch: bool, as_json: bool) -> None:
 def _environment() -> Iterator[Finding]:
     from mshub_ssd import cpu, settings
     from mshub_ssd.registry import default_registry
-    from mshub_ssd.store.urls import redact
 
     version = settings.package_version()
     yield Finding("mshub_ssd", "ok", f"{version}, in {Path(settings.__file__).parent}", facts={"version": version})
@@ -146,8 +154,11 @@ def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
     except MshubError as error:
         yield _fault("asset", error)
     else:
-        text = f"{file_format}, {asset.url}, sha256 {asset.sha256}"
-        yield Finding("asset", "ok", text, facts={**asdict(asset), "file_format": file_format})
+        text = f"{file_format}, {hide(asset.url)}, sha256 {digest_text(asset)}"
+        hint = f"get the file, and give the whole digest in the card: {mshub_command()} fetch {shlex.quote(name)}"
+        facts = {**asset_facts(asset), "file_format": file_format}
+        weak = is_weak(asset)
+        yield Finding("asset", "note" if weak else "ok", text, hint if weak else None, facts)
         file = _file(name, card, asset, fetch)
         here = file.state == "ok"
         yield file
@@ -157,10 +168,16 @@ def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
 
 def _card(card: Card) -> Iterator[Finding]:
     from mshub_ssd.cards import examine_card
+    from mshub_ssd.cards.source import read_bytes
 
     assert card.path is not None  # it was read from there
     yield Finding("card", "ok", str(card.path), facts={"uid": card.uid, "path": str(card.path)})
-    for problem in examine_card(card.path.read_bytes(), uid=card.uid, path=card.path).problems:
+    try:
+        data = read_bytes(card.path)
+    except OSError as error:  # it could be read a moment ago
+        yield Finding("card", "fault", f"the card cannot be read any more: {error.strerror}")
+        return
+    for problem in examine_card(data, uid=card.uid, path=card.path).problems:
         place = f"{problem.span.line}:{problem.span.column}: " if problem.span else ""
         yield Finding("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
 

@@ -23,19 +23,24 @@ from mshub_ssd.cli.output import (
     table,
     verbosity_options,
     width,
+    without_secrets,
 )
 from mshub_ssd.errors import CardError, MshubError, UnknownModelError
+from mshub_ssd.redaction import hide, scrub
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Card, Metric
+    from mshub_ssd.cards import Asset, Card, Metric
     from mshub_ssd.registry import Registry
 
 __all__ = [
+    "asset_facts",
     "complete_uid",
+    "digest_text",
     "expand",
     "fetch_command",
     "human_size",
     "info_command",
+    "is_weak",
     "json_option",
     "list_command",
     "metric_text",
@@ -143,9 +148,11 @@ def info_command(uid: str, as_json: bool) -> None:
     found = standing(card)
     if as_json:
         facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
-        emit_json({**card.to_dict(), **facts})
+        assets = [asset_facts(asset) for asset in card.assets]
+        links = {"assets": assets, "repo_link": card.repo_link and hide(card.repo_link)}
+        emit_json(without_secrets({**card.to_dict(), **links, **facts}))
     else:
-        emit(_description(card, found, uid))
+        emit(scrub(_description(card, found, uid)))
 
 
 @click.command("fetch")
@@ -222,17 +229,28 @@ def _has_checkpoint(uid: str) -> bool:
 
 def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any] | None:
     """Show the outcome for one model; the facts for JSON, None if there is no file."""
+    from mshub_ssd import catalog
     from mshub_ssd.store.blobs import hash_file
+    from mshub_ssd.store.digests import parse, warn_of_short
 
     if isinstance(result, MshubError):
         as_refusal(result).show()
         return None
+    asset = catalog.choose_asset(catalog.find_card(uid))[0]
+    if is_weak(asset) and len(result.name) == 64:  # in the cache; of what lies beside its card it is always told
+        warn_of_short(parse(asset.sha256), result.name, uid)
     if not as_json:
         emit(str(result))
         return {}
     # The card's own digest may be a short one.
     hashed = hash_file(result)
-    return {"uid": uid, "path": str(result), "sha256": hashed.hexdigest, "size": hashed.size}
+    return {
+        "uid": uid,
+        "path": str(result),
+        "sha256": hashed.hexdigest,
+        "sha256_digits": asset.sha256_digits,
+        "size": hashed.size,
+    }
 
 
 def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
@@ -244,16 +262,18 @@ def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
     for name in names:
         try:
             plan = loading.plan_fetch(name)
-            digest = str(catalog.choose_asset(catalog.find_card(name))[0].sha256).lower()
+            asset = catalog.choose_asset(catalog.find_card(name))[0]
         except MshubError as error:
             as_refusal(error).show()
             plans.append(None)
             continue
+        digest = str(asset.sha256).lower()
         kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)
         plans.append(
             {
                 "uid": name,
                 "sha256": digest,
+                "sha256_digits": asset.sha256_digits,
                 "path": None if plan.path is None else str(plan.path),
                 "size": None if plan.path is None else plan.path.stat().st_size,
                 "sources": list(plan.shown),
@@ -267,10 +287,14 @@ def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
     for facts in plans:
         if facts["path"] is not None:
             emit(f"{facts['uid']}\n  here      {facts['path']}  ({human_size(facts['size'])})")
+            if weakness := _weakness(facts["sha256_digits"]):
+                emit(f"  sha256    {facts['sha256']}{weakness}")
             continue
         kept = f"; {human_size(facts['kept'])} of it are here already" if facts["kept"] else ""
         lines = [f"  {'from' if not number else 'or from':9} {url}" for number, url in enumerate(facts["sources"])]
-        emit("\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{kept}"]))
+        emit(
+            "\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{_weakness(facts['sha256_digits'])}{kept}"])
+        )
     if plans:
         missing = {facts["sha256"] for facts in plans if facts["path"] is None}
         here = sum(facts["path"] is not None for facts in plans)
@@ -282,6 +306,25 @@ def _tell_how_to_go_on(uids: Sequence[str]) -> None:
 
     if any(part.size for part in store.entries(kinds=("part",)) if part.busy is None):
         note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
+
+
+def asset_facts(asset: Asset) -> dict[str, Any]:
+    """An asset for JSON."""
+    return {**asset.to_dict(), "url": hide(asset.url)}
+
+
+def digest_text(asset: Asset) -> str:
+    """An asset's digest for people, who are told when it is a weak one."""
+    return f"{asset.sha256}{_weakness(asset.sha256_digits)}" if asset.sha256 else "none given"
+
+
+def _weakness(digits: int | None) -> str:
+    return "" if digits is None or digits == 64 else f"  ({digits} of 64 digits, which prove little)"
+
+
+def is_weak(asset: Asset) -> bool:
+    """Whether the card gives only the first digits of the asset's digest."""
+    return asset.sha256_digits is not None and asset.sha256_digits < 64
 
 
 def metric_text(metric: Metric) -> str:
@@ -305,7 +348,7 @@ def _show(uids: list[str], as_json: bool) -> None:
     # One for all cards: each looks through its folders once.
     registry = default_registry()
     if as_json:
-        emit_json([_entry(uid, registry) for uid in uids])
+        emit_json(without_secrets([_entry(uid, registry) for uid in uids]))
     elif not uids:
         return
     elif on_terminal():
@@ -313,7 +356,7 @@ def _show(uids: list[str], as_json: bool) -> None:
         columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
         # Line by line: reading thousands of cards takes a while.
         for uid in uids:
-            line = f"{uid}{' ' * (space - width(uid))}  {_aside(uid, registry)}".rstrip()
+            line = f"{uid}{' ' * (space - width(uid))}  {scrub(_aside(uid, registry))}".rstrip()
             emit(line if len(line) <= columns else line[: max(columns - 1, len(uid))] + "…")
     else:
         emit("\n".join(uids))
@@ -361,10 +404,10 @@ def _description(card: Card, found: Standing, name: str) -> str:
     row("MindSpore", card.mindspore_version)
     row("author", ", ".join(str(part) for part in (card.author, card.update_time) if part))
     row("licence", card.license or "none given")
-    row("repository", card.repo_link)
+    row("repository", card.repo_link and hide(card.repo_link))
     for asset in card.assets:
-        row(asset.file_format or "asset", asset.url)
-        row("  sha256", asset.sha256 or "none given")
+        row(asset.file_format or "asset", hide(asset.url))
+        row("  sha256", digest_text(asset))
     row("card", card.path)
     parts = [card.title or card.uid, table(rows)]
     if card.summary:

@@ -20,6 +20,7 @@ from typing import IO, Any
 import click
 
 from mshub_ssd.errors import MshubError
+from mshub_ssd.redaction import scrub
 
 __all__ = [
     "Interrupted",
@@ -38,6 +39,7 @@ __all__ = [
     "table",
     "verbosity_options",
     "width",
+    "without_secrets",
 ]
 
 _LIBRARY = "mshub_ssd"
@@ -92,7 +94,7 @@ def emit_raw(text: str) -> None:
     Raises:
         Refusal: stdout cannot be written.
     """
-    _write(text.encode("utf-8"))
+    _write(text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
 
 
 def _write(text: str | bytes) -> None:
@@ -109,6 +111,15 @@ def _write(text: str | bytes) -> None:
 def emit_json(value: Any) -> None:
     """Write a whole JSON document to stdout, in ASCII, so that it is the same in every locale."""
     emit(json.dumps(value, indent=2, allow_nan=False))
+
+
+def without_secrets(value: Any) -> Any:
+    """A value for JSON without the users and passwords of urls in its texts."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def note(text: str) -> None:
@@ -167,7 +178,8 @@ def _is_ours(name: str) -> bool:
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            click.echo(f"{record.levelname.lower()}: {plain(self.format(record))}", err=True)
+            # Tracebacks hold the texts of other libraries' errors, which quote urls.
+            click.echo(f"{record.levelname.lower()}: {plain(scrub(self.format(record)))}", err=True)
         except OSError:
             self.handleError(record)
 
@@ -195,7 +207,7 @@ def reporting() -> Iterator[None]:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, DeprecationWarning | PendingDeprecationWarning):
         return
-    click.echo(f"warning: {plain(str(message))}", err=True)
+    click.echo(f"warning: {plain(scrub(str(message)))}", err=True)
 
 
 def verbosity_options(command: Any) -> Any:

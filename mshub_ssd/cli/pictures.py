@@ -222,7 +222,7 @@ def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> t
     """Read the picture, load the model, ask it, and write what it says if that is wanted."""
     from mshub_ssd import catalog, loading, runtime
 
-    if out is not None and out.exists() and image.exists() and out.samefile(image):
+    if out is not None and _same_file(out, image):
         raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
     card = catalog.find_card(model)
     runtime.require_mindspore()
@@ -242,6 +242,13 @@ def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> t
         if out is not None:
             found.save(out)
     return card, network, found
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except (OSError, ValueError):  # one of them is not there, or has no name a file can have
+        return False
 
 
 def _answer(found: Detections | Classification, card: Card, image: Path, out: Path | None) -> dict[str, Any]:

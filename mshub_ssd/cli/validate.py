@@ -445,7 +445,7 @@ def _tell(wishes: _Wishes, text: str, *, color: bool = False) -> None:
 
 def _write_file(path: Path, text: str) -> None:
     try:
-        path.write_bytes(text.encode("utf-8"))
+        path.write_bytes(text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
     except OSError as error:
         raise UsageError(
             f"the output cannot be written: {error.strerror or type(error).__name__}",

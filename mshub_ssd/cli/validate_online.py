@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.files import open_regular
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
@@ -122,17 +123,14 @@ def gather(
 
 def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[Subject, frozenset[str]]]:
     """The cards, and the rules they are held to."""
-    from mshub_ssd.cards.source import MAX_BYTES
+    from mshub_ssd.cards.source import read_bytes
     from mshub_ssd.lint.discovery import discover
     from mshub_ssd.lint.subject import Subject
 
     cards, _ = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
     for card in cards:
         try:
-            if not card.file.is_file():
-                continue
-            with card.file.open("rb") as stream:
-                data = stream.read(MAX_BYTES + 1)
+            data = read_bytes(card.file)
         except OSError as error:
             _log.debug("%s cannot be read: %s", card.path, error)  # the linter reports it
             continue
@@ -243,12 +241,10 @@ class _Asker:
 
         try:
             size = path.stat().st_size
-            if not path.is_file():
-                raise OSError(None, "not a regular file")
             if self._deep and size <= self._most:
                 hashed = hash_file(path)
                 return Reply(size=hashed.size, likeness=likeness(None, hashed.head), sha256=hashed.hexdigest)
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 return Reply(size=size, likeness=likeness(None, stream.read(_HEAD)))
         except OSError as error:
             return Reply("dead", error.strerror or type(error).__name__)  # MC029 tells

@@ -7,6 +7,7 @@ occurs. No line numbers: findings that only move stay known.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.files import read_regular
 from mshub_ssd.lint.finding import Finding
 from mshub_ssd.lint.rules import all_rules
 
@@ -64,7 +66,7 @@ class Baseline:
             UsageError: It is missing, cannot be read, or is something else.
         """
         try:
-            value = json.loads(path.read_bytes().decode("utf-8"))
+            value = json.loads(read_regular(path).decode("utf-8"))
         except FileNotFoundError as error:
             raise UsageError(
                 "the baseline file is not there",
@@ -72,9 +74,8 @@ class Baseline:
                 hint=f"write it: mshub validate PATH --baseline {path} --update-baseline",
             ) from error
         except OSError as error:
-            raise UsageError(
-                f"the baseline file cannot be read: {error.strerror or type(error).__name__}", where=str(path)
-            ) from error
+            reason = os.strerror(errno.EISDIR) if path.is_dir() else error.strerror or type(error).__name__
+            raise UsageError(f"the baseline file cannot be read: {reason}", where=str(path)) from error
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise _foreign(path, f"no JSON ({error})") from error
         return cls(path.parent, dict(_parsed(path, value)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.files import NotRegularError, read_regular
 from mshub_ssd.lint.baseline import Baseline
 from mshub_ssd.lint.finding import SEVERITIES, Severity
 from mshub_ssd.lint.rules import all_rules
@@ -184,16 +185,24 @@ def _given(file: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return read_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except NotRegularError as error:
+        if path.is_dir():
+            return None
+        raise _unreadable(path, str(error.strerror)) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise UsageError(
-            f"the configuration file cannot be read: {reason or error}",
-            where=str(path),
-            hint="mend its permissions, or leave it out: --no-config",
-        ) from error
+        raise _unreadable(path, reason or str(error)) from error
+
+
+def _unreadable(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"the configuration file cannot be read: {reason}",
+        where=str(path),
+        hint="mend its permissions, or leave it out: --no-config",
+    )
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mshub_ssd.cards import Span
-from mshub_ssd.cards.source import MAX_BYTES
+from mshub_ssd.cards.source import MAX_BYTES, read_bytes
 from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.files import NotRegularError
 from mshub_ssd.lint import suppress, tree
 from mshub_ssd.lint.discovery import CardFile, discover
 from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
 from mshub_ssd.lint.rules import Rule, all_rules
 from mshub_ssd.lint.subject import Hit, Subject
+from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
@@ -160,7 +162,9 @@ class _Run:
     def card(self, card: CardFile, index: int) -> _Result:
         """Read and check one card, and apply fixes."""
         try:
-            data = _read(card.file)
+            data = read_bytes(card.file)
+        except NotRegularError:
+            return _Result([], unreadable="not a regular file")
         except OSError as error:
             return _Result([], unreadable=error.strerror or type(error).__name__)
         result = self.check(data, card, index)
@@ -237,7 +241,9 @@ class _Run:
                 fix = None
             else:
                 edits = (Edit(one.start, one.end, one.text, _edit_span(subject, one)) for one in fix.edits)
-                fix = Fix(fix.title, tuple(edits), fix.safe)
+                # Reports hold the texts of fixes, and are published; a password is no text for them.
+                secret = any(scrub(one.text) != one.text for one in fix.edits)
+                fix = None if secret else Fix(fix.title, tuple(edits), fix.safe)
         return self.make(rule, subject.path, subject.uid, place, hit.message, hit.help, fix, hit.severity)
 
     def make(
@@ -264,8 +270,8 @@ class _Run:
             span.column,
             span.end_line,
             span.end_column,
-            message,
-            help_,
+            scrub(message),
+            help_ and scrub(help_),
             fix,
             excerpt,
             column,
@@ -337,20 +343,12 @@ def _place(subject: Subject, start: int, end: int) -> tuple[Span, str, int]:
         below = min(below, first + _LONG_LINE)
     excerpt = subject.excerpts.get((first, below))
     if excerpt is None:
-        excerpt = subject.excerpts[first, below] = subject.text[first:below].rstrip("\r\n")
+        excerpt = subject.excerpts[first, below] = subject.shown[first:below].rstrip("\r\n")
     return span, excerpt, first - starts[span.line - 1] + 1
 
 
 def _edit_span(subject: Subject, one: Edit) -> Span:
     return Span(1, 1, 1, 1) if one.start < 0 else subject.source.span(one.start, one.end)
-
-
-def _read(file: Path) -> bytes:
-    # O_NONBLOCK: a FIFO among the cards must not hang the run.
-    with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(None, "not a regular file")
-        return stream.read(MAX_BYTES + 1)
 
 
 def _check_tree(run: _Run, results: list[_Result]) -> None:
@@ -376,7 +374,7 @@ def _write(card: CardFile, before: bytes, after: bytes) -> None:
     """Replace a card's file in one step; links stay links."""
     target = Path(os.path.realpath(card.file))
     try:
-        if _read(target) != before:
+        if read_bytes(target) != before:
             raise OSError(None, "it was changed meanwhile")
         mode = stat.S_IMODE(target.stat().st_mode)
         descriptor, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -14,6 +14,7 @@ from mshub_ssd.cards import Card, Problem, Span, examine_card
 from mshub_ssd.cards.composing import MAX_NODES
 from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
 from mshub_ssd.lint.finding import Edit, Fix, Severity
+from mshub_ssd.redaction import mask
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -86,7 +87,7 @@ class Subject:
         assets: Items of ``asset``.
         unparsed_body: Whether `tokens` is empty because the body is too much to parse.
         snippets: A place for the rules about examples to keep them compiled.
-        excerpts: Lines that findings show, each once.
+        excerpts: Lines that findings show, each once; passwords in urls are masked.
     """
 
     def __init__(self, data: bytes, *, path: str, uid: str | None, file: Path | None = None) -> None:
@@ -110,6 +111,18 @@ class Subject:
         self.unparsed_body = False
         self.snippets: list[Any] | None = None
         self.excerpts: dict[tuple[int, int], str] = {}
+
+    @functools.cached_property
+    def shown(self) -> str:
+        """The text as reports may show it: of the same length, without the users and passwords of urls."""
+        text = mask(self.text)
+        for node in (self.scalar("repo-link"), *(asset.scalar("asset-link") for asset in self.assets)):
+            if node is None or mask(node.text, whole=True) == node.text:
+                continue
+            raw = self.text[node.start : node.end]
+            if "\n" in raw or "\r" in raw or mask(raw) == raw:  # a link of several lines, or with escapes
+                text = text[: node.start] + re.sub(r"[^\r\n]", "*", raw) + text[node.end :]
+        return text
 
     def _assets(self) -> Iterator[AssetNode]:
         found = self.fields.get("asset")

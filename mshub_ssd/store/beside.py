@@ -9,7 +9,7 @@ from pathlib import Path
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully
+from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully, warn_of_short
 
 __all__ = ["read_verified", "verify_local"]
 
@@ -75,3 +75,4 @@ def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
             where=str(path),
             hint=f"restore the file, or mend asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
         )
+    warn_of_short(digest, got.hexdigest, str(path), recorded=False)

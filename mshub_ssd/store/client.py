@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import os
 import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import TransferError
+from mshub_ssd.redaction import ENCODE, ambiguous
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import addresses
 from mshub_ssd.store import urls as _urls
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "FailedError", "number", "phrase", "read_errors", "reason_of", "retry_after"]
 
+_PROXIES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 425, 429}
@@ -220,13 +224,56 @@ class Client:
 
         Raises:
             RefusedAddressError: One is private, and may not be.
+            TransferError: The proxy's own address makes no sense.
         """
         from requests.utils import select_proxy
 
-        if not select_proxy(url, proxies):
+        proxy = select_proxy(url, proxies)
+        if not proxy:
             return None
+        _check_proxy(proxy, urlsplit(url).scheme)
         _, host, port = _urls.origin(url)
         return (addresses.refuse_private if self._guard.public_only else addresses.resolve)(host, port)
+
+
+def _check_proxy(proxy: str, scheme: str) -> None:
+    """Refuse a proxy's address that the libraries below would stumble over.
+
+    Raises:
+        TransferError: It makes no sense; names the variable it comes from.
+    """
+    fault = _fault_of_proxy(proxy)
+    if fault is None:
+        return
+    names = [name for word in (f"{scheme}_proxy", "all_proxy") for name in (word, word.upper())]
+    variable = next((name for name in names if os.environ.get(name) == proxy), "the proxy settings")
+    raise TransferError(
+        "the proxy cannot be used",
+        where=variable,
+        expected="http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
+        got=f"{variable}={_urls.redact(proxy)}, which {fault}",
+        hint=f"mend {variable}, or unset it" + (f"; {ENCODE}" if "@" in proxy else ""),
+    )
+
+
+def _fault_of_proxy(proxy: str) -> str | None:
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        return "holds a space, a backslash or a control character"
+    if ambiguous(url):
+        return "has a user or password that is not percent-encoded"
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return "is no url"
+    if parts.scheme not in _PROXIES:
+        return f"has the scheme {parts.scheme}"
+    if not host or port == 0:
+        return "names no host" if not host else "has the port 0"
+    if parts.scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
+        return "is a SOCKS proxy, for which a package is missing: pip install 'requests[socks]'"
+    return None
 
 
 def _authorities(chosen: Any) -> Any:

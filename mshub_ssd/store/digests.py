@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from mshub_ssd.errors import IntegrityError
+from mshub_ssd.errors import IntegrityError, WeakDigestWarning
 
-__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully"]
+__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully", "warn_of_short"]
 
 FULL = 64
 """Hex digits of a whole SHA-256."""
@@ -26,6 +27,8 @@ CHUNK = 1 << 20
 
 BUFFER = 4 << 20
 """Most bytes read at once: waking up for few of them costs more than moving them."""
+
+_told: set[tuple[str, str, str]] = set()
 
 _LARGE = 1 << 19
 """Bytes from which on a thread is worth its trouble."""
@@ -135,6 +138,27 @@ def parse(text: object) -> Digest:
         expected=f"64 hex digits, or at least the first {SHORTEST} of them",
         got=shown if len(shown) <= 100 else f"{shown[:97]}...",
         hint="put the output of `sha256sum FILE` into the card",
+    )
+
+
+def warn_of_short(digest: Digest, full: str, what: str, *, recorded: bool = True) -> None:
+    """Tell the user, once per process and file, that bytes were believed because of a few digits only.
+
+    Args:
+        digest: The card's.
+        full: The digest of the bytes.
+        what: What they are for, e.g. a uid.
+        recorded: Whether the full digest was recorded, so that later bytes must have it, too.
+    """
+    if digest.full or (digest.text, full, what) in _told:
+        return
+    _told.add((digest.text, full, what))
+    kept = "all of them are on record and must match from now on" if recorded else "nothing is on record"
+    warnings.warn(
+        f"{what}: the card gives only {len(digest.text)} of the {FULL} digits of the SHA-256, which prove little; "
+        f"{kept}. If you trust the file, put them into the card: asset-sha256: {full}",
+        WeakDigestWarning,
+        stacklevel=3,
     )
 
 

@@ -16,7 +16,7 @@ from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.caches import Found, Roots
-from mshub_ssd.store.digests import human, parse
+from mshub_ssd.store.digests import human, parse, warn_of_short
 from mshub_ssd.store.parts import discard, free_parts
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ def fetch_many(
         UsageError: `workers` is not positive.
         KeyboardInterrupt: As it came; what has arrived of each is kept.
     """
+    if not isinstance(wanted, Sequence) or isinstance(wanted, str | bytes):
+        raise UsageError("fetch_many takes several files", expected="a list of Wanted", got=repr(type(wanted)))
     if workers < 1:
         raise UsageError("fetch_many needs a worker", expected="workers of at least 1", got=str(workers))
     from concurrent.futures import ThreadPoolExecutor
@@ -178,7 +180,8 @@ def fetch_many(
 
     chosen = _settings.current() if settings is None else settings
     stop = Event()
-    distinct = {(_as_tuple(item.urls), str(item.sha256).lower()): item for item in reversed(wanted)}
+    keys = [_key(item) for item in wanted]
+    distinct = {key: item for key, item in zip(reversed(keys), reversed(wanted), strict=True) if isinstance(key, tuple)}
     with Shared(f"{len(distinct)} files") as display:
         jobs = {
             key: Job(chosen, item.size, item.max_bytes, display=display, stop=stop, title=f"{number} {item.sha256}")
@@ -200,7 +203,17 @@ def fetch_many(
                     job.abort()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    return [done[_as_tuple(item.urls), str(item.sha256).lower()] for item in wanted]
+    return [done[key] if isinstance(key, tuple) else key for key in keys]
+
+
+def _key(item: Wanted) -> tuple[tuple[str, ...], str] | MshubError:
+    """What two equal files have in common; or why it cannot be asked for."""
+    if not isinstance(item, Wanted):
+        return UsageError("this is no file to fetch", expected="a Wanted", got=repr(type(item)))
+    try:
+        return _as_tuple(item.urls), str(item.sha256).lower()
+    except MshubError as error:
+        return error
 
 
 def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Path:
@@ -266,6 +279,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
                     wanted.label or _urls.file_name(step.sources[-1]),
                 )
     _view(cache, path, wanted, urls)
+    warn_of_short(digest, path.name, wanted.label or _urls.file_name(step.sources[-1]))
     return path
 
 
@@ -276,4 +290,4 @@ def _view(cache: Cache, path: Path, wanted: Wanted, urls: tuple[str, ...]) -> No
 
 
 def _as_tuple(urls: Sequence[str]) -> tuple[str, ...]:
-    return (urls,) if isinstance(urls, str) else tuple(urls)
+    return _urls.listed(urls)

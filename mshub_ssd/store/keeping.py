@@ -13,13 +13,14 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, UsageError
 from mshub_ssd.files import open_folder, open_regular
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
+from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.caches import Roots
 from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
@@ -140,7 +141,7 @@ def roots(settings: Settings | None = None) -> list[Root]:
     receives = True
     for cache in _caches(settings):
         writable = _writable(cache)
-        found.append(Root(cache.home, cache.root.is_dir(), writable, receives and writable))
+        found.append(Root(cache.home, _exists(cache), writable, receives and writable))
         receives = receives and not writable
     return found
 
@@ -282,7 +283,9 @@ def add(
         TransferError: No cache can be written.
         DiskSpaceError: No room for the file.
     """
-    given = parse(sha256)
+    given, urls = parse(sha256), _urls.listed(urls)
+    if not isinstance(source, Path) and not hasattr(source, "read"):
+        raise UsageError("this is no file", expected="a pathlib.Path, or a binary stream", got=repr(type(source)))
     chosen = _settings.current() if settings is None else settings
     every = Roots(chosen)
     digest = every.pinned(tuple(urls), given)
@@ -328,11 +331,21 @@ def _caches(settings: Settings | None) -> tuple[Cache, ...]:
     return Roots(_settings.current() if settings is None else settings).caches
 
 
+def _exists(cache: Cache) -> bool:
+    try:
+        return cache.root.is_dir()
+    except OSError:  # below a folder that may not be entered, or too long a name
+        return False
+
+
 def _writable(cache: Cache) -> bool:
     place = cache.tmp
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
@@ -532,13 +545,12 @@ def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None)
 
 def _readable(path: Path) -> BinaryIO:
     try:
-        stream = open_regular(path)
+        return cast(BinaryIO, open_regular(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise IntegrityError(
             f"the file cannot be read: {reason}", where=str(path), hint="give the path of a file"
         ) from error
-    return stream
 
 
 def _read(stream: Any, shown: str) -> bytes:

@@ -6,32 +6,14 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from mshub_ssd.errors import TransferError, UsageError
+from mshub_ssd.redaction import ENCODE, ambiguous, redact
 
-__all__ = ["Origin", "check", "file_name", "hop", "origin", "redact", "sources", "strip_userinfo"]
+__all__ = ["Origin", "check", "file_name", "hop", "listed", "origin", "redact", "sources", "strip_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
-_LONGEST_SHOWN = 300
 
 Origin = tuple[str, str, int]
 """Scheme, host, port: the only place a secret belongs to."""
-
-
-def redact(url: object) -> str:
-    """A url fit for a message: no userinfo, no query, no fragment, nothing that moves a terminal's cursor."""
-    text = url if isinstance(url, str) else repr(url)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = None
-    if parts is None:
-        text = text.partition("?")[0].rpartition("@")[2]
-    else:
-        lead = f"{parts.scheme}:" if parts.scheme else ""
-        host = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-        path = parts.path if parts.netloc else parts.path.rpartition("@")[2]
-        text = f"{lead}{host}{path}{'?...' if parts.query else ''}"
-    text = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in text)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def check(url: object) -> SplitResult:
@@ -43,13 +25,21 @@ def check(url: object) -> SplitResult:
     shown = redact(url)
     if not isinstance(url, str) or not url:
         raise TransferError("asset-link is not a url", got=shown or "nothing", expected="https://HOST/PATH")
+    if ambiguous(url):
+        raise TransferError(
+            "the url's user and password cannot be told from the rest of it",
+            where=shown,
+            expected="https://USER:PASSWORD@HOST/PATH",
+            hint=ENCODE,
+        )
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError:
         raise TransferError("not a usable url", where=shown, expected="https://HOST/PATH") from None
     if parts.scheme not in _PORTS:
-        scheme = parts.scheme or "(none)"
+        # What is before the first colon of `user:password@host` is no scheme, and nothing to show.
+        scheme = "(none)" if "@" in parts.path and not parts.netloc else parts.scheme or "(none)"
         raise TransferError(
             f"the scheme {scheme} is not one this library downloads from",
             where=shown,
@@ -60,6 +50,23 @@ def check(url: object) -> SplitResult:
     if not host or port == 0:
         raise TransferError("the url names no host", where=shown, expected="https://HOST/PATH")
     return parts
+
+
+def listed(urls: object) -> tuple[str, ...]:
+    """The urls a caller gave: one, or several.
+
+    Raises:
+        UsageError: Something else than text, or a list of texts.
+    """
+    if isinstance(urls, str):
+        return (urls,)
+    if isinstance(urls, Iterable) and not isinstance(urls, bytes | bytearray):
+        found = tuple(urls)
+        if all(isinstance(url, str) for url in found):
+            return found
+    raise UsageError(
+        "urls are texts", expected='a list such as ["https://HOST/PATH"]', got=redact(urls), hint="give a list of urls"
+    )
 
 
 def origin(url: str) -> Origin:
@@ -143,16 +150,16 @@ def _endpoint(endpoint: str) -> str:
     try:
         parts = check(endpoint)
     except TransferError as error:
-        raise _bad_endpoint(endpoint, error.message) from None
+        raise _bad_endpoint(endpoint, error.message, error.hint) from None
     if parts.query or parts.fragment:
         raise _bad_endpoint(endpoint, "a mirror's address has no query and no fragment")
     return endpoint.rstrip("/")
 
 
-def _bad_endpoint(endpoint: str, reason: str) -> UsageError:
+def _bad_endpoint(endpoint: str, reason: str, hint: str | None = None) -> UsageError:
     return UsageError(
         f"MSHUB_ENDPOINT cannot be used: {reason}",
         where=redact(endpoint),
         expected="https://HOST/PATH",
-        hint="mend or unset MSHUB_ENDPOINT",
+        hint="mend or unset MSHUB_ENDPOINT" + (f": {hint}" if hint == ENCODE else ""),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import shlex
 import struct
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import ImageError, MissingDependencyError
+from mshub_ssd.files import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -182,39 +184,56 @@ def _from_file(name: str | os.PathLike[str]) -> RGB:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependencyError("reading a picture needs Pillow", hint=_INSTALL) from error
+    # Opened here: Pillow would wait for ever for a FIFO, or read a device without an end.
+    with _opened(path, where) as stream:
+        try:
+            with io.BufferedReader(stream) as file, Image.open(file) as opened:
+                opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
+                try:
+                    upright = ImageOps.exif_transpose(opened)
+                except _DAMAGED:
+                    warnings.warn(f"unreadable EXIF data in {where}: taken as not rotated", stacklevel=3)
+                    upright = opened
+                return _from_pil(upright, where=where)
+        except ImageError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _bomb(error, where) from error
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                "the file is not a picture Pillow can read",
+                where=where,
+                expected="PNG, JPEG, WebP, BMP, TIFF, GIF, …",
+                got=_first_bytes(path),
+                hint=f"file {shlex.quote(where)}",
+            ) from error
+        except _DAMAGED as error:
+            raise _damaged(error, where) from error
+
+
+def _opened(path: Path, where: str) -> io.FileIO:
     try:
-        with Image.open(path) as opened:
-            opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
-            try:
-                upright = ImageOps.exif_transpose(opened)
-            except _DAMAGED:
-                warnings.warn(f"unreadable EXIF data in {where}: taken as not rotated", stacklevel=3)
-                upright = opened
-            return _from_pil(upright, where=where)
-    except ImageError:
-        raise
+        return open_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(
             "there is no such picture", where=str(path.absolute()), hint="check the path; " + _nearby(path)
         ) from error
-    except IsADirectoryError as error:
-        raise ImageError("this is a folder, not a picture", where=where, hint="give one file in it") from error
-    except PermissionError as error:
+    except NotRegularError as error:
+        if path.is_dir():
+            raise ImageError("this is a folder, not a picture", where=where, hint="give one file in it") from error
         raise ImageError(
-            "the picture may not be read", where=where, got=str(error), hint=f"ls -l {shlex.quote(where)}"
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _bomb(error, where) from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            "the file is not a picture Pillow can read",
+            "this is neither a file nor a picture but a FIFO, socket or device",
             where=where,
-            expected="PNG, JPEG, WebP, BMP, TIFF, GIF, …",
-            got=_first_bytes(path),
-            hint=f"file {shlex.quote(where)}",
+            hint="write the picture to a file first",
         ) from error
-    except _DAMAGED as error:
-        raise _damaged(error, where) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ImageError(
+            "the picture may not be read" if isinstance(error, PermissionError) else "the picture cannot be opened",
+            where=where,
+            got=reason,
+            hint=f"ls -l {shlex.quote(where)}",
+        ) from error
 
 
 def _from_pil(image: Image.Image, where: str | None) -> RGB:
@@ -282,7 +301,7 @@ def _damaged(error: Exception, where: str | None) -> ImageError:
 
 def _first_bytes(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(16)
     except OSError as error:
         return str(error)
@@ -292,10 +311,10 @@ def _first_bytes(path: Path) -> str:
 def _nearby(path: Path) -> str:
     """What lies where the picture was expected."""
     parent = path.parent
-    if not parent.is_dir():
-        return f"the folder {parent.absolute()} does not exist either"
     look = f"ls {shlex.quote(str(parent.absolute()))}"
     try:
+        if not parent.is_dir():
+            return f"the folder {parent.absolute()} does not exist either"
         names = sorted(item.name for item in parent.iterdir())
     except OSError:  # the folder may be entered but not listed
         return look

@@ -1,0 +1,178 @@
+"""Users and passwords in urls, and how they are kept out of messages, logs and reports.
+
+People write urls with passwords that hold ``/``, ``?``, ``#`` or ``@`` as they are. No parser takes such a password for
+one, so this module does not ask where a url's authority ends, but what can be shown without doubt.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+__all__ = ["ENCODE", "ambiguous", "hide", "mask", "redact", "scrub"]
+
+ENCODE = "percent-encode user and password: %2F for /, %3F for ?, %23 for #, %40 for @, %5C for a backslash"
+"""What to do about a url that `ambiguous` finds."""
+
+_LONGEST_SHOWN = 300
+_LONGEST_URL = 4096  # in a text: what is looked at must not grow with the square of it
+# Also as it looks encoded, once or twice, and in the forms that Unicode folds to it.
+_AT = ("@", "%40", "%2540", "\uff20", "\ufe6b")
+_START = re.compile(r"(?<![\w:@%.+-])(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2,}|https?:[/\\]*)", re.IGNORECASE)
+_FIRST = re.compile(r"[\x00-\x20]*(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:[/\\]{2,}|https?:[/\\]*|[/\\]{2,})", re.IGNORECASE)
+_END_OF_AUTHORITY = re.compile(r"[/\\?#]")
+_END_OF_PATH = re.compile(r"[?#]")
+_END_OF_WORD = re.compile(r"[\s\"'`<>]")
+_END_OF_LINE = re.compile(r"\r\n|\r|\n")
+_WORD = re.compile(r"[^\s\"'`<>]+")
+_A_PATH = re.compile(r"[.~]|/(?!/)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A host, perhaps with a port: nothing in it can be a password.
+_PLAIN = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[\w.-]*)(?::[0-9]*)?")
+# A host that is none other even where an @ follows: `u:12` might be a user and half a password.
+_CERTAIN = re.compile(
+    r"(?:localhost|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.%]+\])(?::[0-9]+)?"
+    r"|[\w-]+(?:\.[\w-]+)+\.?|[a-z][a-z0-9-]*"
+)
+_HIDDEN = "..."
+_SSH_USER = "git"  # everybody's, and no secret
+
+
+def redact(url: object) -> str:
+    """A url fit for a message: no userinfo, no query, no fragment, nothing that moves a terminal's cursor."""
+    text = url if isinstance(url, str) else repr(url)
+    shown, after = "", 0
+    for start, end in _secrets(text, whole=True, sure=True):
+        # Of the usual form, nothing but the host is left; elsewhere the reader is told that something is missing.
+        usual = _END_OF_AUTHORITY.search(text, start, end) is None and text[end : end + 1] == "@"
+        shown, after = shown + text[after:start] + ("" if usual else _HIDDEN), end + 1 if usual else end
+    text = shown + text[after:]
+    path, mark, _ = text.partition("#")[0].partition("?")
+    text = f"{path}{'?...' if mark else ''}"
+    text = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in text)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def hide(url: str) -> str:
+    """A url, or a path, without user and password; the rest as it stands."""
+    return _without(url, _secrets(url, whole=True))
+
+
+def scrub(text: str) -> str:
+    """A text without the users and passwords of urls in it."""
+    return _without(text, _secrets(text))
+
+
+def mask(text: str, *, whole: bool = False) -> str:
+    """A text with an asterisk for each character of the users and passwords of urls, so that columns stay.
+
+    Args:
+        text: The text, nothing of which was cut off.
+        whole: It is one url, whatever spaces and quotes are in it.
+    """
+    # Without an @ there is no userinfo.
+    spans = [(start, end) for start, end in _secrets(text, whole=whole) if text.startswith(_AT, end)]
+    return _without(text, spans, "*")
+
+
+def ambiguous(url: str) -> bool:
+    """Whether it cannot be told where user and password of a url end: one of them is not percent-encoded."""
+    found = _FIRST.match(url)
+    if found is None or _last_at(url, found.end(), len(url)) is None:
+        return False
+    end = _END_OF_AUTHORITY.search(url, found.end())
+    authority, rest = (url[found.end() :], "") if end is None else (url[found.end() : end.start()], url[end.start() :])
+    if _CONTROL.search(url) or "\\" in url:
+        return True
+    return ("@" in authority and "@" in rest) or not _PLAIN.fullmatch(authority.rpartition("@")[2])
+
+
+def _without(text: str, spans: list[tuple[int, int]], each: str | None = None) -> str:
+    """The text with `...` for each span, or with `each` for each character of them."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces += [text[at:start], _HIDDEN if each is None else each * (end - start)]
+        at = end
+    return "".join([*pieces, text[at:]])
+
+
+def _secrets(text: str, *, whole: bool = False, sure: bool = False) -> list[tuple[int, int]]:
+    """Where in a text users and passwords stand, or may stand.
+
+    Args:
+        text: The text.
+        whole: It is one url, whatever spaces and quotes are in it.
+        sure: Nor is it a path, where it has no scheme.
+    """
+    last = _last_at(text, 0, len(text))
+    if last is None and not _START.search(text):
+        return []
+    spans: list[tuple[int, int]] = []
+    found = _FIRST.match(text) if whole else _START.search(text)
+    if whole and found is None and last is not None and (sure or ":" in text[: last[0]]):
+        return [(0, last[0])]
+    while found is not None:
+        begin = found.end()
+        span = _userinfo(text, begin, whole)
+        if span is None:
+            begin = _stop(_END_OF_AUTHORITY, text, begin, min(len(text), begin + _LONGEST_URL))
+        else:
+            spans.append(span)
+            begin = span[1]
+        found = _START.search(text, begin)
+    return spans if whole or last is None else sorted([*spans, *_bare(text, spans)])
+
+
+def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
+    """What to hide of the url whose authority begins there."""
+    most = len(text) if whole else min(len(text), begin + _LONGEST_URL)
+    word = most if whole else _stop(_END_OF_WORD, text, begin, most)
+    end = _stop(_END_OF_AUTHORITY, text, begin, word)
+    name, last = text[begin:end], _last_at(text, begin, word)
+    if last is None and _PLAIN.fullmatch(name):
+        return None
+    # `team/joe:password@host`: a user may hold a slash, too.
+    if last is not None and _CERTAIN.fullmatch(name) and ":" not in text[end : _stop(_END_OF_PATH, text, end, last[0])]:
+        return None
+    if last is not None and text[begin : last[0]] == _SSH_USER:
+        return None
+    if last is not None and _PLAIN.fullmatch(text[last[1] : _stop(_END_OF_AUTHORITY, text, last[1], word)]):
+        return begin, last[0]
+    # A password with spaces, quotes or a line's end in it.
+    ends = [most] if whole else [found.end() for found in itertools.islice(_END_OF_LINE.finditer(text, begin, most), 2)]
+    for until in [*ends, most][:2]:
+        later = _last_at(text, begin, until)
+        if later is not None:
+            return begin, later[0]
+    colon = name.find(":")
+    # Cut off before its @, or a port that is none.
+    return None if colon < 0 else (begin + colon + 1, word)
+
+
+def _bare(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What to hide of `user:password@host` without a scheme."""
+    found = []
+    at = 0
+    for word in _WORD.finditer(text):
+        start, end = word.span()
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        if at < len(spans) and spans[at][0] < end:
+            continue
+        last = _last_at(text, start, end)
+        if last is None or ":" not in text[start : last[0]].partition("@")[0] or _A_PATH.match(text, start):
+            continue
+        if not _START.search(text, start, end):
+            found.append((start, last[0]))
+    return found
+
+
+def _last_at(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Where the last @ begins and ends."""
+    places = [(at, at + len(form)) for form in _AT if (at := text.rfind(form, start, end)) >= 0]
+    return max(places, default=None)
+
+
+def _stop(pattern: re.Pattern[str], text: str, start: int, end: int) -> int:
+    found = pattern.search(text, start, end)
+    return end if found is None else found.start()
