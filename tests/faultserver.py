@@ -374,6 +374,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 if not self.connection.recv(1):
                     return
+                self._link.answered = self._link.asked  # nor will another request be answered
             except TimeoutError:
                 continue
             except OSError:
