@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 from faultserver import fault_server  # noqa: F401 - a fixture for all tests
+from hypothesis import HealthCheck, settings
+
+# No example fails, and none is refused, because the machine is busy.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _NETWORK = {
     "http_proxy",

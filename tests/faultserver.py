@@ -11,22 +11,29 @@ answer unless told otherwise) serves all further requests. Every request is reco
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import os
 import random
+import select
 import socket
 import ssl
 import struct
+import termios
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import labclock
 import pytest
+
+PATIENCE = 600  # seconds; only a hang takes so long, however busy the machine
 
 HTML = b"<!DOCTYPE html><html><head><title>Please log in</title></head><body>Welcome</body></html>"
 """What a captive portal says."""
@@ -44,7 +51,7 @@ class Fault:
         cut_after: Close the connection after so many bytes of the body.
         reset: Close it by RST rather than FIN.
         hang_up: Close it without any answer.
-        stall_after: Stop sending after so many bytes, and keep the connection.
+        stall_after: Stop sending after so many bytes, and keep the connection until the client gives it up.
         infinite: Never stop sending; no Content-Length.
         flip_bit: Number of the bit of the body to flip.
         truncate: Send only so many bytes, with a Content-Length that fits them.
@@ -55,6 +62,7 @@ class Fault:
         head_status: Answer HEAD (and nothing else) with this status.
         gzip: Send the body compressed.
         chunked: Use Transfer-Encoding: chunked.
+        until: Answer only once this is set.
     """
 
     status: int | None = None
@@ -75,6 +83,7 @@ class Fault:
     head_status: int | None = None
     gzip: bool = False
     chunked: bool = False
+    until: threading.Event | None = None
 
 
 GOOD = Fault()
@@ -120,7 +129,9 @@ class FaultServer:
         self.pace = pace
         self.requests: list[Request] = []
         self._pages: dict[str, _Page] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._accepted: set[Any] = set()
+        self._open = self._gathered = 0
         self._closing = threading.Event()
         self._server = _Server((address, 0), _Handler)
         self._server.faults = self
@@ -140,7 +151,7 @@ class FaultServer:
     def add(self, path: str, body: bytes, *script: Fault, then: Fault = GOOD) -> str:
         """Serve `body` at `path` (no query), going wrong by script; returns its url."""
         page = _Page(body, deque(script), then, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
-        with self._lock:
+        with self._changed:
             self._pages[path] = page
         return self.base + path
 
@@ -148,16 +159,42 @@ class FaultServer:
         """The requests to one path, queries left aside."""
         return [request for request in list(self.requests) if request.path.partition("?")[0] == path]
 
+    def gather(self, count: int) -> None:
+        """Answer no further request before so many of them have come."""
+        self._gathered = len(self.requests) + count
+
+    def await_requests(self, count: int) -> None:
+        """Return once so many requests have come in all."""
+        self._await(lambda: len(self.requests) >= count)
+
+    def settle(self) -> None:
+        """Return once all connections are done with, those of clients that were killed while they connected too."""
+        with socket.socket() as last:
+            last.bind((self._server.server_address[0], 0))
+            self._accepted.discard(last.getsockname())
+            last.connect(self._server.server_address)
+            # They are accepted in turn.
+            self._await(lambda: last.getsockname() in self._accepted)
+        self._await(lambda: self._open == 0)
+
+    def _await(self, met: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(met, PATIENCE), "the server waits in vain"
+
     def close(self) -> None:
         """Stop; answers under way are broken off."""
         self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
 
     def _next(self, request: Request) -> tuple[_Page, Fault] | None:
-        with self._lock:
+        with self._changed:
             self.requests.append(request)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self.requests) >= self._gathered or self._closing.is_set(), PATIENCE)
             page = self._pages.get(request.path.partition("?")[0])
             if page is None:
                 return None
@@ -171,8 +208,20 @@ class _Server(ThreadingHTTPServer):
     faults: FaultServer
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self.faults.connections += 1
+        self._count(1, client_address)
         super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self._count(-1)
+
+    def _count(self, change: int, client_address: Any = None) -> None:
+        with self.faults._changed:
+            self.faults._open += change
+            if change > 0:
+                self.faults.connections += 1
+                self.faults._accepted.add(client_address)
+            self.faults._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is what these tests are about."""
@@ -182,6 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _link: labclock.Link
+    _asked: int
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silence."""
@@ -193,12 +244,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
+        self._link = labclock.link(self.client_address)
+        self._link.ahead, self._link.rate, self._asked = 0, None, self._link.asked
+        self._reply()
+        self._link.answered = self._asked
+
+    def _reply(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         found = self.server.faults._next(Request(self.command, self.path, headers))
         if found is None:
             self._send(404, {"Content-Length": "9"}, b"not found", GOOD)
             return
         page, fault = found
+        while fault.until is not None and not fault.until.wait(0.02):
+            if self.server.faults._closing.is_set():
+                return
         if fault.hang_up:
             self._drop(fault.reset)
             return
@@ -254,6 +314,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
+        if fault.drip is not None and self._link.watched:
+            self._link.ahead = len(b"".join(self._headers_buffer)) + len("\r\n")
+            self._link.rate = fault.drip
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -266,7 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b"")
             if stop is None:
                 self.wfile.write(b"0\r\n\r\n")
-        elif fault.drip is not None:
+        elif fault.drip is not None and not self._link.watched:
             self._pour(piece, fault.drip, max(1, fault.drip // 10))
         else:
             self._pour(piece, self.server.faults.pace, 1 << 16)
@@ -288,7 +351,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _trickle(self, pace: int) -> None:
         self.close_connection = True
-        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 60_000:
+        head = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 60_000
+        if self._link.watched:
+            self._link.rate = pace
+            self.wfile.write(head)
+            self._wait_for_the_end()
+            return
+        for byte in head:
             self.wfile.write(bytes([byte]))
             if self.server.faults._closing.wait(1 / pace):
                 return
@@ -299,12 +368,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(block)
 
     def _wait_for_the_end(self) -> None:
-        until = time.monotonic() + 30
+        self._link.answered = self._asked
         self.connection.settimeout(0.05)
-        while time.monotonic() < until and not self.server.faults._closing.is_set():
+        while not self.server.faults._closing.is_set():
             try:
                 if not self.connection.recv(1):
                     return
+                self._link.answered = self._link.asked  # nor will another request be answered
             except TimeoutError:
                 continue
             except OSError:
@@ -313,9 +383,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _drop(self, reset: bool) -> None:
         self.close_connection = True
         if reset:
-            time.sleep(0.01)  # an RST overtakes what was sent just before
+            # An RST overtakes what the client's side has not acknowledged; what it has can still be read.
+            unsent, gone = bytearray(4), select.poll()
+            gone.register(self.connection, 0)  # tells of its end, which comes unasked
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self.connection, termios.TIOCOUTQ, unsent)
+                while any(unsent) and not gone.poll(1) and not self.server.faults._closing.is_set():
+                    fcntl.ioctl(self.connection, termios.TIOCOUTQ, unsent)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.connection.detach())
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[str]:
+    """``http://127.0.0.1:PORT`` where nobody listens, and nobody else can while this lasts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def noise(size: int, seed: int = 1) -> bytes:

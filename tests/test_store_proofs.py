@@ -7,7 +7,7 @@ import storelab
 
 
 def test_forty_kills_cost_no_wrong_byte_and_none_that_reached_the_disk() -> None:
-    found = storelab.kills(40, 8 << 20, seed=1, pace=128 << 20)
+    found = storelab.kills(40, 8 << 20, seed=1)
     assert found["kills"] >= 40
     assert found["resumed"] >= 20
 
@@ -17,16 +17,13 @@ def test_a_kill_at_every_call_into_the_system() -> None:
 
 
 def test_an_interrupted_process_ends_soon_and_in_order() -> None:
-    assert storelab.interrupts(10, 2 << 20, seed=15, pace=16 << 20)["resumed"] >= 5
+    assert storelab.interrupts(10, 2 << 20, seed=15)["resumed"] >= 8
 
 
 @pytest.mark.parametrize("locks", [True, False])
 def test_sixteen_processes_on_one_cold_file(locks: bool) -> None:
-    found = storelab.crowd(16, 1, 2 << 20, locks=locks, pace=16 << 20)
-    if locks:
-        assert found["full transfers a round, largest"] <= 2.01
-    else:
-        assert found["full transfers a round, largest"] > 2, "locks were not off, so nothing was proved"
+    found = storelab.crowd(16, 1, 2 << 20, locks=locks)
+    assert found["full transfers a round, largest"] == (1 if locks else 16)
 
 
 def test_sixteen_processes_with_a_short_digest() -> None:
@@ -62,10 +59,10 @@ def test_flipped_bits_are_found() -> None:
 
 
 def test_turmoil_ends_in_order() -> None:
-    found = storelab.turmoil(5, 1.5, seed=14)
-    assert found["kills"] > 5
-    assert found["fetched"] > 50
-    assert found["kept house"] > 10
+    found = storelab.turmoil(5, kills=12, fetches=50, seed=14)
+    assert found["kills"] >= 12
+    assert found["fetched"] >= 50
+    assert found["kept house"] >= 12
 
 
 def test_hostile_names_lead_nowhere() -> None:
