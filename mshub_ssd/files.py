@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from io import FileIO
@@ -94,7 +93,7 @@ def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> Non
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    place = (scratch or path.parent) / f"{path.name}.{os.getpid()}.{secrets.token_hex(8)}.new"
+    place = (scratch or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
     try:
         with place.open("xb") as stream:
             stream.write(data)
