@@ -22,6 +22,7 @@ from mshub_ssd.errors import (
     UnsupportedFormatError,
     UsageError,
 )
+from mshub_ssd.files import lies_in
 from mshub_ssd.registry import default_registry
 
 if TYPE_CHECKING:
@@ -255,12 +256,12 @@ def locate(card: Card, asset: Asset) -> Path | str:
     if isinstance(target, str):
         return target
     folder = target.parent if card.path is None else card.path.parent
-    if not target.resolve().is_relative_to(folder.resolve()):
+    if not lies_in(target, folder):
         raise CardError(
             "the asset-link leads out of the card's folder",
             where=str(card.path),
             expected=f"a file below {folder}",
-            got=f"{asset.url}, which is {target.resolve()}",
+            got=f"{asset.url}, which is {os.path.realpath(target)}",
             hint="put the file beside its card",
         )
     return target

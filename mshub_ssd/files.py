@@ -1,4 +1,4 @@
-"""Careful file work: regular files and nothing else, folders without following links, small files all or nothing."""
+"""Careful file work: regular files only, no links followed, small files all or nothing, and who can write where."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["NotRegularError", "make_folders", "open_folder", "open_regular", "read_regular", "replace_file"]
+__all__ = [
+    "NotRegularError",
+    "create_file",
+    "is_private",
+    "is_shared",
+    "lies_in",
+    "make_folders",
+    "open_folder",
+    "open_regular",
+    "owned",
+    "read_regular",
+    "replace_file",
+]
 
 # What the system says when a socket, or a link that must not be followed, is opened.
 _ODD = {errno.ENXIO, errno.ELOOP, errno.EISDIR}
@@ -58,12 +70,12 @@ def open_regular(path: Path, *, follow: bool = True, touch: bool = True) -> File
         raise
 
 
-def read_regular(path: Path, limit: int | None = None, *, follow: bool = True) -> bytes:
+def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
     """The bytes of a regular file.
 
     Args:
         path: The file.
-        limit: Most bytes; a larger file is an error.
+        limit: Most bytes; a larger file is an error. What is appended while it is read is left out.
         follow: Whether its last component may be a symbolic link.
 
     Raises:
@@ -72,14 +84,13 @@ def read_regular(path: Path, limit: int | None = None, *, follow: bool = True) -
         ValueError: No path can have that name.
     """
     with open_regular(path, follow=follow) as stream:
-        if limit is None:
-            return stream.readall()
-        pieces = bytearray()
-        while len(pieces) <= limit and (piece := stream.read(limit + 1 - len(pieces))):
-            pieces += piece
-    if len(pieces) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
-    return bytes(pieces)
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {limit:,} that are read", str(path))
+        data = stream.read(size) or b""
+        while len(data) < size and (more := stream.read(size - len(data))):
+            data += more
+    return data
 
 
 def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
@@ -93,15 +104,48 @@ def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> Non
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    place = (scratch or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
-    try:
-        with place.open("xb") as stream:
-            stream.write(data)
+    with _written(path, data, scratch) as place:
         place.replace(path)
-    except BaseException:
+
+
+def create_file(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = False) -> None:
+    """Write a small file that was not there: whole, or not at all.
+
+    Args:
+        path: The file; its folder exists.
+        data: Its bytes.
+        scratch: Folder on the same file system where it is written first, by default its own.
+        durable: Whether its bytes reach the disk before it gets its name.
+
+    Raises:
+        FileExistsError: Something has its name.
+        OSError: It cannot be written; nothing is left behind.
+    """
+    with _written(path, data, scratch, durable) as place:
+        os.link(place, path)  # unlike a rename, never replaces
+
+
+@contextlib.contextmanager
+def _written(path: Path, data: bytes, folder: Path | None, durable: bool = False) -> Iterator[Path]:
+    """A file with these bytes, which is gone afterwards unless it was renamed."""
+    place = (folder or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(place, flags, 0o644), "wb") as stream:
+            stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        yield place
+    finally:
         with contextlib.suppress(OSError):
             place.unlink(missing_ok=True)
-        raise
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path, with all links followed, leads into a folder; one that leads nowhere does not."""
+    real, top = os.path.realpath(path), os.path.realpath(folder)
+    return not os.path.islink(real) and os.path.commonpath([real, top]) == top  # noqa: PTH114
 
 
 @contextlib.contextmanager
@@ -127,8 +171,13 @@ def open_folder(root: Path, *names: str) -> Iterator[int]:
         os.close(fd)
 
 
-def make_folders(path: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it that are missing, all with the same mode less the umask.
+def make_folders(path: Path, mode: int = 0o777, *, exactly: bool = False) -> None:
+    """Make a folder and those above it that are missing, all with the same mode.
+
+    Args:
+        path: The folder.
+        mode: Its permissions.
+        exactly: Whether they hold whatever the umask says.
 
     Raises:
         OSError: One cannot be made, or is there and is no folder.
@@ -139,4 +188,36 @@ def make_folders(path: Path, mode: int = 0o777) -> None:
     while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
         missing.append(missing[-1].parent)
     for place in reversed(missing):
-        place.mkdir(mode, exist_ok=True)
+        try:
+            place.mkdir(mode)
+        except FileExistsError:
+            if not place.is_dir():
+                raise
+        else:
+            if exactly:
+                place.chmod(mode)
+
+
+def owned(status: os.stat_result) -> bool:
+    """Whether only we, or root, can write what has this status, so that it may be believed."""
+    return status.st_uid in (os.geteuid(), 0) and not is_shared(status)
+
+
+def is_shared(status: os.stat_result) -> bool:
+    """Whether the group or everybody may write there."""
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def is_private(home: Path, *folders: Path) -> bool:
+    """Whether nobody but us or root can write to folders of a cache, or to those between them and `home`, included."""
+    top = os.fspath(home)
+    places = {top}
+    for folder in folders:
+        place = os.fspath(folder)
+        while len(place) > len(top):
+            places.add(place)
+            place = os.path.dirname(place)  # noqa: PTH120 - every hit in the cache comes by here
+    try:
+        return all(owned(os.stat(place)) for place in places)  # noqa: PTH116
+    except OSError:
+        return False

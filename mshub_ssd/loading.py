@@ -177,7 +177,7 @@ def _wanted(name: str) -> store.Wanted | Path:
     assert asset.sha256 is not None  # choose_asset saw to it
     target = locate(card, asset)
     if isinstance(target, Path):
-        return store.verify_local(target, asset.sha256)
+        return store.verify_local(target, asset.sha256, max_bytes=size_limit(card))
     return store.Wanted([target], asset.sha256, label=card.uid, max_bytes=size_limit(card))
 
 
@@ -186,7 +186,7 @@ def _file(card: Card, asset: Asset, force_reload: bool) -> Path:
     target = locate(card, asset)
     if isinstance(target, str):
         return store.fetch([target], asset.sha256, force=force_reload, label=card.uid, max_bytes=size_limit(card))
-    return store.verify_local(target, asset.sha256)
+    return store.verify_local(target, asset.sha256, max_bytes=size_limit(card))
 
 
 def _read_asset(card: Card, asset: Asset, file_format: str, force_reload: bool) -> Any:
@@ -194,7 +194,9 @@ def _read_asset(card: Card, asset: Asset, file_format: str, force_reload: bool) 
     assert asset.sha256 is not None  # choose_asset saw to it
     target = locate(card, asset)
     if isinstance(target, Path):
-        return checkpoints.read(target, file_format, content=store.read_verified(target, asset.sha256))
+        return checkpoints.read(
+            target, file_format, content=store.read_verified(target, asset.sha256, max_bytes=size_limit(card))
+        )
     return checkpoints.read(_file(card, asset, force_reload), file_format)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from mshub_ssd import settings
 from mshub_ssd.cards.names import natural_key, valid_uid
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
+from mshub_ssd.files import is_private
 from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
@@ -243,12 +244,16 @@ class Registry:
 def default_registry(current: settings.Settings | None = None) -> Registry:
     """The folders of ``MSHUB_REGISTRY``, then the cards that bundles installed, then the cards of the package.
 
+    What somebody else could have installed comes last: it may add cards, but none takes the place of another.
+
     Raises:
         UsageError: A folder does not exist, or the package's own cards are missing.
     """
     chosen = current or settings.current()
     installed = [folder for folder in map(installed_cards, chosen.homes) if _is_folder(folder)]
-    return Registry([*chosen.registry, *installed, _bundled()])
+    ours = [folder for folder in installed if is_private(folder.parent, folder)]
+    others = [folder for folder in installed if folder not in ours]
+    return Registry([*chosen.registry, *ours, _bundled(), *others])
 
 
 def installed_cards(home: Path) -> Path:

@@ -197,7 +197,7 @@ def _is_there(path: Path) -> bool:
 def _read_user_file() -> dict[str, Any]:
     path = user_file()
     try:
-        data = read_regular(path)
+        data = read_regular(path, 1 << 20)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

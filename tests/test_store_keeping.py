@@ -48,9 +48,11 @@ def filled(fault_server: FaultServer, ours: Settings) -> Settings:
 def living_lock(ours: Settings, digest: str) -> subprocess.Popen[bytes]:
     """A process that downloads that digest and does not come to an end."""
     code = (
-        "import sys, time, dataclasses, pathlib\nfrom mshub_ssd.store.locks import Owner, write_new\n"
+        "import sys, time, json, dataclasses, pathlib\n"
+        "from mshub_ssd.files import create_file\nfrom mshub_ssd.store.locks import Owner\n"
         "path = pathlib.Path(sys.argv[1])\npath.parent.mkdir(parents=True, exist_ok=True)\n"
-        "write_new(path, {'key': 'k', 'owner': dataclasses.asdict(Owner.me())})\nprint('there', flush=True)\n"
+        "record = {'key': 'k', 'owner': dataclasses.asdict(Owner.me())}\n"
+        "create_file(path, json.dumps(record).encode())\nprint('there', flush=True)\n"
         "time.sleep(60)"
     )
     place = ours.home / "v1" / "locks" / digest
@@ -159,8 +161,8 @@ def test_a_beginning_that_fits_two_files_removes_neither(ours: Settings) -> None
 
 def test_prune_removes_rubbish_and_on_request_what_was_not_used(filled: Settings) -> None:
     part = plant_part(filled, "ab" * 32, b"beginning")
-    stray = filled.home / "v1" / "tmp" / "record.1.ff.new"
-    fresh = filled.home / "v1" / "tmp" / "record.2.ff.new"
+    stray = filled.home / "v1" / "tmp" / f"{SHA}.1.ff.new"
+    fresh = filled.home / "v1" / "tmp" / f"{SHA}.2.ff.new"
     lock = filled.home / "v1" / "locks" / ("cd" * 32)
     for path in (stray, fresh, lock):
         path.write_text("{}")

@@ -17,6 +17,7 @@ from storelab import FORK, QUICK, plant_part
 
 from mshub_ssd import store
 from mshub_ssd.errors import IntegrityError, TransferError
+from mshub_ssd.files import create_file
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, parts, transfer
 from mshub_ssd.store.blobs import Cache
@@ -204,7 +205,7 @@ def test_a_part_that_does_not_fit_is_thrown_away(fault_server: FaultServer, ours
 
 def test_nothing_is_published_under_another_digest(ours: Settings) -> None:
     cache = Cache(ours.home)
-    cache.prepare()
+    cache.prepare(SHA)
     part = cache.part(SHA)
     part.write(b"other bytes")
     with pytest.raises(IntegrityError, match="refusing to publish"):
@@ -260,7 +261,7 @@ def test_a_lock_left_behind_delays_nobody_for_long(
         place.write_bytes(content)
     else:
         owner = ended() if content == "dead" else replace(Owner.me(), host="elsewhere")
-        locks.write_new(place, {"key": "x", "owner": asdict(owner)})
+        create_file(place, json.dumps({"key": "x", "owner": asdict(owner)}).encode())
     begun = time.monotonic()
     with transfer.impatient(lock_idle=30.0 if content == "dead" else 0.2):
         assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
@@ -282,7 +283,7 @@ def test_a_lock_that_was_taken_away_is_not_given_back(ours: Settings) -> None:
     with locks.hold(place, "testing", lambda: None, transfer.Policy()) as (_, found):
         assert found is None
         place.unlink()
-        locks.write_new(place, {"key": "another", "owner": asdict(Owner.me())})
+        create_file(place, json.dumps({"key": "another", "owner": asdict(Owner.me())}).encode())
     assert place.exists()
 
 

@@ -278,7 +278,7 @@ def test_no_link_is_followed_when_room_is_made(
         shutil.rmtree(place)
     old_strangers(outside)
     # Even names that this library gives stay, where a link leads to them.
-    for name in (f"{SHA}.0.0123456789abcdef.part", f"record.1.{'ab' * 8}.new", SHA):
+    for name in (f"{SHA}.0.0123456789abcdef.part", f"{SHA}.1.{'ab' * 8}.new", SHA):
         if not (outside / name).exists():
             (outside / name).write_text("precious")
             os.utime(outside / name, (LONG_AGO, LONG_AGO))
@@ -294,7 +294,7 @@ def test_only_names_of_our_own_are_deleted(fault_server: FaultServer, ours: Sett
     store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours, label="x")
     place = ours.home / "v1" / folder
     old_strangers(place)
-    rubbish = ours.home / "v1" / "tmp" / f"record.1.{'ab' * 8}.new"
+    rubbish = ours.home / "v1" / "tmp" / f"{SHA}.1.{'ab' * 8}.new"
     rubbish.write_text("{}")
     os.utime(rubbish, (LONG_AGO, LONG_AGO))
     part = plant_part(ours, SHA, b"beginning")

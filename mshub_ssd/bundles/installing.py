@@ -234,7 +234,7 @@ def _uses(archive: Archive, member: Member, decided: dict[str, _Incoming], stagi
                 continue
             refuse_card_as_asset(where, asset)
             if incoming.beside and where not in targets:
-                targets[where] = staging.claim(where, member.sha256)
+                targets[where] = staging.claim(where, member.sha256, member.size)
                 yield _Use(incoming, asset, target=where if targets[where] else None)
 
 

@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mshub_ssd.bundles.archive import CHUNK, unreadable
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
-from mshub_ssd.files import open_folder
+from mshub_ssd.files import is_shared, lies_in, open_folder
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset
@@ -44,12 +43,13 @@ class Staging:
         self._moves: dict[Path, Path] = {}
         self._made: list[Path] = []
 
-    def claim(self, target: Path, sha256: str | None = None) -> bool:
+    def claim(self, target: Path, sha256: str | None = None, size: int | None = None) -> bool:
         """Decide about a place; nothing is written.
 
         Args:
             target: Where a file is to go.
             sha256: Its digest: the very same file may be there. None for a card, which was looked at before.
+            size: Its number of bytes.
 
         Returns:
             Whether the file is needed.
@@ -64,11 +64,11 @@ class Staging:
             self._targets.add(target)
             self._above.update(target.parents)
             there = next(place for place in target.parents if place.exists())
-            if self._folder.exists() and not there.resolve().is_relative_to(self._folder.resolve()):
+            if self._folder.exists() and not lies_in(there, self._folder):
                 raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
             if sha256 is None or not target.exists():
                 return True
-            if target.is_file() and hash_of(target) == sha256:
+            if target.is_file() and target.stat().st_size == size and hash_of(target) == sha256:
                 return False
             if not self._force or not target.is_file():
                 raise UsageError(
@@ -89,7 +89,7 @@ class Staging:
         with _writing(target):
             self._mkdir(self._scratch)
             staged = self._scratch / str(len(self._moves))
-            with staged.open("xb") as stream, source.open("rb") if isinstance(source, Path) else source as file:
+            with _created(staged) as stream, source.open("rb") if isinstance(source, Path) else source as file:
                 while data := file.read(CHUNK):
                     stream.write(data)
                 stream.flush()
@@ -111,9 +111,10 @@ class Staging:
                 with _writing(target):
                     self._mkdir(target.parent)
                     old = None
-                    if target.exists():
+                    if os.path.lexists(target):
                         old = staged.with_suffix(".old")
-                        shutil.copyfile(target, old)
+                        # Not a copy, which would follow a link to who knows how much.
+                        os.link(target, old, follow_symlinks=False)
                     staged.replace(target)
                     done.append((target, old))
         except BaseException:
@@ -127,7 +128,7 @@ class Staging:
         """Leave nothing behind but what was published."""
         _clear(self._scratch)
         with contextlib.suppress(OSError):  # of processes that were killed
-            for left in self._folder.iterdir():
+            for left in () if self._folder.is_symlink() else self._folder.iterdir():
                 if _SCRATCH.fullmatch(left.name) and time.time() - left.lstat().st_mtime > _ABANDONED:
                     _clear(left)
         for folder in reversed(self._made):
@@ -137,8 +138,13 @@ class Staging:
     def _mkdir(self, folder: Path) -> None:
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         for place in reversed(missing):
-            place.mkdir(exist_ok=True)
+            # What others can write in is believed less; the umask alone shall not make it so.
+            place.mkdir(0o777 if is_shared(place.parent.stat()) else 0o755, exist_ok=True)
             self._made.append(place)
+
+
+def _created(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb")
 
 
 def _clear(scratch: Path) -> None:

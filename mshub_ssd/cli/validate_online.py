@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import MshubError, UsageError
-from mshub_ssd.files import open_regular
+from mshub_ssd.files import lies_in, open_regular
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
@@ -152,7 +152,7 @@ def _questions(subject: Subject, rules: frozenset[str], deep: bool) -> Iterable[
         for _, _, where in asset_addresses(subject):
             if isinstance(where, str):
                 yield _Question(where, "whole" if whole else "asset")
-            elif subject.file and where.resolve().is_relative_to(subject.file.parent.resolve()):
+            elif subject.file and lies_in(where, subject.file.parent):
                 yield _Question(str(where), "local")
 
 

@@ -66,7 +66,7 @@ class Baseline:
             UsageError: It is missing, cannot be read, or is something else.
         """
         try:
-            value = json.loads(read_regular(path).decode("utf-8"))
+            value = json.loads(read_regular(path, 1 << 28).decode("utf-8"))
         except FileNotFoundError as error:
             raise UsageError(
                 "the baseline file is not there",

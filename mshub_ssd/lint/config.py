@@ -185,7 +185,7 @@ def _given(file: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return read_regular(path)
+        return read_regular(path, 1 << 20)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except NotRegularError as error:

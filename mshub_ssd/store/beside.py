@@ -10,16 +10,18 @@ from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
 from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully, warn_of_short
+from mshub_ssd.store.policy import current
 
 __all__ = ["read_verified", "verify_local"]
 
 
-def verify_local(path: Path, sha256: str) -> Path:
+def verify_local(path: Path, sha256: str, *, max_bytes: int | None = None) -> Path:
     """Hash a file that lies beside its card; nothing is copied or remembered.
 
     Args:
         path: The file.
         sha256: 64 hex digits, or at least the first 8 of them.
+        max_bytes: A larger file is refused unread; None for the policy's cap of 8 GiB.
 
     Returns:
         `path`, which named the very file that was hashed. Whoever may write there may change it afterwards;
@@ -30,33 +32,38 @@ def verify_local(path: Path, sha256: str) -> Path:
     """
     digest = parse(sha256)
     try:
-        got = hash_file(path)
+        got = hash_file(path, _cap(max_bytes))
     except (OSError, ValueError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, got)
     return path
 
 
-def read_verified(path: Path, sha256: str) -> bytes:
+def read_verified(path: Path, sha256: str, *, max_bytes: int | None = None) -> bytes:
     """The bytes of a local file, read once and verified themselves: no gap between check and use.
 
     Args:
         path: The file; it must fit into memory.
         sha256: 64 hex digits, or at least the first 8 of them.
+        max_bytes: A larger file is refused unread; None for the policy's cap of 8 GiB.
 
     Raises:
         IntegrityError: The file is missing, unreadable, or not the one promised.
     """
     digest = parse(sha256)
     try:
-        data = read_regular(Path(path))
-    except (OSError, ValueError) as error:
+        data = read_regular(Path(path), _cap(max_bytes))
+    except (OSError, ValueError, MemoryError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, read_fully(io.BytesIO(data)))
     return data
 
 
-def _no_local(path: Path, digest: Digest, error: OSError | ValueError) -> IntegrityError:
+def _cap(max_bytes: int | None) -> int:
+    return current().most if max_bytes is None else max_bytes
+
+
+def _no_local(path: Path, digest: Digest, error: OSError | ValueError | MemoryError) -> IntegrityError:
     reason = getattr(error, "strerror", None) or type(error).__name__
     return IntegrityError(
         f"the file beside the card cannot be read: {reason}",
@@ -75,4 +82,4 @@ def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
             where=str(path),
             hint=f"restore the file, or mend asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
         )
-    warn_of_short(digest, got.hexdigest, str(path), recorded=False)
+    warn_of_short(digest, got.hexdigest, str(path), "nothing is on record")

@@ -4,7 +4,7 @@
 
     <home>/v1/CACHEDIR.TAG
     <home>/v1/blobs/sha256/ab/<64 hex>      verified files, mode 0444
-    <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed (see `trust`)
+    <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed (see `_believed`)
     <home>/v1/pins/<64 hex>                 the full digest a short one stood for on first use
     <home>/v1/views/<64 hex>.json           for which card and url a blob was stored
     <home>/v1/quarantine/<64 hex>           a blob that failed, for a post-mortem
@@ -23,16 +23,25 @@ import json
 import logging
 import os
 import secrets
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mshub_ssd.errors import IntegrityError
-from mshub_ssd.files import make_folders, open_regular, read_regular, replace_file
-from mshub_ssd.store import trust
-from mshub_ssd.store.digests import Hashed, human, parse, read_fully
+from mshub_ssd.files import (
+    create_file,
+    is_private,
+    is_shared,
+    make_folders,
+    open_regular,
+    owned,
+    replace_file,
+)
+from mshub_ssd.store.digests import FULL, Digest, Hashed, human, parse, read_fully, warn_of_short
 from mshub_ssd.store.parts import SET_HOME, Part, disk_error
+from mshub_ssd.store.urls import file_name
 
 __all__ = ["Cache", "Look", "hash_file", "sync_folder"]
 
@@ -80,13 +89,16 @@ class _Stamp:
 _hashed_here: dict[Path, _Stamp] = {}
 
 
-def hash_file(path: Path) -> Hashed:
+def hash_file(path: Path, max_bytes: int | None = None) -> Hashed:
     """Hash a regular file.
 
     Raises:
-        OSError: It cannot be read, is no regular file, or another one took its name meanwhile.
+        OSError: It cannot be read, is larger, is no regular file, or another one took its name meanwhile.
     """
     with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise OSError(errno.EFBIG, f"it has {human(size)}, more than the {human(max_bytes)} it can have", str(path))
         got = read_fully(stream)
         if not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
             raise OSError(errno.ESTALE, "it was exchanged while it was read", str(path))
@@ -108,7 +120,7 @@ class Cache:
         """Where the file with that digest (64 lower-case hex digits) lies, if it does."""
         return self._shard("blobs", hexdigest)
 
-    def look(self, hexdigest: str, *, always: bool = False, in_use: bool = True) -> Look:
+    def look(self, hexdigest: str, *, always: bool = False, in_use: bool = True, max_bytes: int | None = None) -> Look:
         """Find a verified file: by its stat record, or by hashing it again.
 
         A record is believed where nobody but us or root can have written it or the file; elsewhere a file is hashed
@@ -118,6 +130,7 @@ class Cache:
             hexdigest: 64 lower-case hex digits.
             always: Hash it in any case.
             in_use: Whether hashing it counts as a use of the file.
+            max_bytes: A larger file is not the one, and not hashed.
         """
         path = self.blob(hexdigest)
         for _ in range(3):
@@ -126,13 +139,15 @@ class Cache:
                     before = os.fstat(stream.fileno())
                     if not always and self._believed(hexdigest, before):
                         return Look(path)
+                    if max_bytes is not None and before.st_size > max_bytes:
+                        return Look(None, f"{human(before.st_size)}, more than the {human(max_bytes)} it can have")
                     got = read_fully(stream)
                     after = os.fstat(stream.fileno())
                 named = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return Look(None)
             except OSError as error:
-                return Look(None, error.strerror or type(error).__name__)
+                return Look(None, (error.strerror or type(error).__name__) if _is_there(path) else None)
             if got.hexdigest != hexdigest:
                 return Look(None, f"sha256 {got.hexdigest}, {human(got.size)}")
             # The file that was hashed must be the one that has the name.
@@ -151,6 +166,7 @@ class Cache:
         path = self.blob(hexdigest)
         aside = self.quarantined / hexdigest
         try:
+            self._refuse_links(path.parent, self.record(hexdigest).parent, aside.parent)
             self.record(hexdigest).unlink(missing_ok=True)
             self._make(aside.parent)
             if aside.is_dir() or path.is_dir():
@@ -166,23 +182,31 @@ class Cache:
             ) from error
         logger.warning("a damaged cached file was moved to %s", aside)
 
-    def prepare(self) -> None:
-        """Make the folders that writing needs.
+    def prepare(self, label: str) -> None:
+        """Make the folders that writing needs, and see that a file can be stored before it is downloaded.
+
+        Args:
+            label: The digits of its digest that are known.
 
         Raises:
             TransferError, DiskSpaceError: The cache cannot be written.
         """
+        goals = [self.root / "blobs" / "sha256" / label[:2]]
+        if len(label) < FULL:
+            goals.append(self.root / "pins")
         try:
+            self._refuse_links(*goals, self.tmp, self.locks, self.quarantined, self.views, self.root / "records")
             for folder in (self.tmp, self.locks):
                 self._make(folder)
-                if folder.is_symlink():
-                    raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a link, not a folder")
             tag = self.root / "CACHEDIR.TAG"
-            if not tag.exists():
-                with contextlib.suppress(FileExistsError), tag.open("x", encoding="ascii") as stream:
-                    stream.write(_TAG)
-            if not os.access(self.tmp, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if not tag.exists() or not tag.stat().st_size:
+                replace_file(tag, _TAG.encode(), scratch=self.tmp)
+            for folder in (self.tmp, *goals):
+                there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+                if not there.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, f"{there} is no folder")
+                if not os.access(there, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
         except OSError as error:
             raise disk_error(error, self.root, "the cache folder cannot be written") from error
 
@@ -214,6 +238,7 @@ class Cache:
         try:
             part.seal()
             made = not path.parent.exists()
+            self._refuse_links(path.parent)
             self._make(path.parent)
             if path.is_dir() and not path.is_symlink():
                 self.quarantine(hexdigest)
@@ -245,15 +270,21 @@ class Cache:
         found: dict[str, Path] = {}
         for url in urls:
             path = self._pin_path(url, short)
+            if not _is_there(path):
+                continue
             try:
-                text = read_regular(path, _SMALL, follow=False).decode("utf-8")
-            except (FileNotFoundError, NotADirectoryError):
+                with open_regular(path, follow=False) as stream:
+                    ours = owned(os.fstat(stream.fileno()))
+                    text = (stream.read(_SMALL) or b"").decode("utf-8")
+            except FileNotFoundError:
                 continue
             except (OSError, UnicodeDecodeError) as error:
                 raise _bad_pin(path, getattr(error, "strerror", None) or type(error).__name__) from error
             full = _pin_value(text)
             if full is None or not full.startswith(short):
                 raise _bad_pin(path, repr(text[:100]))
+            if not ours:
+                warn_of_short(Digest(short), full, file_name(url), "somebody else recorded which file they stand for")
             found[full] = path
         if len(found) > 1:
             raise IntegrityError(
@@ -272,21 +303,14 @@ class Cache:
         """
         for url in urls:
             path = self._pin_path(url, short)
-            scratch = self.tmp / f"pin.{os.getpid()}.{secrets.token_hex(8)}.new"
             try:
+                self._refuse_links(path.parent)
                 self._make(path.parent)
-                with scratch.open("x", encoding="utf-8") as stream:
-                    stream.write(json.dumps({"sha256": full}))
-                    stream.flush()
-                    os.fsync(stream.fileno())
                 with contextlib.suppress(FileExistsError):
-                    os.link(scratch, path)  # unlike a rename, never replaces
+                    create_file(path, json.dumps({"sha256": full}).encode(), scratch=self.tmp, durable=True)
                     sync_folder(path.parent)
             except OSError as error:
                 raise disk_error(error, path, "the digest of first use could not be recorded") from error
-            finally:
-                with contextlib.suppress(OSError):
-                    scratch.unlink(missing_ok=True)
         winner = self.pinned(urls, short)
         if winner != full:
             raise IntegrityError(
@@ -315,9 +339,10 @@ class Cache:
         facts = {"sha256": hexdigest, "label": label, "url": url}
         text = json.dumps(facts, sort_keys=True)
         path = self.views / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
-        if path.exists():
-            return
         try:
+            if path.exists():
+                return
+            self._refuse_links(path.parent)
             self._make(path.parent)
             replace_file(path, text.encode(), scratch=self.tmp)
         except OSError as error:
@@ -334,38 +359,69 @@ class Cache:
         return self.root / "pins" / key
 
     def _make(self, folder: Path) -> None:
-        # Where the cache's own folder is not shared, nothing in it shall be, whatever the umask says.
+        # Folders are shared where the cache's own is, and nowhere else, whatever the umask says.
         try:
-            shared = trust.is_shared(self.home.stat())
-        except OSError:
-            shared = False
-        make_folders(folder, 0o777 if shared else 0o755)
+            home = self.home.stat()
+        except FileNotFoundError:
+            make_folders(folder, 0o755)
+        else:
+            shared = is_shared(home)
+            make_folders(folder, stat.S_IMODE(home.st_mode) if shared else 0o755, exactly=shared)
+
+    def _refuse_links(self, *folders: Path) -> None:
+        """See that no folder between this cache's own and others in it is a link, which leads who knows where.
+
+        Raises:
+            OSError: One is.
+        """
+        for folder in folders:
+            for place in (folder, *folder.parents):
+                if place == self.home:
+                    break
+                if place.is_symlink():
+                    raise NotADirectoryError(errno.ENOTDIR, f"{place} is a link, not a folder", str(place))
 
     def _believed(self, hexdigest: str, status: os.stat_result) -> bool:
         """Whether the blob with this status was hashed before, by us or by somebody we believe."""
         stamp, path, record = _Stamp.of(status), self.blob(hexdigest), self.record(hexdigest)
         try:
             with open_regular(record, follow=False) as stream:
-                if all(map(trust.owned, (status, os.fstat(stream.fileno())))) and trust.is_private(
+                if all(map(owned, (status, os.fstat(stream.fileno())))) and is_private(
                     self.home, path.parent, record.parent
                 ):
                     stored = json.loads(stream.read(_SMALL) or b"")
-                    return bool(stored == {"sha256": hexdigest, **asdict(stamp)})
+                    if stored == {"sha256": hexdigest, **asdict(stamp)}:
+                        return True
         except (OSError, ValueError, RecursionError):
             pass  # no record, or a damaged one
-        # Others may have written here, so only what this process has seen itself counts.
-        return _hashed_here.get(path) == stamp and not trust.is_private(self.home, path.parent)
+        if _hashed_here.get(path) != stamp:
+            return False
+        if owned(status) and is_private(self.home, path.parent):
+            self._remember(hexdigest, status)
+        return True
 
     def _remember(self, hexdigest: str, status: os.stat_result) -> None:
         _hashed_here[self.blob(hexdigest)] = _Stamp.of(status)
         path = self.record(hexdigest)
         record = {"sha256": hexdigest, **asdict(_Stamp.of(status))}
         try:
+            self._refuse_links(path.parent)
             self._make(path.parent)
             replace_file(path, json.dumps(record).encode(), scratch=self.tmp)
         except OSError as error:
             # Costs a second hashing in the next process, nothing else; usual in a read-only cache.
             logger.debug("no stat record for %s: %s", hexdigest, error.strerror)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something has that name, as far as can be seen from here."""
+    try:
+        path.lstat()
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            logger.warning("cannot look for %s: %s", path, error.strerror)
+        return False
+    return True
 
 
 def _pin_value(text: str) -> str | None:

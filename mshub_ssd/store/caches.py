@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mshub_ssd.errors import IntegrityError, MshubError, TransferError
 from mshub_ssd.settings import Settings
+from mshub_ssd.store import policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.digests import Digest
@@ -42,11 +43,17 @@ class Roots:
         self._always = settings.verify_always
         self._offline = settings.offline
 
-    def find(self, digest: Digest) -> Found:
-        """The first verified file with that full digest."""
+    def find(self, digest: Digest, max_bytes: int | None = None) -> Found:
+        """The first verified file with that full digest.
+
+        Args:
+            digest: All 64 digits.
+            max_bytes: Most bytes it can have; None for the policy's cap.
+        """
+        limit = policy.current().most if max_bytes is None else max_bytes
         faults: list[tuple[Cache, str]] = []
         for cache in self.caches:
-            look = cache.look(digest.text, always=self._always)
+            look = cache.look(digest.text, always=self._always, max_bytes=limit)
             if look.path is not None:
                 return Found(look.path, cache, tuple(faults))
             if look.fault is not None:
@@ -83,10 +90,11 @@ class Roots:
             raise unreadable
         return Digest(next(iter(found))) if found else digest
 
-    def receiving(self, besides: Collection[Path] = ()) -> Cache:
+    def receiving(self, digest: Digest, besides: Collection[Path] = ()) -> Cache:
         """The first cache that can be written.
 
         Args:
+            digest: Of the file it is to receive.
             besides: Homes of caches that will not do.
 
         Raises:
@@ -97,7 +105,7 @@ class Roots:
             if cache.home in besides:
                 continue
             try:
-                cache.prepare()
+                cache.prepare(digest.text)
             except MshubError as error:
                 logger.debug("%s", error)
                 first = first or error
@@ -132,7 +140,7 @@ class Roots:
             )
         for reason in stuck.values():
             try:
-                self.receiving(besides=stuck)
+                self.receiving(digest, besides=stuck)
             except MshubError:
                 raise reason from None
             logger.warning("%s: %s", reason.where, reason.message)

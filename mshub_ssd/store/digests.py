@@ -28,6 +28,8 @@ CHUNK = 1 << 20
 BUFFER = 4 << 20
 """Most bytes read at once: waking up for few of them costs more than moving them."""
 
+RECORDED = "all of them are on record and must match from now on"
+
 _told: set[tuple[str, str, str]] = set()
 
 _LARGE = 1 << 19
@@ -141,22 +143,21 @@ def parse(text: object) -> Digest:
     )
 
 
-def warn_of_short(digest: Digest, full: str, what: str, *, recorded: bool = True) -> None:
+def warn_of_short(digest: Digest, full: str, what: str, record: str = RECORDED) -> None:
     """Tell the user, once per process and file, that bytes were believed because of a few digits only.
 
     Args:
         digest: The card's.
         full: The digest of the bytes.
         what: What they are for, e.g. a uid.
-        recorded: Whether the full digest was recorded, so that later bytes must have it, too.
+        record: What became of the other digits.
     """
     if digest.full or (digest.text, full, what) in _told:
         return
     _told.add((digest.text, full, what))
-    kept = "all of them are on record and must match from now on" if recorded else "nothing is on record"
     warnings.warn(
         f"{what}: the card gives only {len(digest.text)} of the {FULL} digits of the SHA-256, which prove little; "
-        f"{kept}. If you trust the file, put them into the card: asset-sha256: {full}",
+        f"{record}. If you trust the file, put them into the card: asset-sha256: {full}",
         WeakDigestWarning,
         stacklevel=3,
     )

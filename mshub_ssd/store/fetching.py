@@ -221,8 +221,9 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
     roots = Roots(chosen)
     digest = roots.pinned(urls, given)
     found, stuck = Found(), frozenset[Path]()
+    limit = wanted.max_bytes if wanted.size is None else wanted.size
     if digest.full and not force:
-        found = roots.find(digest)
+        found = roots.find(digest, limit)
         if found.path is None and found.faults:
             stuck = roots.set_aside(digest, found, urls)
     step = plan(urls, wanted.sha256, found=found.path, force=force, settings=chosen)
@@ -235,12 +236,12 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
 
     job = job or transfer.Job(chosen, wanted.size, wanted.max_bytes)
     patience = policy.current()
-    cache = roots.receiving(besides=stuck)
+    cache = roots.receiving(digest, besides=stuck)
 
     def look() -> Path | None:
         job.check()
         now = roots.pinned(urls, given)
-        return roots.find(now).path if now.full else None
+        return roots.find(now, limit).path if now.full else None
 
     what = f"downloading {_urls.file_name(step.sources[-1])}"
     waiting = replace(patience, locks=patience.locks and not force)
@@ -253,7 +254,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
         keep = interrupted = False
         try:
             if not force:
-                part.adopt(patience)
+                part.adopt(patience, job.limit)
             short = given.text if digest is not given else None
             full = transfer.download(step.sources, part, digest, job, pinned_from=short)
             if not digest.full:
@@ -267,7 +268,7 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
             raise
         except BaseException as error:
             # What has filled a disk must not keep it full: everything else would fail as well.
-            keep = not part.crowded
+            keep = not part.fills_the_disk()
             interrupted = isinstance(error, KeyboardInterrupt)
             raise
         finally:

@@ -7,6 +7,7 @@ is under way in a living process stays.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import stat
@@ -26,6 +27,8 @@ from mshub_ssd.store.caches import Roots
 from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
 from mshub_ssd.store.parts import is_free, is_part
 
+logger = logging.getLogger("mshub_ssd.store")
+
 __all__ = ["Checked", "Entry", "Removal", "Root", "add", "entries", "prune", "remove", "roots", "verify"]
 
 KINDS = ("file", "part", "quarantined", "rubbish")
@@ -38,7 +41,7 @@ _QUARANTINED = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
 _VIEW = re.compile(r"[0-9a-f]{64}\.json")
 _LOCK = re.compile(r"[0-9a-f]{8,64}")
 _BROKEN_LOCK = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}")
-_SCRATCH = re.compile(r"(pin|record|view|[0-9a-f]{8,64}(\.json|\.\d+\.[0-9a-f]+\.part\.json)?)\.\d+\.[0-9a-f]+\.new")
+_SCRATCH = re.compile(r"(CACHEDIR\.TAG|[0-9a-f]{8,64}(\.json|\.\d+\.[0-9a-f]+\.part\.json)?)\.\d+\.[0-9a-f]+\.new")
 
 
 @dataclass(frozen=True)
@@ -290,7 +293,7 @@ def add(
     every = Roots(chosen)
     digest = every.pinned(tuple(urls), given)
     shown = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the stream"))
-    found = every.find(digest) if digest.full else None
+    found = every.find(digest, size) if digest.full else None
     if found is not None and found.path is not None and found.cache is not None:
         _label(found.cache, digest.text, urls, label)
         return found.path
@@ -300,7 +303,7 @@ def add(
             size = os.fstat(stream.fileno()).st_size if size is None else size
         else:
             stream = source
-        cache = every.receiving()
+        cache = every.receiving(digest)
         part = cache.part(digest.text)
         stack.callback(part.finish)
         if size is not None:
@@ -400,11 +403,16 @@ def _entry(
 def _listed(home: Path, *names: str) -> list[_Place]:
     """What lies in a folder of the cache, by name; no link is followed. What cannot be listed is left out."""
     found = []
-    with contextlib.suppress(OSError), open_folder(home, *names) as folder:
-        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - by descriptor
-            with contextlib.suppress(OSError):  # gone meanwhile
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                found.append(_Place(home.joinpath(*names, name), status))
+    try:
+        with open_folder(home, *names) as folder:
+            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - by descriptor
+                with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    found.append(_Place(home.joinpath(*names, name), status))
+    except FileNotFoundError:
+        pass  # nothing was ever stored there
+    except OSError as error:
+        logger.warning("left out %s: %s", home.joinpath(*names), error.strerror)
     return found
 
 
@@ -413,7 +421,7 @@ def _busy(cache: Cache) -> dict[str, str]:
     return {
         place.path.name: str(owner)
         for place in _listed(cache.home, *_LOCKS)
-        if _LOCK.fullmatch(place.path.name) and (owner := locks.holder(place.path))
+        if _LOCK.fullmatch(place.path.name) and (owner := locks.holder(place.path, policy.current()))
     }
 
 
@@ -447,7 +455,7 @@ def _rubbish(cache: Cache) -> Iterator[_Place]:
             if folder == _TMP:
                 stale = _is_scratch(name) or (_is_note(name) and name.removesuffix(".json") not in names)
             elif _LOCK.fullmatch(name):
-                stale = locks.holder(place.path) is None
+                stale = locks.holder(place.path, patience) is None
             else:
                 stale = _is_scratch(name) or _BROKEN_LOCK.fullmatch(name) is not None
             if stale and time.time() - place.status.st_mtime > patience.abandoned:

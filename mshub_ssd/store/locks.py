@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import secrets
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mshub_ssd.files import create_file, open_regular
 from mshub_ssd.store.policy import Policy
 
-__all__ = ["Lock", "Owner", "hold", "holder", "read_json", "write_new"]
+__all__ = ["Lock", "Owner", "hold", "holder", "read_json"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -105,30 +105,11 @@ def _process(pid: int) -> tuple[str, str]:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A small record of ours; None when it is missing, damaged, or something else."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with os.fdopen(fd, "rb", buffering=0) as stream:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
+        with open_regular(path, follow=False) as stream:
             stored = json.loads(stream.read(_SMALL) or b"")
     except (OSError, ValueError, RecursionError):
         return None
     return stored if isinstance(stored, dict) else None
-
-
-def write_new(path: Path, record: dict[str, Any]) -> None:
-    """Make a small file that was not there: whole, or not at all.
-
-    Raises:
-        OSError: It was there (FileExistsError), or cannot be written.
-    """
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(8)}.new")
-    try:
-        with scratch.open("xb") as stream:
-            stream.write(json.dumps(record).encode())
-        os.link(scratch, path)  # unlike a rename, never replaces
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 class Lock:
@@ -160,10 +141,16 @@ class Lock:
                 self._path.unlink()
 
 
-def holder(path: Path) -> Owner | None:
-    """Who holds the lock there; None when nobody does, or the holder has ended."""
+def holder(path: Path, policy: Policy) -> Owner | None:
+    """Who holds the lock there; None when nobody does, or the holder has ended, or may have and shows no life."""
     owner = Owner.read((read_json(path) or {}).get("owner"))
-    return None if owner is None or owner.gone() else owner
+    gone = True if owner is None else owner.gone()
+    if gone is None:
+        try:
+            gone = time.time() - path.lstat().st_mtime > policy.abandoned
+        except OSError:
+            gone = True
+    return None if gone else owner
 
 
 @contextlib.contextmanager
@@ -200,7 +187,7 @@ def _take(lock: Lock, path: Path, what: str, look: Callable[[], Found | None], p
     beat: object = None
     while True:
         try:
-            write_new(path, {"key": lock.key, "owner": asdict(Owner.me()), "what": what})
+            create_file(path, json.dumps({"key": lock.key, "owner": asdict(Owner.me()), "what": what}).encode())
         except FileExistsError:
             pass
         except OSError as error:
@@ -220,10 +207,9 @@ def _take(lock: Lock, path: Path, what: str, look: Callable[[], Found | None], p
         gone = owner.gone() if owner is not None else None
         # Watched rather than compared with a clock: clocks of two machines differ.
         idle = now - changed > policy.lock_idle
-        if gone or (gone is None and idle):
-            _break(path, seen)
+        if (gone or (gone is None and idle)) and _break(path, seen):
             continue
-        if idle or now - begun > policy.lock_longest:
+        if gone or idle or now - begun > policy.lock_longest:
             logger.info("not waiting any longer for %s", owner)
             return None
         if not told and now - begun > min(1.0, policy.lock_idle / 2):
@@ -240,18 +226,26 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _break(path: Path, seen: tuple[int, int] | None) -> None:
-    """Remove a lock whose owner has ended. Two who do so at once may both go on to download: no harm."""
+def _break(path: Path, seen: tuple[int, int] | None) -> bool:
+    """Remove a lock whose owner has ended. Two who do so at once may both go on to download: no harm.
+
+    Returns:
+        Whether it is out of the way; in a folder of somebody else's it may not be.
+    """
     aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         path.rename(aside)
-    except OSError:
-        return
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.debug("the lock of a process that has ended cannot be removed: %s: %s", path, error.strerror)
+        return False
     if _stamp(aside) != seen:  # it was somebody's new one
         with contextlib.suppress(OSError):
             os.link(aside, path)
     with contextlib.suppress(OSError):
         aside.unlink()
+    return True
 
 
 def _tell(message: str) -> None:

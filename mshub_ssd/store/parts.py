@@ -57,7 +57,13 @@ _PUSH = 16 << 20
 """Bytes written before the system is asked to bring them to the disk."""
 
 _SPARE, _SPARE_SHARE = 64 << 20, 100
-"""A download leaves so many bytes of the disk free, or this part of it where it is small."""
+"""A download ends where so few bytes of the disk are free, or, where it is small, this part of it."""
+
+_FULL, _FULL_SHARE = 256 << 20, 20
+"""Likewise, a disk so full that what has arrived is not kept on it."""
+
+_FEW_FILES = 64
+"""A disk that has room for fewer files is full."""
 
 _SHAPE = re.compile(r"[0-9a-f]{8,64}\.\d+\.[0-9a-f]+\.part")
 
@@ -140,14 +146,10 @@ class Memory:
 
 
 class Part(Memory):
-    """A file under way in the cache. Not visible to anybody but those who take it up later.
-
-    Attributes:
-        crowded: Whether it met a full disk.
-    """
+    """A file under way in the cache. Not visible to anybody but those who take it up later."""
 
     keeps = True
-    crowded = False
+    _crowded = False
 
     def __init__(self, folder: Path, label: str) -> None:
         super().__init__()
@@ -170,7 +172,7 @@ class Part(Memory):
                 super().write(view[:count])
                 view = view[count:]
         except OSError as error:
-            self.crowded = error.errno in _NO_ROOM
+            self._crowded = error.errno in _NO_ROOM
             raise disk_error(error, self.path.parent, "the download could not be written") from error
         if self.size - self._pushed >= _PUSH:
             self._push()
@@ -185,7 +187,7 @@ class Part(Memory):
             except OSError as error:
                 raise disk_error(error, self.path.parent, "the download could not be written") from error
         super().reset()
-        self._pushed, self.crowded = 0, False
+        self._pushed, self._crowded = 0, False
 
     def require(self, count: int) -> None:
         """See that `count` more bytes have room, with 5 % to spare.
@@ -269,8 +271,12 @@ class Part(Memory):
             logger.warning("%s could not be removed: %s", self.path, error.strerror)
         return False
 
-    def adopt(self, policy: Policy) -> None:
+    def adopt(self, policy: Policy, max_bytes: int) -> None:
         """Take up the largest part that a process now gone has left of the same file; this one is empty.
+
+        Args:
+            policy: For the age at which a part of another machine counts as left behind.
+            max_bytes: A larger part cannot be one of the file, and goes.
 
         Raises:
             TransferError: This cache cannot be written.
@@ -282,7 +288,8 @@ class Part(Memory):
             try:
                 facts = read_json(_sidecar(mine)) or {}
                 facts.pop("owner", None)
-                self._copy(mine)
+                if _size(mine) <= max_bytes:
+                    self._copy(mine)
                 self._facts = facts
                 self._tell()
             except (OSError, DiskSpaceError) as error:
@@ -297,6 +304,18 @@ class Part(Memory):
                 logger.info("going on after %s of an earlier download", human(self.size))
                 return
 
+    def fills_the_disk(self) -> bool:
+        """Whether there is so little room that it had better go than be kept for another try."""
+        if self._crowded:
+            return True
+        try:
+            disk = os.statvfs(self.path.parent)
+        except OSError:
+            return False
+        if disk.f_files and disk.f_favail < _FEW_FILES:
+            return True
+        return disk.f_bavail * disk.f_frsize < min(_FULL, disk.f_blocks * disk.f_frsize // _FULL_SHARE)
+
     def _leave_room(self) -> None:
         try:
             disk = shutil.disk_usage(self.path.parent)
@@ -304,7 +323,7 @@ class Part(Memory):
             return  # then the system tells when the disk is full
         spare = min(_SPARE, disk.total // _SPARE_SHARE)
         if disk.free < spare:
-            self.crowded = True
+            self._crowded = True
             raise DiskSpaceError(
                 "the download is filling the disk",
                 where=str(self.path.parent),
