@@ -323,7 +323,7 @@ def test_too_little_memory_is_our_error(tmp_path: Path, kind: str, size: int, ro
         "except errors.CheckpointError as error: print(error)\n"
     )
     command = [sys.executable, "-c", code, tmp_path / f"x.{kind}", kind, str(room)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "not enough memory" in done.stdout
     assert "next:" in done.stdout

@@ -174,7 +174,8 @@ def difference(seed: int, index: int, path: Path) -> str:
     """Save sample number `index` and read it again.
 
     Returns:
-        "equal", "equal, with signs" where PyTorch had put some off, "refused", "refused: why" where it should have been read, "cannot be saved", or "different: how".
+        "equal", "equal, with signs" where PyTorch had put some off, "refused", "refused: why" where it should have
+        been read, "cannot be saved", or "different: how".
     """
     draw = random.Random(f"{seed}:{index}")
     warnings.simplefilter("ignore")

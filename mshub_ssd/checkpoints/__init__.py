@@ -76,6 +76,7 @@ def read(
         path: The file.
         file_format: A key of `FORMATS`.
         content: The file's bytes, where they were read, and verified, already; `path` is then only named in errors.
+            Bytes are used as they are, a memoryview is copied.
 
     Returns:
         Arrays by the file's own names, in its order; they may be read-only, strided views of its bytes in memory.

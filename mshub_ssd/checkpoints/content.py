@@ -71,7 +71,10 @@ def refusing(path: Path, kind: str, expected: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise CheckpointError(
-            f"cannot read the checkpoint: {error.strerror or error}", where=str(path), expected="a file"
+            f"cannot read the checkpoint: {error.strerror or error}",
+            where=str(path),
+            expected="a regular file that may be read",
+            hint="check the path, and whose file it is",
         ) from error
     except MemoryError as error:
         raise CheckpointError(
@@ -101,7 +104,7 @@ def file_content(path: Path, given: bytes | memoryview | None) -> bytes:
         OSError: It cannot be read, or is no regular file.
     """
     if given is not None:
-        content = bytes(given)  # bytes are not copied
+        content = bytes(given)  # which copies a memoryview, whose bytes may change or vanish, but not bytes
     else:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size

@@ -39,6 +39,7 @@ _DTYPES = {
 }
 _MAX_DIMS = 32
 _MAX_QUOTE = 200
+_MARGIN = 32 << 20
 
 
 def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> dict[str, NDArray[Any]]:
@@ -64,15 +65,13 @@ def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> d
     deserialize: Any = safetensors.deserialize  # which has no types
     with refusing(path, "safetensors file", "a .safetensors file"):
         try:
-            entries = deserialize(file_content(path, content))
+            content = file_content(path, content)
+            # The library copies every tensor. Where there is no room for that it panics, or hangs: here it is an error.
+            bytes(len(content) + _MARGIN)
+            entries = deserialize(content)
         except safetensors.SafetensorError as error:
             # It quotes the file.
             raise DamagedError(printable(str(error)[:_MAX_QUOTE])) from error
-        except BaseException as error:
-            # It copies every tensor, and where there is no room for one, it panics.
-            if type(error).__name__ != "PanicException":
-                raise
-            raise MemoryError from error
         if not entries:
             raise DamagedError("it holds no tensors")
         return {name: _array(name, entry) for name, entry in sorted(entries, key=lambda pair: pair[0])}

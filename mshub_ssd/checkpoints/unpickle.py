@@ -73,8 +73,8 @@ class Tensor:
         offset: Its first element.
         shape: Its sides.
         strides: Elements from one to the next, for each side.
-        conj: Whether its values are the conjugates of the stored ones.
-        neg: Whether its values are the stored ones with the other sign.
+        conj: Whether its values are the conjugates of the stored ones, which are complex.
+        neg: Whether its values are the stored ones, which are real, with the other sign.
     """
 
     storage: Storage
