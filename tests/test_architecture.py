@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "lint": {"errors", "files", "redaction", "cards"},
     "registry": {"errors", "files", "redaction", "settings", "cards", "store"},
     "networks": {"errors"},
-    "catalog": {"errors", "files", "redaction", "settings", "cards", "registry", "checkpoints", "networks"},
+    "catalog": {"errors", "settings", "cards", "registry", "checkpoints", "networks"},
     "runtime": {"errors", "settings"},
     "engines": {"errors", "settings", "runtime", "networks"},
     "vision": {"errors", "files", "networks"},

@@ -39,7 +39,7 @@ def no_waiting() -> Iterator[None]:
     """Whatever opens a FIFO to read it waits for a writer: end that, so that the test fails instead of hanging."""
     import faulthandler
 
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(600, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
