@@ -206,6 +206,8 @@ class Client:
                 cert=ways["cert"],
                 proxies=ways["proxies"],
             )
+        except TransferError:  # about the proxy; it is an OSError, too
+            raise
         except addresses.RefusedAddressError as error:
             refusal = f"refused, {error}"
         except read_errors() as error:  # requests' own are OSErrors
