@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from faultserver import PATIENCE
 
 import mshub_ssd
 from mshub_ssd.cli.app import cli
 
 SOURCE = Path(mshub_ssd.__file__).parent.parent
-PATIENCE = 600  # seconds; only a hang takes so long, however busy the machine
+
+# In front of a program: the network may be silent for as long as a test lasts.
+UNHURRIED = f"""
+from mshub_ssd.store import policy
+policy._policy = policy.Policy(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE})
+"""
 
 
 def run(*args: object) -> Result:
@@ -54,9 +60,10 @@ def process(*args: object, prefix: tuple[str, ...] = (), **options: Any) -> subp
 
 
 def started(*args: object) -> subprocess.Popen[str]:
-    """The command in a process that may be interrupted."""
+    """The command in a process that may be interrupted, and that nothing else ends while a server is silent."""
+    program = f"{UNHURRIED}from mshub_ssd.cli import main\nmain()"
     return subprocess.Popen(
-        [sys.executable, "-m", "mshub_ssd", *map(str, args)],
+        [sys.executable, "-c", program, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

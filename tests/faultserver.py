@@ -167,6 +167,10 @@ class FaultServer:
         """Return once so many requests have come in all."""
         self._await(lambda: len(self.requests) >= count)
 
+    def await_seen(self, path: str) -> None:
+        """Return once a path has been asked for."""
+        self._await(lambda: bool(self.seen(path)))
+
     def settle(self) -> None:
         """Return once all connections are done with, those of clients that were killed while they connected too."""
         with socket.socket() as last:
