@@ -347,7 +347,8 @@ class _Handler(BaseHTTPRequestHandler):
         faults, view, begun = self.server.faults, memoryview(body), time.monotonic()
         for start in range(0, len(view), block):
             self.wfile.write(view[start : start + block])
-            faults.sent += len(view[start : start + block])
+            with faults._changed:
+                faults.sent += len(view[start : start + block])
             if pace is not None:
                 ahead = (start + block) / pace - (time.monotonic() - begun)
                 if ahead > 0 and faults._closing.wait(ahead):

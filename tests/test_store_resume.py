@@ -246,6 +246,25 @@ def test_nothing_is_published_under_another_digest(ours: Settings) -> None:
     assert store.entries(ours, kinds=("file", "part")) == []
 
 
+def test_an_interruption_between_writing_and_counting_loses_nothing(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fault_server.add("/a", BODY, Fault(stall_after=100_000))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Memory, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.fetch([url], SHA, settings=ours)
+    (part,) = (ours.home / "v1" / "tmp").glob("*.part")
+    kept = part.stat().st_size
+    assert 0 < kept <= 100_000
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert fault_server.requests[-1].headers["range"] == f"bytes={kept}-"
+
+
 # --- locks
 
 
