@@ -18,10 +18,12 @@ from mshub_ssd.cli.app import cli
 
 SOURCE = Path(mshub_ssd.__file__).parent.parent
 
-# In front of a program: the network may be silent for as long as a test lasts.
+# Nothing but an interruption ends the command while a server is silent.
 UNHURRIED = f"""
+from mshub_ssd.cli import main
 from mshub_ssd.store import policy
-policy._policy = policy.Policy(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE})
+with policy.impatient(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE}):
+    main()
 """
 
 
@@ -60,10 +62,9 @@ def process(*args: object, prefix: tuple[str, ...] = (), **options: Any) -> subp
 
 
 def started(*args: object) -> subprocess.Popen[str]:
-    """The command in a process that may be interrupted, and that nothing else ends while a server is silent."""
-    program = f"{UNHURRIED}from mshub_ssd.cli import main\nmain()"
+    """The command in a process that may be interrupted."""
     return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, args)],
+        [sys.executable, "-c", UNHURRIED, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

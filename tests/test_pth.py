@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import openmmlab
 import pytest
+from faultserver import PATIENCE
 from openmmlab import Pickle, Raw, container, pth_bytes
 
 from mshub_ssd import checkpoints
@@ -375,7 +376,7 @@ def test_two_thousand_mutated_files_stay_within_their_memory(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     read_count, refused, kilobytes = map(int, done.stdout.split())
     assert read_count + refused == 2000
