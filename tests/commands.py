@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from faultserver import PATIENCE
 
 import mshub_ssd
 from mshub_ssd.cli.app import cli
 
 SOURCE = Path(mshub_ssd.__file__).parent.parent
-PATIENCE = 600  # seconds; only a hang takes so long, however busy the machine
+
+# Nothing but an interruption ends the command while a server is silent.
+UNHURRIED = f"""
+from mshub_ssd.cli import main
+from mshub_ssd.store import policy
+with policy.impatient(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE}):
+    main()
+"""
 
 
 def run(*args: object) -> Result:
@@ -56,7 +64,7 @@ def process(*args: object, prefix: tuple[str, ...] = (), **options: Any) -> subp
 def started(*args: object) -> subprocess.Popen[str]:
     """The command in a process that may be interrupted."""
     return subprocess.Popen(
-        [sys.executable, "-m", "mshub_ssd", *map(str, args)],
+        [sys.executable, "-c", UNHURRIED, *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -119,14 +119,10 @@ class FaultServer:
     Args:
         tls: Serve https with this.
         address: Numeric address to listen at.
-        pace: Bytes a second of each answer; None for as fast as can be.
     """
 
-    def __init__(
-        self, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1", pace: int | None = None
-    ) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, address: str = "127.0.0.1") -> None:
         self.sent = self.connections = 0
-        self.pace = pace
         self.requests: list[Request] = []
         self._pages: dict[str, _Page] = {}
         self._changed = threading.Condition()
@@ -166,6 +162,10 @@ class FaultServer:
     def await_requests(self, count: int) -> None:
         """Return once so many requests have come in all."""
         self._await(lambda: len(self.requests) >= count)
+
+    def await_seen(self, path: str) -> None:
+        """Return once a path has been asked for."""
+        self._await(lambda: bool(self.seen(path)))
 
     def settle(self) -> None:
         """Return once all connections are done with, those of clients that were killed while they connected too."""
@@ -332,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.drip is not None and not self._link.watched:
             self._pour(piece, fault.drip, max(1, fault.drip // 10))
         else:
-            self._pour(piece, self.server.faults.pace, 1 << 16)
+            self._pour(piece, None, 1 << 16)
         if fault.stall_after is not None:
             self._wait_for_the_end()
             self._drop(reset=True)
@@ -343,7 +343,8 @@ class _Handler(BaseHTTPRequestHandler):
         faults, view, begun = self.server.faults, memoryview(body), time.monotonic()
         for start in range(0, len(view), block):
             self.wfile.write(view[start : start + block])
-            faults.sent += len(view[start : start + block])
+            with faults._changed:
+                faults.sent += len(view[start : start + block])
             if pace is not None:
                 ahead = (start + block) / pace - (time.monotonic() - begun)
                 if ahead > 0 and faults._closing.wait(ahead):

@@ -90,10 +90,12 @@ class Clock:
 
     Attributes:
         pauses: Seconds of each pause, in order.
+        expires: Asked whenever a client waits in vain: whether its time is up now; if not, it waits on.
     """
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
+        self.expires: Callable[[], bool] = lambda: True
         self._begun = _mine.now
 
     def monotonic(self) -> float:
@@ -116,12 +118,14 @@ class _Socket(socket.socket):
     """A connection to a server whose silence counts as a time-out."""
 
     link = Link()
+    clock: Clock
 
     @classmethod
-    def of(cls, plain: socket.socket) -> _Socket:
+    def of(cls, plain: socket.socket, clock: Clock) -> _Socket:
         limit = plain.gettimeout()
         made = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
         made.settimeout(limit)
+        made.clock = clock
         made.link = _links[made.getsockname()] = Link(watched=True)
         return made
 
@@ -139,9 +143,11 @@ class _Socket(socket.socket):
             quiet = self.link.answered == self.link.asked
             if state := poll.poll(0 if quiet else 10):
                 break
-            if quiet:
+            if quiet and self.clock.expires():
                 _pass(limit)
                 raise TimeoutError("timed out")
+            if quiet:
+                time.sleep(0.01)
         else:
             raise AssertionError("the server neither sends nor stalls")
         rate, ahead = self.link.rate, self.link.ahead
@@ -165,14 +171,16 @@ def events() -> Iterator[Clock]:
     import mshub_ssd.store.transfer  # noqa: F401 - what it imports is looked for below
 
     clock, connect = Clock(), connection.create_connection
+
+    def watched(*args: Any, **more: Any) -> _Socket:
+        return _Socket.of(connect(*args, **more), clock)
+
     modules = [module for name, module in sys.modules.items() if name.startswith("mshub_ssd.store.")]
     with contextlib.ExitStack() as stack:
         for module in modules:
             if getattr(module, "time", None) is time and not module.__name__.endswith(".locks"):
                 stack.enter_context(mock.patch.object(module, "time", clock))
         stack.enter_context(mock.patch.object(threading, "Timer", _Timer))
-        stack.enter_context(
-            mock.patch.object(connection, "create_connection", lambda *args, **more: _Socket.of(connect(*args, **more)))
-        )
+        stack.enter_context(mock.patch.object(connection, "create_connection", watched))
         stack.callback(_links.clear)
         yield clock

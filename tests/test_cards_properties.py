@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mshub_ssd.cards import Asset, Metric, NetworkRef, Span, Version, examine_card, parse_card, version_key
 from mshub_ssd.cards.names import natural_key
 from mshub_ssd.errors import CardError
 
-quick = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=80)
 
 
 @pytest.fixture(params=["C loader", "pure loader"], autouse=True)

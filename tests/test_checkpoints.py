@@ -179,7 +179,7 @@ def test_formats_that_cannot_be_loaded_say_what_to_do(ending: str, hint: str) ->
 names = st.lists(st.sampled_from("abcdxyz"), min_size=1, max_size=3).map(".".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sets(names, min_size=1, max_size=8),
     st.sampled_from(["", "network.", "network.network.", "backbone."]),

@@ -116,7 +116,7 @@ tails = st.sampled_from(["weight", "bias", "running_mean", "running_var", "num_b
 paths = st.tuples(st.lists(words, max_size=4), tails).map(lambda parts: ".".join([*parts[0], parts[1]]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sets(paths, max_size=12))
 def test_no_two_names_become_one_and_a_second_time_changes_nothing(names: set[str]) -> None:
     listed = sorted(names)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lint_reports import OVERRIDE, SAFE, UNSAFE, finding, findings, reports
 
@@ -23,7 +23,7 @@ from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
 from mshub_ssd.lint.formats import FORMATS, render
 from mshub_ssd.lint.rules import all_rules
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150)
 
 SARIF_SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
 SARIF = jsonschema.Draft7Validator(SARIF_SCHEMA)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # Tests and benchmarks share their cards; both are in the source distribution.
@@ -119,7 +119,7 @@ def test_mutated_cards(part: int, tmp_path: Path) -> None:
             raise AssertionError(f"mutation {name!r}: {error}\n{data!r}") from error
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     st.lists(
         st.one_of(
@@ -142,7 +142,7 @@ def test_any_text_is_checked(pieces: list[str]) -> None:
     check_findings(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_checked(data: bytes) -> None:
     check_findings(data)

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from faultserver import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +19,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel's content, built from this checkout and unpacked."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
@@ -35,6 +36,7 @@ def test_the_wheel_holds_the_cards_and_lists_them(installed: Path, tmp_path: Pat
         capture_output=True,
         text=True,
         check=True,
+        timeout=PATIENCE,
     )
     file, *uids = done.stdout.splitlines()
     assert Path(file).is_relative_to(installed)

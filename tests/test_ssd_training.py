@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -18,8 +18,6 @@ from mshub_ssd.networks.ssd.matching import assign, match, match_batch
 ANCHORS = LevelAnchors(
     64, (4, 2), (16.0, 32.0), (((0.2, 0.2), (0.2, 0.4)), ((0.5, 0.5), (0.3, 0.6), (0.6, 0.3)))
 ).boxes()
-
-relaxed = settings(deadline=None)
 
 
 @st.composite
@@ -33,7 +31,6 @@ def objects(draw: st.DrawFn, least: int = 0, most: int = 8) -> tuple[Any, Any]:
     return np.concatenate([low, low + size], axis=1), labels
 
 
-@relaxed
 @given(objects(least=1))
 def test_every_object_gets_an_anchor_and_no_anchor_prefers_another(sample: tuple[Any, Any]) -> None:
     boxes, _ = sample
@@ -46,14 +43,12 @@ def test_every_object_gets_an_anchor_and_no_anchor_prefers_another(sample: tuple
     assert len(weak) == len(set(weak.tolist()))
 
 
-@relaxed
 @given(objects(least=1, most=1))
 def test_a_single_object_gets_its_best_anchor(sample: tuple[Any, Any]) -> None:
     overlaps = iou(corners(ANCHORS), sample[0])
     assert assign(overlaps)[overlaps[:, 0].argmax()] == 0
 
 
-@relaxed
 @given(objects())
 def test_the_targets_decode_to_the_objects(sample: tuple[Any, Any]) -> None:
     boxes, labels = sample
@@ -69,7 +64,6 @@ def test_the_targets_decode_to_the_objects(sample: tuple[Any, Any]) -> None:
     assert not targets.locations[targets.labels == 0].any()
 
 
-@relaxed
 @given(objects(least=1))
 def test_decoding_undoes_encoding(sample: tuple[Any, Any]) -> None:
     boxes = np.resize(sample[0], (len(ANCHORS), 4))

@@ -19,14 +19,15 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import labclock
 import pytest
-from faultserver import HTML, Fault, FaultServer, noise
+from faultserver import HTML, PATIENCE, Fault, FaultServer, noise
 
 from mshub_ssd import store
 from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, OfflineError, TransferError, UsageError
@@ -39,9 +40,9 @@ IMPATIENT = {"backoff": 0.001, "longest_wait": 0.004, "read": 10.0, "connect": 1
 
 
 @pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with transfer.impatient(**IMPATIENT):
-        yield
+def clock() -> Iterator[labclock.Clock]:
+    with transfer.impatient(**IMPATIENT), labclock.events() as clock:
+        yield clock
 
 
 @pytest.fixture
@@ -295,14 +296,14 @@ def test_a_short_digest_is_trusted_on_first_use_only(fault_server: FaultServer, 
 
 def test_of_two_first_uses_at_once_one_wins(fault_server: FaultServer, ours: Settings) -> None:
     first, second, short = twins()
-    late = Fault(status=503, headers={"Retry-After": "1"})
-    url = fault_server.add("/a", b"", late, Fault(body=first), then=Fault(body=second))
+    done = threading.Event()
+    url = fault_server.add("/a", b"", Fault(body=second, until=done), then=Fault(body=first))
     with transfer.impatient(locks=False), concurrent.futures.ThreadPoolExecutor() as pool:
         loser = pool.submit(store.fetch, [url], short, settings=ours)
-        while not fault_server.requests:
-            time.sleep(0.005)
+        fault_server.await_requests(1)
         path = store.fetch([url], short, settings=ours)
-        error = loser.exception(60)
+        done.set()
+        error = loser.exception(PATIENCE)
     assert isinstance(error, IntegrityError)
     assert "same short digest" in str(error)
     assert path.read_bytes() == first
@@ -401,7 +402,7 @@ def as_nobody(call: Callable[[], object]) -> object:
     queue = context.SimpleQueue()
     process = context.Process(target=_as_nobody, args=(queue, call))
     process.start()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == 0
     return queue.get()
 
@@ -446,7 +447,7 @@ def test_a_home_that_cannot_be_is_explained(fault_server: FaultServer, tmp_path:
 
 
 def _fetch_at_once(barrier: Any, url: str, digest: str, ours: Settings, results: Any) -> None:
-    barrier.wait(60)
+    barrier.wait(PATIENCE)
     try:
         path = store.fetch([url], digest, settings=ours)
         results.put(hashlib.sha256(path.read_bytes()).hexdigest())
@@ -467,30 +468,29 @@ def test_eight_processes_at_once(fault_server: FaultServer, ours: Settings, digi
         worker.start()
     got = [results.get() for _ in workers]
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE)
     assert got == [digest] * 8
     assert not list((ours.home / "v1" / "tmp").iterdir())
     assert store.cached([url], digest[:digits], ours) is not None
 
 
 def test_an_interruption_keeps_what_has_arrived_and_says_so(
-    fault_server: FaultServer, ours: Settings, caplog: pytest.LogCaptureFixture
+    fault_server: FaultServer, ours: Settings, clock: labclock.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = fault_server.add("/a", BODY, Fault(stall_after=100_000))
 
-    def interrupt(*_: object) -> None:
-        if any(path.stat().st_size == 100_000 for path in ours.home.rglob("*.part")):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            raise KeyboardInterrupt
+    def interrupt() -> bool:
+        assert [path.stat().st_size for path in ours.home.rglob("*.part")] == [100_000]
+        signal.raise_signal(signal.SIGINT)
+        return False
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    clock.expires = interrupt
     try:
         with pytest.raises(KeyboardInterrupt):
             store.fetch([url], SHA, settings=ours)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGINT, before)
     assert nothing_to_trust(ours)
     assert "97.7 KiB (100000 bytes) of a are kept, and fetching again goes on after them" in caplog.text
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
@@ -498,7 +498,12 @@ def test_an_interruption_keeps_what_has_arrived_and_says_so(
     assert not list((ours.home / "v1" / "tmp").iterdir())
 
 
-def test_hostile_names_write_nothing_outside_the_home(fault_server: FaultServer, tmp_path: Path) -> None:
+def test_hostile_names_write_nothing_outside_the_home(
+    fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder that no other test writes to.
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     sandbox = tmp_path / "sandbox"
     ours = Settings(home=sandbox / "a" / "home")
     sandbox.mkdir()

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import labclock
 import pytest
-from faultserver import GOOD, HTML, Fault, FaultServer, noise
+from faultserver import GOOD, HTML, Fault, FaultServer, nobody, noise
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -28,9 +29,9 @@ TOKEN = "planted-t0ken-5up3r53cr3t"
 
 
 @pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with transfer.impatient(**IMPATIENT):
-        yield
+def clock() -> Iterator[labclock.Clock]:
+    with transfer.impatient(**IMPATIENT), labclock.events() as clock:
+        yield clock
 
 
 @pytest.fixture
@@ -91,8 +92,7 @@ def test_whatever_goes_wrong_is_our_error_twice_and_leaves_nothing(
 ) -> None:
     url = fault_server.add("/x", BODY, then=fault)
     for _ in range(2):
-        patience = {} if fault.stall_after is None else {"read": 0.2}
-        with transfer.impatient(**patience), pytest.raises(kind) as caught:
+        with pytest.raises(kind) as caught:
             store.fetch([url], digest, size=size, settings=ours)
         assert type(caught.value) is kind
         assert words in str(caught.value)
@@ -106,12 +106,11 @@ def test_whatever_goes_wrong_is_our_error_twice_and_leaves_nothing(
 
 
 def test_nobody_listens(ours: Settings) -> None:
-    with FaultServer() as gone:
-        url = gone.add("/x", BODY)
-    for _ in range(2):
-        with pytest.raises(TransferError, match="Connection refused"):
-            store.fetch([url], SHA, settings=ours)
-        assert nothing_to_trust(ours)
+    with nobody() as base:
+        for _ in range(2):
+            with pytest.raises(TransferError, match="Connection refused"):
+                store.fetch([f"{base}/x"], SHA, settings=ours)
+            assert nothing_to_trust(ours)
 
 
 def test_a_body_without_end_meets_the_cap(fault_server: FaultServer, ours: Settings) -> None:
@@ -150,7 +149,7 @@ def shared_server() -> Iterator[FaultServer]:
         yield server
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     scripts=st.lists(st.lists(FAULTS, max_size=4), min_size=1, max_size=2),
     then=st.sampled_from([GOOD, GOOD, Fault(flip_bit=1), Fault(hang_up=True)]),
@@ -166,8 +165,7 @@ def test_any_script_of_faults_ends_in_the_right_file_or_our_error(
         urls = [shared_server.add(f"/h{n}", body, *script, then=then) for n, script in enumerate(scripts)]
         for _ in range(2):
             try:
-                with transfer.impatient(read=0.2):
-                    path = store.fetch(urls, digest, size=size, settings=ours)
+                path = store.fetch(urls, digest, size=size, settings=ours)
             except (IntegrityError, TransferError):
                 assert nothing_to_trust(ours)
             else:
@@ -181,8 +179,7 @@ def test_any_script_of_faults_ends_in_the_right_file_or_our_error(
 def test_a_broken_download_resumes_where_it_stopped(fault_server: FaultServer, ours: Settings) -> None:
     cuts = [Fault(cut_after=100_000), Fault(cut_after=50_000, reset=True), Fault(stall_after=60_000), Fault(status=503)]
     url = fault_server.add("/a", BODY, *cuts)
-    with transfer.impatient(read=1.0):
-        assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
     asked = [request.headers.get("range") for request in fault_server.requests]
     assert asked == [None, "bytes=100000-", "bytes=150000-", "bytes=210000-", "bytes=210000-"]
     assert fault_server.requests[1].headers["if-range"].startswith('"')
@@ -252,21 +249,20 @@ def test_a_refusal_is_not_repeated(fault_server: FaultServer, ours: Settings, st
 
 @pytest.mark.parametrize("form", ["7", "date", "garbage", "121"])
 def test_retry_after_is_honoured_and_capped(
-    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch, form: str
+    fault_server: FaultServer, ours: Settings, clock: labclock.Clock, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
     text = email.utils.formatdate(time.time() + 9, usegmt=True) if form == "date" else form
     url = fault_server.add("/a", BODY, Fault(status=429, headers={"Retry-After": text}))
     if form == "121":
         with pytest.raises(TransferError, match="121 seconds"):
             store.fetch([url], SHA, settings=ours)
-        assert not waits
+        assert not clock.pauses
         return
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
-    (wait,) = waits
-    low, high = {"7": (7, 7.1), "date": (6, 9.1), "garbage": (0, 0.1)}[form]
-    assert low <= wait <= high
+    (pause,) = clock.pauses
+    least = {"7": 7, "date": 9, "garbage": 0}[form]
+    assert least <= pause <= least + 0.1
 
 
 def test_redirects_are_followed_five_times(fault_server: FaultServer, ours: Settings) -> None:
@@ -379,10 +375,10 @@ def test_userinfo_and_query_of_a_url_are_used_but_never_shown(
     assert f"{fault_server.base}/a?..." in text
     assert TOKEN not in text
     assert "s3cret" not in text
-    with FaultServer() as gone:
-        dead = f"http://user:{TOKEN}@{gone.host}/a?key=s3cret"
-    with pytest.raises(TransferError) as caught:
-        store.fetch([dead], SHA, settings=ours)
+    with nobody() as base:
+        dead = base.replace("//", f"//user:{TOKEN}@") + "/a?key=s3cret"
+        with pytest.raises(TransferError) as caught:
+            store.fetch([dead], SHA, settings=ours)
     assert TOKEN not in told(caught.value)
     assert "s3cret" not in told(caught.value)
 

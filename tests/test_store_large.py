@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import labclock
 import pytest
 from faultserver import Fault, FaultServer, noise
 from hypothesis import given
@@ -29,7 +30,7 @@ THREAD = "mshub-sha256"
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Where server and client are slow, pieces are small; they shall go the way of large ones all the same.
     monkeypatch.setattr(digests, "_LARGE", 1 << 14)
-    with transfer.impatient(**{**QUICK, "most": 1 << 30}):
+    with transfer.impatient(**{**QUICK, "most": 1 << 30}), labclock.events():
         yield
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)], "no thread stays behind"
 

@@ -6,6 +6,8 @@ import hashlib
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import labclock
 import pytest
-from faultserver import HTML, Fault, FaultServer, noise
-from storelab import QUICK
+from commands import environment
+from faultserver import HTML, PATIENCE, Fault, FaultServer, noise
+from storelab import QUICK, UNHURRIED
 from test_store import files
 from test_store_faults import TOKEN
 
@@ -29,9 +33,9 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with transfer.impatient(**{**QUICK, "most": 1 << 30}):
-        yield
+def clock() -> Iterator[labclock.Clock]:
+    with transfer.impatient(**{**QUICK, "most": 1 << 30}), labclock.events() as clock:
+        yield clock
 
 
 @pytest.fixture
@@ -206,34 +210,62 @@ def test_digest_of_hashes_and_keeps_nothing(fault_server: FaultServer, ours: Set
 # --- time
 
 
-def test_a_trickle_is_given_up_and_resumed(fault_server: FaultServer, ours: Settings) -> None:
+def test_a_trickle_is_given_up_and_resumed(fault_server: FaultServer, ours: Settings, clock: labclock.Clock) -> None:
     url = fault_server.add("/a", BODY, Fault(drip=50))
-    begun = time.monotonic()
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
-    assert time.monotonic() - begun < 3
+    assert clock.passed() < 3
+    assert len(fault_server.requests) == 2
     assert fault_server.requests[1].headers["range"].startswith("bytes=")
 
 
-def test_headers_without_end_are_given_up(fault_server: FaultServer, ours: Settings) -> None:
+@pytest.mark.parametrize("limit", [0.1, 0.3, 0.4, 5.0])
+def test_headers_without_end_are_given_up(
+    fault_server: FaultServer, ours: Settings, clock: labclock.Clock, limit: float
+) -> None:
+    """Wherever they are broken off: in the status, after it, in a name, in a value."""
     url = fault_server.add("/a", BODY, then=Fault(slow_headers=50))
-    begun = time.monotonic()
-    with pytest.raises(TransferError, match="takes too long to answer"):
+    with transfer.impatient(answer=limit), pytest.raises(TransferError, match="takes too long to answer"):
         store.fetch([url], SHA, settings=ours)
-    assert time.monotonic() - begun < 5
+    assert clock.passed() < 3 * limit + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "limit", "words"),
+    [
+        (Fault(stall_after=1000, ignore_range=True), "read", "stopped sending"),
+        (Fault(drip=50), "stall", "the server sends"),
+        (Fault(slow_headers=50), "answer", "takes too long to answer"),
+    ],
+)
+def test_the_limits_hold_by_the_real_clock(tmp_path: Path, fault: Fault, limit: str, words: str) -> None:
+    """One limit is short at a time, and each attempt must run into it: a slow machine changes nothing."""
+    program = (
+        "import sys\nfrom mshub_ssd import store\nfrom mshub_ssd.settings import Settings\n"
+        "from mshub_ssd.store import transfer\nfrom pathlib import Path\n"
+        f"limits = {UNHURRIED!r} | {{{limit!r}: 0.2}}\n"
+        "with transfer.impatient(**limits, attempts=2, backoff=0.0):\n"
+        "    store.fetch([sys.argv[1]], sys.argv[2], settings=Settings(home=Path(sys.argv[3])))\n"
+    )
+    with FaultServer() as server:
+        url = server.add("/a", BODY, then=fault)
+        command = [sys.executable, "-c", program, url, SHA, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE)
+        assert "TransferError" in done.stderr
+        assert words in done.stderr
+        server.settle()
+        assert len(server.requests) <= 2
 
 
 def test_mirrors_are_asked_before_the_first_pause(
-    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+    fault_server: FaultServer, ours: Settings, clock: labclock.Clock
 ) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
     busy = Fault(status=429, headers={"Retry-After": "50"})
     urls = [fault_server.add("/1", BODY, busy), fault_server.add("/2", BODY, Fault(status=503))]
     urls.append(fault_server.add("/3", BODY, Fault(cut_after=100_000)))
     assert store.fetch(urls, SHA, settings=ours).read_bytes() == BODY
     assert [request.path for request in fault_server.requests] == ["/1", "/2", "/3", "/2"]
-    assert len(waits) == 1
-    assert waits[0] < 1, "the mirror that asked for 50 seconds is not waited for while others are there"
+    assert len(clock.pauses) == 1
+    assert clock.pauses[0] < 1, "the mirror that asked for 50 seconds is not waited for while others are there"
     assert fault_server.requests[-1].headers["range"] == "bytes=100000-", "one mirror goes on where another stopped"
 
 
@@ -331,7 +363,11 @@ def test_a_server_without_ranges_gets_one_connection(fault_server: FaultServer, 
 
 
 def test_an_interruption_ends_all_downloads_at_once(
-    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fault_server: FaultServer,
+    ours: Settings,
+    clock: labclock.Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
     bodies = [noise(200_000, seed=seed) for seed in range(3)]
@@ -349,14 +385,15 @@ def test_an_interruption_ends_all_downloads_at_once(
 
     from concurrent.futures import Future
 
-    begun = time.monotonic()
-    with monkeypatch.context() as patch, transfer.impatient(read=30.0, stall=30.0):
+    clock.expires = lambda: False  # nothing but the interruption ends their waits
+    before = threading.enumerate()
+    with monkeypatch.context() as patch:
         patch.setattr(Future, "result", interrupt)
         with pytest.raises(KeyboardInterrupt):
             store.fetch_many(wanted, settings=ours)
-    assert time.monotonic() - begun < 5
     assert caplog.text.count("are kept") == 3
-    assert threading.active_count() < 30
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    assert not [thread for thread in left if thread.name.startswith("ThreadPoolExecutor")]
     for n, body in enumerate(bodies):
         fault_server.add(f"/{n}", body)
     got = store.fetch_many(wanted, settings=ours)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import labclock
 import pytest
-from faultserver import Fault, FaultServer, noise
-from storelab import FORK, QUICK, plant_part
+from faultserver import PATIENCE, Fault, FaultServer, noise
+from storelab import FORK, QUICK, UNHURRIED, plant_part
 
 from mshub_ssd import store
 from mshub_ssd.errors import IntegrityError, TransferError
@@ -29,8 +33,37 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    with transfer.impatient(**{**QUICK, "most": 1 << 30, "lock_poll": 0.01}):
+    with transfer.impatient(**{**QUICK, "most": 1 << 30, "lock_poll": 0.01}), labclock.events():
         yield
+
+
+class Watch:
+    """Stands in for the module `time` where locks are waited for: every pause is a step of the clock.
+
+    Attributes:
+        now: Seconds waited so far.
+        each: Called in every pause.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.each: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.each()
+        time.sleep(0.001)  # others need the machine
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    watch = Watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "time", watch)
+        yield watch
 
 
 @pytest.fixture
@@ -214,6 +247,25 @@ def test_nothing_is_published_under_another_digest(ours: Settings) -> None:
     assert store.entries(ours, kinds=("file", "part")) == []
 
 
+def test_an_interruption_between_writing_and_counting_loses_nothing(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fault_server.add("/a", BODY, Fault(stall_after=100_000))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Memory, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.fetch([url], SHA, settings=ours)
+    (part,) = (ours.home / "v1" / "tmp").glob("*.part")
+    kept = part.stat().st_size
+    assert 0 < kept <= 100_000
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert fault_server.requests[-1].headers["range"] == f"bytes={kept}-"
+
+
 # --- locks
 
 
@@ -221,38 +273,71 @@ def fetch_slowly(url: str, ours: Settings) -> None:
     store.fetch([url], SHA, settings=ours)
 
 
-def test_the_second_process_waits_and_says_for_whom(ours: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_second_process_waits_and_says_for_whom(
+    fault_server: FaultServer, ours: Settings, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="mshub_ssd")
-    with FaultServer(pace=600_000) as server, transfer.impatient(lock_idle=0.4, lock_beat=0.05):
-        url = server.add("/a", BODY)
+    go_on = threading.Event()
+    url = fault_server.add("/a", BODY, Fault(until=go_on))
+    with transfer.impatient(**{**UNHURRIED, "lock_idle": math.inf, "lock_longest": math.inf}):
         owner = FORK.Process(target=fetch_slowly, args=(url, ours))
         owner.start()
-        while not server.requests:
-            time.sleep(0.005)
+        fault_server.await_requests(1)
+        # The first gets its bytes once the second has said that it waits.
+        watch.each = lambda: go_on.set() if "waiting for" in caplog.text else None
         assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
-        owner.join()
-        assert len(server.requests) == 1
+        owner.join(PATIENCE)
+    assert len(fault_server.requests) == 1
     assert f"waiting for process {owner.pid} on {os.uname().nodename}, which is downloading a" in caplog.text
 
 
-def test_a_process_that_makes_no_progress_is_not_waited_for(ours: Settings) -> None:
-    with FaultServer() as server:
-        url = server.add("/a", BODY, Fault(stall_after=1000))
-        with transfer.impatient(read=30.0, stall=30.0, lock_idle=0.2):
-            owner = FORK.Process(target=fetch_slowly, args=(url, ours))
-            owner.start()
-            while not server.requests:
-                time.sleep(0.005)
-            begun = time.monotonic()
-            assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
-            assert 0.2 < time.monotonic() - begun < 5
-        owner.kill()
-        owner.join()
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_process_is_waited_for_as_long_as_it_shows_progress(ours: Settings, watch: Watch, beats: bool) -> None:
+    place = ours.home / "lock"
+    place.parent.mkdir(parents=True)
+    locks.write_new(place, {"key": "x", "owner": asdict(Owner.me())})
+    if beats:
+        watch.each = lambda: os.utime(place, (watch.now, watch.now))
+    patience = transfer.Policy(lock_idle=0.4, lock_poll=0.3)
+    with locks.hold(place, "testing", lambda: "done" if watch.now > 50 else None, patience) as (_, found):
+        assert found == ("done" if beats else None)
+    assert watch.now > 50 if beats else 0.4 < watch.now < 1
+    assert place.exists(), "it is not ours"
+
+
+def test_a_download_shows_its_progress(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, touched = os.utime, []
+
+    def utime(path: Any, *args: Any, **more: Any) -> None:
+        touched.append(path)
+        real(path, *args, **more)
+
+    monkeypatch.setattr(os, "utime", utime)
+    with transfer.impatient(lock_beat=0.0):
+        store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours)
+    assert ours.home / "v1" / "locks" / SHA in touched
+
+
+def test_a_process_that_makes_no_progress_is_not_waited_for(
+    fault_server: FaultServer, ours: Settings, watch: Watch
+) -> None:
+    url = fault_server.add("/a", BODY, Fault(stall_after=1000))
+    with transfer.impatient(**{**UNHURRIED, "lock_idle": 0.2}, lock_beat=math.inf):
+        owner = FORK.Process(target=fetch_slowly, args=(url, ours))
+        owner.start()
+        fault_server.await_requests(1)
+        assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+        assert 0.2 < watch.now < 0.3
+        assert owner.is_alive(), "it was still at work"
+    owner.kill()
+    owner.join()
 
 
 @pytest.mark.parametrize("content", ["dead", "elsewhere", b"", b"\xff", b'{"owner": {}}'])
 def test_a_lock_left_behind_delays_nobody_for_long(
-    fault_server: FaultServer, ours: Settings, content: str | bytes
+    fault_server: FaultServer, ours: Settings, watch: Watch, content: str | bytes
 ) -> None:
     folder = ours.home / "v1" / "locks"
     folder.mkdir(parents=True)
@@ -262,10 +347,9 @@ def test_a_lock_left_behind_delays_nobody_for_long(
     else:
         owner = ended() if content == "dead" else replace(Owner.me(), host="elsewhere")
         create_file(place, json.dumps({"key": "x", "owner": asdict(owner)}).encode())
-    begun = time.monotonic()
     with transfer.impatient(lock_idle=30.0 if content == "dead" else 0.2):
         assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
-    assert time.monotonic() - begun < 1
+    assert watch.now == 0 if content == "dead" else 0.2 < watch.now < 0.3
     assert not list(folder.iterdir())
 
 

@@ -108,7 +108,7 @@ coordinate = st.integers(-3, 12).map(float) | st.floats(-2, 12, width=32)
 score = st.sampled_from([0.25, 0.5, 0.75]) | st.floats(0, 1, width=32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=st.lists(st.tuples(coordinate, coordinate, coordinate, coordinate, score), max_size=40),
     limit=st.sampled_from([0.0, 0.3, 0.5, 0.6, 1.0]),

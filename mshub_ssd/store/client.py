@@ -32,6 +32,7 @@ _PROXIES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 425, 429}
+_LATE = "the server takes too long to answer"
 
 
 class FailedError(Exception):
@@ -213,8 +214,12 @@ class Client:
         except read_errors() as error:  # requests' own are OSErrors
             refusal, reason, again = "", reason_of(error), _is_transient(error)
             if self._guard.late:
-                reason, again = "the server takes too long to answer", True
+                reason, again = _LATE, True
         else:
+            if self._guard.late:
+                # Headers that end with the connection pass for whole ones below.
+                response.close()
+                raise FailedError(_LATE, again=True)
             peers = (self._guard.peer,) if behind is None else behind
             return response, not peers or any(peer and addresses.is_public(peer) for peer in peers)
         if refusal:

@@ -261,8 +261,10 @@ class Part(Memory):
             Whether bytes were kept.
         """
         self.close()
+        # The file knows best: an interruption may come between a write and its being counted.
+        empty = os.fstat(self._fd).st_size == 0
         os.close(self._fd)
-        if keep and self.size > 0 and _release(self.path):
+        if keep and not empty and _release(self.path):
             return True
         try:
             self.path.unlink(missing_ok=True)
