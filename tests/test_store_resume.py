@@ -295,7 +295,7 @@ def test_the_second_process_waits_and_says_for_whom(
 def test_a_process_is_waited_for_as_long_as_it_shows_progress(ours: Settings, watch: Watch, beats: bool) -> None:
     place = ours.home / "lock"
     place.parent.mkdir(parents=True)
-    locks.write_new(place, {"key": "x", "owner": asdict(Owner.me())})
+    create_file(place, json.dumps({"key": "x", "owner": asdict(Owner.me())}).encode())
     if beats:
         watch.each = lambda: os.utime(place, (watch.now, watch.now))
     patience = transfer.Policy(lock_idle=0.4, lock_poll=0.3)
