@@ -412,7 +412,9 @@ def _listed(home: Path, *names: str) -> list[_Place]:
     except FileNotFoundError:
         pass  # nothing was ever stored there
     except OSError as error:
-        logger.warning("left out %s: %s", home.joinpath(*names), error.strerror)
+        # A home that cannot be is told where it is needed.
+        told = logger.debug if isinstance(error, NotADirectoryError) and not home.is_dir() else logger.warning
+        told("left out %s: %s", home.joinpath(*names), error.strerror)
     return found
 
 
