@@ -406,7 +406,7 @@ def test_urls_that_are_no_texts_are_errors_of_ours(urls: Any, tmp_path: Path) ->
         with pytest.raises((UsageError, TransferError)):
             call()
     good = store.Wanted(["http://127.0.0.1:1/a"], SHA)
-    with transfer.impatient():
+    with transfer.impatient(backoff=0.001, longest_wait=0.004):
         found = store.fetch_many([store.Wanted(urls, SHA), good], settings=ours)
     assert [isinstance(one, MshubError) for one in found] == [True, True]
     assert isinstance(found[1], TransferError)

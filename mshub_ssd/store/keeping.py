@@ -144,7 +144,7 @@ def roots(settings: Settings | None = None) -> list[Root]:
     receives = True
     for cache in _caches(settings):
         writable = _writable(cache)
-        found.append(Root(cache.home, _exists(cache), writable, receives and writable))
+        found.append(Root(cache.home, _is_folder(cache.root), writable, receives and writable))
         receives = receives and not writable
     return found
 
@@ -334,13 +334,6 @@ def _caches(settings: Settings | None) -> tuple[Cache, ...]:
     return Roots(_settings.current() if settings is None else settings).caches
 
 
-def _exists(cache: Cache) -> bool:
-    try:
-        return cache.root.is_dir()
-    except OSError:  # below a folder that may not be entered, or too long a name
-        return False
-
-
 def _writable(cache: Cache) -> bool:
     place = cache.tmp
     try:
@@ -413,9 +406,20 @@ def _listed(home: Path, *names: str) -> list[_Place]:
         pass  # nothing was ever stored there
     except OSError as error:
         # A home that cannot be is told where it is needed.
-        told = logger.debug if isinstance(error, NotADirectoryError) and not home.is_dir() else logger.warning
-        told("left out %s: %s", home.joinpath(*names), error.strerror)
+        logger.log(
+            logging.WARNING if _is_folder(home) else logging.DEBUG,
+            "left out %s: %s",
+            home.joinpath(*names),
+            error.strerror,
+        )
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # below a folder that may not be entered, or too long a name
+        return False
 
 
 def _busy(cache: Cache) -> dict[str, str]:
