@@ -47,3 +47,20 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
     mindspore.set_context(mode=getattr(mindspore, request.param))
     yield request.param
     mindspore.set_context(mode=before)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry, its size, for each cached file that is hashed."""
+    from mshub_ssd.store import blobs
+
+    told: list[int] = []
+    real = blobs.read_fully
+
+    def counting(stream: object) -> object:
+        got = real(stream)
+        told.append(got.size)
+        return got
+
+    monkeypatch.setattr(blobs, "read_fully", counting)
+    return told

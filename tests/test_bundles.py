@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import multiprocessing
@@ -378,6 +379,52 @@ def test_cards_that_cannot_all_be_written_are_all_taken_back(away: Path, bundle:
     with pytest.raises(TransferError, match="cannot be written"):
         bundles.install(bundle)
     assert {name: what for name, what in tree(away).items() if name.startswith("cards")} == before | {"cards": "folder"}
+
+
+@pytest.mark.parametrize("kind", ["endless", "loop", "nowhere", "fifo"])
+@pytest.mark.parametrize("name", ["own/1.0/cat.md", "own/1.0/files/bird.ckpt"])
+def test_what_is_no_file_where_one_is_to_go_is_told_and_stays(away: Path, bundle: Path, kind: str, name: str) -> None:
+    place = away / "cards" / name
+    place.parent.mkdir(parents=True)
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to({"endless": "/dev/zero", "loop": place.name, "nowhere": "no/where"}[kind])
+    before = tree(away / "cards")
+    for force in (False, True):
+        with pytest.raises(MshubError) as caught:
+            bundles.install(bundle, force=force)
+        assert place.name in str(caught.value)
+        assert tree(away / "cards") == before
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_cards_that_are_replaced_come_back_where_not_all_can_be(
+    away: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    bundles.install(bundle)
+    card = away / "cards" / "own" / "1.0" / "cat.md"
+    card.write_bytes(card.read_bytes() + b"\nmore\n")
+    (away / "cards" / "own" / "1.1" / "cat.md").unlink()
+    before = tree(away / "cards")
+    real, no_link = Path.replace, OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target).parts[-2:] == ("1.1", "cat.md"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, target)
+
+    def link(*_: object, **__: object) -> None:
+        raise no_link
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        if not links:  # some file systems have none
+            patch.setattr(os, "link", link)
+        with pytest.raises(MshubError):
+            bundles.install(bundle, force=True)
+    assert tree(away / "cards") == before
+    assert card.read_bytes().endswith(b"more\n")
 
 
 def test_links_among_the_installed_cards_are_not_followed_out(away: Path, bundle: Path, tmp_path: Path) -> None:

@@ -44,21 +44,6 @@ def ours(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "cache")
 
 
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry, its size, for each cached file that is hashed."""
-    told: list[int] = []
-    real = blobs.read_fully
-
-    def counting(stream: object) -> object:
-        got = real(stream)
-        told.append(got.size)
-        return got
-
-    monkeypatch.setattr(blobs, "read_fully", counting)
-    return told
-
-
 def blob(ours: Settings, digest: str = SHA) -> Path:
     return ours.home / "v1" / "blobs" / "sha256" / digest[:2] / digest
 

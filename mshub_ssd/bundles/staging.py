@@ -7,6 +7,8 @@ import errno
 import os
 import re
 import secrets
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mshub_ssd.bundles.archive import CHUNK, unreadable
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
-from mshub_ssd.files import is_shared, lies_in, open_folder
+from mshub_ssd.files import is_shared, lies_in, open_folder, open_regular
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset
@@ -66,16 +68,20 @@ class Staging:
             there = next(place for place in target.parents if place.exists())
             if self._folder.exists() and not lies_in(there, self._folder):
                 raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
-            if sha256 is None or not target.exists():
+            try:
+                odd = not stat.S_ISREG(target.lstat().st_mode)
+            except FileNotFoundError:
                 return True
-            if target.is_file() and target.stat().st_size == size and hash_of(target) == sha256:
+            if sha256 is None and not odd:
+                return True
+            if not odd and target.stat().st_size == size and hash_of(target) == sha256:
                 return False
-            if not self._force or not target.is_file():
+            if not self._force or odd:
                 raise UsageError(
                     "something else is there already",
                     where=str(target),
-                    expected=f"sha256 {sha256}",
-                    hint="move it away" if self._force else "keep it, or replace it with that of the bundle: --force",
+                    expected="a card" if sha256 is None else f"sha256 {sha256}",
+                    hint="move it away" if odd else "keep it, or replace it with that of the bundle: --force",
                 )
         return True
 
@@ -113,8 +119,7 @@ class Staging:
                     old = None
                     if os.path.lexists(target):
                         old = staged.with_suffix(".old")
-                        # Not a copy, which would follow a link to who knows how much.
-                        os.link(target, old, follow_symlinks=False)
+                        _keep(target, old)
                     staged.replace(target)
                     done.append((target, old))
         except BaseException:
@@ -145,6 +150,15 @@ class Staging:
 
 def _created(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb")
+
+
+def _keep(path: Path, copy: Path) -> None:
+    """Let a file have a second name, for the case that it must be put back."""
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except OSError:  # some file systems have no hard links; links are not followed to who knows how much
+        with open_regular(path, follow=False) as source, _created(copy) as stream:
+            shutil.copyfileobj(source, stream)
 
 
 def _clear(scratch: Path) -> None:
