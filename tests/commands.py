@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,25 @@ def started(*args: object) -> subprocess.Popen[str]:
         # A shell's background jobs ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def interrupt(pid: int, ended: Callable[[], bool]) -> int:
+    """Press Ctrl-C until a process ends, and tell how often.
+
+    Python looks for signals between two instructions. One that comes after that, before a call into the system, is
+    noticed at the end of that call, which waits here for ever: once in some hundred times somebody must press again.
+    """
+    for presses, patience in enumerate((30, 30, PATIENCE), 1):
+        os.kill(pid, signal.SIGINT)
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if ended():
+                return presses
+            time.sleep(0.0005)
+    raise AssertionError("it hangs")
+
+
+def interrupted(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """Press Ctrl-C, and tell what a process says then."""
+    interrupt(child.pid, lambda: child.poll() is not None)
+    return child.communicate(timeout=PATIENCE)

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import PATIENCE, answer, environment, process, run, started
+from commands import PATIENCE, answer, environment, interrupted, process, run, started
 from PIL import Image
 
 import mshub_ssd
@@ -409,8 +408,7 @@ def test_ctrl_c_says_one_line(root: Path) -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(1)  # it has asked, and will wait for an answer
-                child.send_signal(signal.SIGINT)
-                out, err = child.communicate(timeout=PATIENCE)
+                out, err = interrupted(child)
         finally:
             child.kill()
     assert (child.returncode, out, err) == (130, "", "interrupted\n")

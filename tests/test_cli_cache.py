@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import pty
-import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE, answer, environment, refused, run, started
+from commands import PATIENCE, answer, environment, interrupted, refused, run, started
 from faultserver import Fault, FaultServer, noise
 from shelf import Shelf, as_nobody, command_without_sockets, read_only, sha256, tree, without_sockets
 
@@ -200,8 +199,7 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(shelf: Shelf, home: Path) -
         living = run("cache", "ls", "--all").stdout
         assert "is downloading it" in living
         assert run("cache", "prune").stdout == "Nothing to remove.\n", "what is under way stays"
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE)
+        out, err = interrupted(child)
     assert (child.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted"
     assert f"fetch {CAT}\n" in err
@@ -222,8 +220,7 @@ def test_ctrl_c_stops_several_downloads_and_keeps_all_parts(shelf: Shelf, home: 
         shelf.server.add(f"/{uid}.ckpt", data, Fault(stall_after=10_000))
     with fetching(home, CAT, DOG) as child:
         asked = len(shelf.server.requests)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE)
+        out, err = interrupted(child)
     assert (child.returncode, out) == (130, "")
     assert len(shelf.server.requests) == asked, "nobody was asked again"
     assert f"fetch {CAT} {DOG}\n" in err

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import pty
-import signal
 import socket
 import ssl
 import struct
@@ -544,8 +543,7 @@ def test_ctrl_c_ends_it_at_once(server: FaultServer) -> None:
     child = commands.started("validate", "own", "--online", "--allow-private")
     try:
         server.await_seen("/net.ckpt")
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE)
+        out, err = commands.interrupted(child)
     finally:
         child.kill()
     assert (child.returncode, out, err) == (130, "", "interrupted\n")
