@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import storelab  # noqa: E402 - needs the path
+
+from mshub_ssd.errors import WeakDigestWarning  # noqa: E402
 
 SEED = 20
 
@@ -78,6 +81,7 @@ def experiments(scale: float) -> dict[str, Callable[[], dict[str, Any]]]:
 
 def main() -> None:
     logging.getLogger("mshub_ssd").setLevel(logging.ERROR)  # tens of thousands of warnings otherwise
+    warnings.simplefilter("ignore", WeakDigestWarning)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", help="an experiment's name, or its beginning")
     parser.add_argument("--scale", type=float, default=1.0)
