@@ -247,7 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._link = labclock.link(self.client_address)
         self._link.ahead, self._link.rate, self._asked = 0, None, self._link.asked
         self._reply()
-        self._link.answered = self._asked
+        if not self.close_connection:  # else its end, which is still to come, is the answer
+            self._link.answered = self._asked
 
     def _reply(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

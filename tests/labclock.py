@@ -139,9 +139,9 @@ class _Socket(socket.socket):
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
         for _ in range(_PATIENCE):
-            # The server says so after its last byte, so a look from now on sees all that it sent.
+            # The server says so after its last byte; the system may hand that over a little later.
             quiet = self.link.answered == self.link.asked
-            if state := poll.poll(0 if quiet else 10):
+            if state := poll.poll(5 if quiet else 10):
                 break
             if quiet and self.clock.expires():
                 _pass(limit)
