@@ -62,8 +62,9 @@ class MshubError(Exception):
         hint: str | None = None,
     ) -> None:
         # Whoever raises may quote what a user or a card gave: no url in it shall show a password.
-        super().__init__(scrub(message))
-        self.message = scrub(message)
+        message = scrub(message)
+        super().__init__(message)
+        self.message = message
         self.where = where and scrub(where)
         self.expected = expected and scrub(expected)
         self.got = got and scrub(got)

@@ -32,7 +32,7 @@ def verify_local(path: Path, sha256: str, *, max_bytes: int | None = None) -> Pa
     """
     digest = parse(sha256)
     try:
-        got = hash_file(path, _cap(max_bytes))
+        got = hash_file(path, current().limit(max_bytes))
     except (OSError, ValueError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, got)
@@ -52,15 +52,11 @@ def read_verified(path: Path, sha256: str, *, max_bytes: int | None = None) -> b
     """
     digest = parse(sha256)
     try:
-        data = read_regular(Path(path), _cap(max_bytes))
+        data = read_regular(Path(path), current().limit(max_bytes))
     except (OSError, ValueError, MemoryError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, read_fully(io.BytesIO(data)))
     return data
-
-
-def _cap(max_bytes: int | None) -> int:
-    return current().most if max_bytes is None else max_bytes
 
 
 def _no_local(path: Path, digest: Digest, error: OSError | ValueError | MemoryError) -> IntegrityError:

@@ -50,7 +50,7 @@ class Roots:
             digest: All 64 digits.
             max_bytes: Most bytes it can have; None for the policy's cap.
         """
-        limit = policy.current().most if max_bytes is None else max_bytes
+        limit = policy.current().limit(max_bytes)
         faults: list[tuple[Cache, str]] = []
         for cache in self.caches:
             look = cache.look(digest.text, always=self._always, max_bytes=limit)

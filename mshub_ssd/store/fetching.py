@@ -221,7 +221,8 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
     roots = Roots(chosen)
     digest = roots.pinned(urls, given)
     found, stuck = Found(), frozenset[Path]()
-    limit = wanted.max_bytes if wanted.size is None else wanted.size
+    patience = policy.current()
+    limit = patience.limit(wanted.size, wanted.max_bytes)
     if digest.full and not force:
         found = roots.find(digest, limit)
         if found.path is None and found.faults:
@@ -235,7 +236,6 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
     from mshub_ssd.store import transfer
 
     job = job or transfer.Job(chosen, wanted.size, wanted.max_bytes)
-    patience = policy.current()
     cache = roots.receiving(digest, besides=stuck)
 
     def look() -> Path | None:

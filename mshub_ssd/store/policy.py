@@ -58,6 +58,10 @@ class Policy:
     lock_poll: float = 0.1
     abandoned: float = 600.0
 
+    def limit(self, *promised: int | None) -> int:
+        """Most bytes of a file: the first number that is known of those given, else `most`."""
+        return next((count for count in promised if count is not None), self.most)
+
 
 _policy = Policy()
 

@@ -84,7 +84,7 @@ class Job:
     @property
     def limit(self) -> int:
         """Most bytes of the file."""
-        return next(cap for cap in (self.size, self.max_bytes, self.policy.most) if cap is not None)
+        return self.policy.limit(self.size, self.max_bytes)
 
     def abort(self) -> None:
         """From another thread: end as if interrupted."""
