@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, expand, human_size, json_option
+from mshub_ssd.cli.models import complete_uid, expand, json_option
 from mshub_ssd.cli.offline import offline_option
-from mshub_ssd.cli.output import emit, emit_json, mshub_command, table, verbosity_options
+from mshub_ssd.cli.output import emit, emit_json, mshub_command, verbosity_options
+from mshub_ssd.terminal import Bar, counted, size_text, table
 
 if TYPE_CHECKING:
     from mshub_ssd import bundles
@@ -75,10 +76,9 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
     Every byte is verified before a card is installed; then all cards are, or none.
     """
     from mshub_ssd import bundles
-    from mshub_ssd.store.progress import Display
 
-    with Display().track("verifying" if dry_run else "installing", 0, bundles.inspect(file).size) as advance:
-        done = bundles.install(file, force=force, dry_run=dry_run, advance=advance)
+    with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
+        done = bundles.install(file, force=force, dry_run=dry_run, advance=bar.advance)
     if as_json:
         emit_json(
             {
@@ -94,8 +94,8 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
     rows = [(uid, state) for uid, state in _states(done, dry_run)]
     emit(table(rows))
     checkpoints = [member for member in done.bundle.members if not member.is_card]
-    size = human_size(sum(member.size for member in checkpoints))
-    emit(f"\n{_count(len(checkpoints), 'checkpoint')} verified, {size}; cards in {done.folder}")
+    size = size_text(sum(member.size for member in checkpoints))
+    emit(f"\n{counted(len(checkpoints), 'checkpoint')} verified, {size}; cards in {done.folder}")
     if not dry_run:
         emit(f"Next: {mshub_command()} info {shlex.quote(done.bundle.uids[0])}")
 
@@ -118,7 +118,7 @@ def ls_command(file: Path, as_json: bool) -> None:
     rows = [("uid", "size", "sha256")]
     for uid in bundle.uids:
         own = [member for member in bundle.members if not member.is_card and uid in member.uids]
-        rows += [(uid if not number else "", human_size(one.size), one.sha256) for number, one in enumerate(own)]
+        rows += [(uid if not number else "", size_text(one.size), one.sha256) for number, one in enumerate(own)]
     emit(table(rows, right=(1,)))
     emit(f"\n{_contents(bundle)}")
 
@@ -132,9 +132,5 @@ def _states(done: bundles.Installed, dry_run: bool) -> list[tuple[str, str]]:
 
 def _contents(bundle: bundles.Bundle) -> str:
     checkpoints = sum(not member.is_card for member in bundle.members)
-    cards, files = _count(len(bundle.uids), "card"), _count(checkpoints, "checkpoint")
-    return f"{cards}, {files}, {human_size(bundle.size)}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    cards, files = counted(len(bundle.uids), "card"), counted(checkpoints, "checkpoint")
+    return f"{cards}, {files}, {size_text(bundle.size)}"

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, human_size, json_option
-from mshub_ssd.cli.output import as_refusal, emit, emit_json, mshub_command, note, on_terminal, table, verbosity_options
+from mshub_ssd.cli.models import complete_uid, json_option
+from mshub_ssd.cli.output import as_refusal, emit, emit_json, mshub_command, note, on_terminal, verbosity_options
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
+from mshub_ssd.terminal import Bar, counted, size_text, table
 
 if TYPE_CHECKING:
     from mshub_ssd import store
@@ -91,8 +92,8 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
             emit(_listing(here, users, long))
     files = [entry for entry in entries if entry.kind == "file"]
     rest = len(entries) - len(files)
-    others = f" and {rest} other {'thing' if rest == 1 else 'things'}" if rest else ""
-    emit(f"\n{_files(len(files))}{others}, {human_size(sum(entry.size for entry in entries))} in all")
+    others = f" and {counted(rest, 'other thing')}" if rest else ""
+    emit(f"\n{counted(len(files), 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
 
 
 @cache_group.command("verify")
@@ -105,12 +106,11 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
     The exit code is 1 if one was damaged.
     """
     from mshub_ssd import store
-    from mshub_ssd.store.progress import Display
 
     digests = _digests(names) if names else None
     entries = [entry for entry in store.entries() if digests is None or entry.digest.startswith(tuple(digests))]
-    with Display().track("verifying", 0, sum(entry.size for entry in entries)) as advance:
-        checked = store.verify(digests, each=lambda one: advance(one.entry.size))
+    with Bar("verifying", sum(entry.size for entry in entries)) as bar:
+        checked = store.verify(digests, each=lambda one: bar.advance(one.entry.size))
     bad = [one for one in checked if one.fault is not None]
     if not checked:
         note(f"The cache is empty. Fill it with: {mshub_command()} fetch UID")
@@ -121,8 +121,8 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
         for one in bad:
             emit(_damage(one, users))
     if checked and not as_json:
-        size = human_size(sum(one.entry.size for one in checked))
-        emit(f"{_files(len(checked))} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}")
+        size = size_text(sum(one.entry.size for one in checked))
+        emit(f"{counted(len(checked), 'file')} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}")
     if bad:
         click.get_current_context().exit(1)
 
@@ -412,7 +412,7 @@ def _is_bundle(file: Path) -> bool:
 def _taken(facts: dict[str, Any]) -> str:
     uids = facts["uids"]
     serves = f"for {', '.join(uids)}" if uids else "no card names it"
-    return f"{facts['path']}  ({human_size(facts['size'])}, {serves})"
+    return f"{facts['path']}  ({size_text(facts['size'])}, {serves})"
 
 
 # --- how things are told
@@ -425,7 +425,7 @@ def _listing(entries: Sequence[store.Entry], users: Sequence[_Use], long: bool) 
         uids = _uids(entry, users)
         about = _about(entry, uids, long)
         shown = entry.digest if long else entry.digest[:_SHOWN]
-        rows.append((shown or "-", human_size(entry.size), _ago(now - entry.used), about))
+        rows.append((shown or "-", size_text(entry.size), _ago(now - entry.used), about))
         if long:
             rows += [("", "", "", uid) for uid in uids[1:]]
     return table(rows, right=(1,))
@@ -465,15 +465,15 @@ def _tell_removal(done: store.Removal, dry_run: bool, as_json: bool) -> None:
     for entry in done.removed:
         counts[entry.kind] += 1
         if entry.kind == "file":
-            emit(f"{'would remove' if dry_run else 'removed'} {entry.digest[:_SHOWN]}  {human_size(entry.size)}")
+            emit(f"{'would remove' if dry_run else 'removed'} {entry.digest[:_SHOWN]}  {size_text(entry.size)}")
     for entry, reason in done.kept:
         note(f"kept {entry.digest[:_SHOWN] or entry.path.name}: {reason}")
     names = {"file": "file", "part": "interrupted download", "quarantined": "quarantined file", "rubbish": "leftover"}
-    what = ", ".join(f"{count} {names[kind]}{'' if count == 1 else 's'}" for kind, count in counts.items())
+    what = ", ".join(counted(count, names[kind]) for kind, count in counts.items())
     if not what:
         emit("Nothing to remove.")
     else:
-        emit(f"{what}: {human_size(done.freed)} {'would be ' if dry_run else ''}freed")
+        emit(f"{what}: {size_text(done.freed)} {'would be ' if dry_run else ''}freed")
 
 
 def _ago(seconds: float) -> str:
@@ -481,9 +481,5 @@ def _ago(seconds: float) -> str:
     for unit, length in (("week", 7 * 86400), ("day", 86400), ("hour", 3600), ("minute", 60)):
         count = int(seconds // length)
         if count and (unit != "week" or count > 1):
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+            return f"{counted(count, unit)} ago"
     return "just now"
-
-
-def _files(count: int) -> str:
-    return f"{count} {'file' if count == 1 else 'files'}"

@@ -16,7 +16,6 @@ from mshub_ssd.cli.models import (
     asset_facts,
     complete_uid,
     digest_text,
-    human_size,
     is_weak,
     json_option,
 )
@@ -24,6 +23,7 @@ from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, mshub_command, verbosity_options, without_secrets
 from mshub_ssd.errors import MshubError
 from mshub_ssd.redaction import hide, redact, scrub
+from mshub_ssd.terminal import size_text
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
@@ -199,7 +199,7 @@ def _file(name: str, card: Card, asset: Asset, fetch: bool) -> Finding:
     except MshubError as error:
         return _fault("file", error)
     size = path.stat().st_size
-    return Finding("file", "ok", f"verified, {human_size(size)}: {path}", facts={"path": str(path), "size": size})
+    return Finding("file", "ok", f"verified, {size_text(size)}: {path}", facts={"path": str(path), "size": size})
 
 
 def _parameters(name: str, here: bool) -> Finding:

@@ -20,13 +20,12 @@ from mshub_ssd.cli.output import (
     mshub_command,
     note,
     on_terminal,
-    table,
     verbosity_options,
-    width,
     without_secrets,
 )
 from mshub_ssd.errors import CardError, MshubError, UnknownModelError
 from mshub_ssd.redaction import hide, scrub
+from mshub_ssd.terminal import counted, size_text, table, width
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card, Metric
@@ -38,7 +37,6 @@ __all__ = [
     "digest_text",
     "expand",
     "fetch_command",
-    "human_size",
     "info_command",
     "is_weak",
     "json_option",
@@ -286,11 +284,11 @@ def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
 def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
     for facts in plans:
         if facts["path"] is not None:
-            emit(f"{facts['uid']}\n  here      {facts['path']}  ({human_size(facts['size'])})")
+            emit(f"{facts['uid']}\n  here      {facts['path']}  ({size_text(facts['size'])})")
             if weakness := _weakness(facts["sha256_digits"]):
                 emit(f"  sha256    {facts['sha256']}{weakness}")
             continue
-        kept = f"; {human_size(facts['kept'])} of it are here already" if facts["kept"] else ""
+        kept = f"; {size_text(facts['kept'])} of it are here already" if facts["kept"] else ""
         lines = [f"  {'from' if not number else 'or from':9} {url}" for number, url in enumerate(facts["sources"])]
         emit(
             "\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{_weakness(facts['sha256_digits'])}{kept}"])
@@ -298,7 +296,7 @@ def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
     if plans:
         missing = {facts["sha256"] for facts in plans if facts["path"] is None}
         here = sum(facts["path"] is not None for facts in plans)
-        emit(f"\n{here} of {len(plans)} here, {len(missing)} {'file' if len(missing) == 1 else 'files'} to download.")
+        emit(f"\n{here} of {len(plans)} here, {counted(len(missing), 'file')} to download.")
 
 
 def _tell_how_to_go_on(uids: Sequence[str]) -> None:
@@ -330,16 +328,6 @@ def is_weak(asset: Asset) -> bool:
 def metric_text(metric: Metric) -> str:
     """E.g. ``mAP 25.17``; the value as the card has it."""
     return f"{metric.name} {metric.value:.15g}"
-
-
-def human_size(count: int) -> str:
-    """A number of bytes for people, e.g. ``2.4 MB``."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def _show(uids: list[str], as_json: bool) -> None:

@@ -7,13 +7,11 @@ import ctypes
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import sys
-import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +19,7 @@ import click
 
 from mshub_ssd.errors import MshubError
 from mshub_ssd.redaction import scrub
+from mshub_ssd.terminal import plain
 
 __all__ = [
     "Interrupted",
@@ -33,17 +32,13 @@ __all__ = [
     "mshub_command",
     "note",
     "on_terminal",
-    "plain",
     "python_command",
     "reporting",
-    "table",
     "verbosity_options",
-    "width",
     "without_secrets",
 ]
 
 _LIBRARY = "mshub_ssd"
-_CONTROL = re.compile(r"[\x00-\t\x0b-\x1f\x7f-\x9f]")
 _log = logging.getLogger(__name__)
 
 
@@ -110,7 +105,8 @@ def _write(text: str | bytes) -> None:
 
 def emit_json(value: Any) -> None:
     """Write a whole JSON document to stdout, in ASCII, so that it is the same in every locale."""
-    emit(json.dumps(value, indent=2, allow_nan=False))
+    # DEL is the one control character that JSON leaves alone.
+    emit_raw(json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
 
 
 def without_secrets(value: Any) -> Any:
@@ -126,32 +122,6 @@ def note(text: str) -> None:
     """Tell the user something that is not part of the answer; ``-q`` silences it."""
     if logging.getLogger(_LIBRARY).isEnabledFor(logging.WARNING):
         click.echo(plain(text), err=True)
-
-
-def plain(text: str) -> str:
-    """`text` without control characters: cards come from strangers, and terminals obey escape sequences."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
-
-
-def width(text: str) -> int:
-    """Columns a text takes in a terminal."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows as aligned columns.
-
-    Args:
-        rows: Texts, the same number in each row.
-        right: Columns to align on their right, such as numbers.
-    """
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-
-    def padded(column: int, text: str) -> str:
-        space = " " * (widths[column] - width(text))
-        return space + text if column in right else text + space
-
-    return "\n".join("  ".join(padded(*cell) for cell in enumerate(row)).rstrip() for row in rows)
 
 
 def on_terminal() -> bool:

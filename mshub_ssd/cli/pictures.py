@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, human_size, json_option, metric_text
+from mshub_ssd.cli.models import complete_uid, json_option, metric_text
 from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import (
     emit,
@@ -21,10 +21,10 @@ from mshub_ssd.cli.output import (
     guarded_stdout,
     mshub_command,
     python_command,
-    table,
     verbosity_options,
 )
 from mshub_ssd.errors import UsageError
+from mshub_ssd.terminal import size_text, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ def demo_command(out: Path, as_json: bool) -> None:
     if not as_json:
         figures = ", ".join(map(metric_text, card.metrics)) or "none given"
         emit("Finding handwritten digits that the model has not seen in training.\n")
-        size = human_size(checkpoint.stat().st_size)
+        size = size_text(checkpoint.stat().st_size)
         emit(
             table(
                 [

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.output import Refusal, as_refusal, emit, emit_raw, note, on_terminal, table, verbosity_options
+from mshub_ssd.cli.output import Refusal, as_refusal, emit, emit_raw, note, on_terminal, verbosity_options
 from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.terminal import table
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
