@@ -133,11 +133,11 @@ def fetch_many(names: Sequence[str]) -> list[Path | MshubError]:
     if not all(isinstance(name, str | Path) for name in names):
         raise UsageError("a model is named by text", expected="a list of uids", got=repr(list(map(type, names)))[:200])
     done: dict[str, Path | MshubError] = {}
-    wanted: dict[str, store.Wanted] = {}
+    wanted: dict[str, store.FileRequest] = {}
     for name in dict.fromkeys(names):
         try:
             found = _wanted(name)
-            if isinstance(found, store.Wanted):
+            if isinstance(found, store.FileRequest):
                 wanted[name] = found
             else:
                 done[name] = found
@@ -170,7 +170,7 @@ def plan_fetch(name: str) -> store.Plan:
     return store.plan(found.urls, found.sha256, found=store.cached(found.urls, found.sha256))
 
 
-def _wanted(name: str) -> store.Wanted | Path:
+def _wanted(name: str) -> store.FileRequest | Path:
     """What to ask the store for; or the verified file, where it lies beside its card."""
     card = find_card(name)
     asset = choose_asset(card)[0]
@@ -178,7 +178,7 @@ def _wanted(name: str) -> store.Wanted | Path:
     target = locate(card, asset)
     if isinstance(target, Path):
         return store.verify_local(target, asset.sha256, max_bytes=size_limit(card))
-    return store.Wanted([target], asset.sha256, label=card.uid, max_bytes=size_limit(card))
+    return store.FileRequest([target], asset.sha256, label=card.uid, max_bytes=size_limit(card))
 
 
 def _file(card: Card, asset: Asset, force_reload: bool) -> Path:

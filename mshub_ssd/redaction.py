@@ -10,7 +10,7 @@ import functools
 import itertools
 import re
 
-__all__ = ["ENCODE", "ambiguous", "hide", "mask", "redact", "scrub"]
+__all__ = ["ENCODE", "ambiguous", "file_name", "hide", "mask", "redact", "scrub"]
 
 ENCODE = "percent-encode user and password: %2F for /, %3F for ?, %23 for #, %40 for @, %5C for a backslash"
 """What to do about a url that `ambiguous` finds."""
@@ -54,6 +54,11 @@ def redact(url: object) -> str:
     text = f"{path}{'?...' if mark else ''}"
     text = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in text)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def file_name(url: str) -> str:
+    """Last part of a url's path, fit for a message."""
+    return redact(url).rstrip("?.").rpartition("/")[2][-40:] or "download"
 
 
 def hide(url: str) -> str:
@@ -137,8 +142,8 @@ def _secrets(text: str, *, whole: bool = False, sure: bool = False) -> list[tupl
 
 def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
     """What to hide of the url whose authority begins there."""
-    most = len(text) if whole else min(len(text), begin + _LONGEST_URL)
-    word = most if whole else _stop(_END_OF_WORD, text, begin, most)
+    limit = len(text) if whole else min(len(text), begin + _LONGEST_URL)
+    word = limit if whole else _stop(_END_OF_WORD, text, begin, limit)
     end = _stop(_END_OF_AUTHORITY, text, begin, word)
     name, last = text[begin:end], _last_at(text, begin, word)
     if last is None and _PLAIN.fullmatch(name):
@@ -151,8 +156,10 @@ def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
     if last is not None and _PLAIN.fullmatch(text[last[1] : _stop(_END_OF_AUTHORITY, text, last[1], word)]):
         return begin, last[0]
     # A password with spaces, quotes or a line's end in it.
-    ends = [most] if whole else [found.end() for found in itertools.islice(_END_OF_LINE.finditer(text, begin, most), 2)]
-    for until in [*ends, most][:2]:
+    ends = (
+        [limit] if whole else [found.end() for found in itertools.islice(_END_OF_LINE.finditer(text, begin, limit), 2)]
+    )
+    for until in [*ends, limit][:2]:
         later = _last_at(text, begin, until)
         if later is not None:
             return begin, later[0]

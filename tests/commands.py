@@ -24,7 +24,7 @@ SOURCE = Path(mshub_ssd.__file__).parent.parent
 UNHURRIED = f"""
 from mshub_ssd.cli import main
 from mshub_ssd.store import policy
-with policy.impatient(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE}):
+with policy.override_policy(read={PATIENCE}, answer={PATIENCE}, stall={PATIENCE}):
     main()
 """
 

@@ -74,7 +74,7 @@ def kills(rounds: int, size: int, *, seed: int, chain: int = 2) -> dict[str, Any
     again: list[float] = []
     children = killed = survived = resumed = 0
     # No pause can be negative: whoever waits for the lock of a killed process fails.
-    with FaultServer() as server, transfer.impatient(**UNHURRIED, lock_poll=-1.0):
+    with FaultServer() as server, transfer.override_policy(**UNHURRIED, lock_poll=-1.0):
         while killed < rounds:
             with fresh_home() as ours:
                 before, asked, until_now = server.sent, len(server.requests), killed
@@ -148,7 +148,7 @@ def interrupts(rounds: int, size: int, *, seed: int) -> dict[str, Any]:
     body = noise(size, seed=seed)
     digest = hashlib.sha256(body).hexdigest()
     slowest, resumed, again = 0.0, 0, 0
-    with FaultServer() as server, transfer.impatient(**UNHURRIED):
+    with FaultServer() as server, transfer.override_policy(**UNHURRIED):
         for number in range(rounds):
             with fresh_home() as ours:
                 reach = chance.randint(1, size - 1) if number % 5 else 0
@@ -200,7 +200,7 @@ def crowd(processes: int, rounds: int, size: int, *, locks: bool, digits: int = 
     body = noise(size, seed=7)
     digest = hashlib.sha256(body).hexdigest()
     transfers: list[float] = []
-    with FaultServer() as server, transfer.impatient(**UNHURRIED, locks=locks, lock_poll=0.01):
+    with FaultServer() as server, transfer.override_policy(**UNHURRIED, locks=locks, lock_poll=0.01):
         url = server.add("/weights.ckpt", body)
         for _ in range(rounds):
             with fresh_home() as ours:
@@ -238,7 +238,7 @@ def turmoil(processes: int, *, kills: int, fetches: int, seed: int) -> dict[str,
     It ends after so many kills and so many fetches, and a chore for each kill.
     """
     bodies = [noise(200_000 + 1000 * number, seed=number) for number in range(4)]
-    with FaultServer() as server, fresh_home() as ours, transfer.impatient(**UNHURRIED, lock_poll=0.01):
+    with FaultServer() as server, fresh_home() as ours, transfer.override_policy(**UNHURRIED, lock_poll=0.01):
         wanted = [(server.add(f"/{n}", body), hashlib.sha256(body).hexdigest()) for n, body in enumerate(bodies)]
         enough, results = FORK.Event(), FORK.SimpleQueue()
         fetched, kept_house = FORK.Value("l", 0), FORK.Value("l", 0)
@@ -298,7 +298,7 @@ def _keeper(wanted: list[tuple[str, str]], ours: Settings, enough: Any, count: A
         elif act == 1:
             store.prune(settings=ours)
         elif act == 2:
-            store.prune(most=300_000, settings=ours)
+            store.prune(max_bytes=300_000, settings=ours)
         else:
             with contextlib.suppress(UsageError):  # it is not there
                 store.remove([chance.choice(wanted)[1]], settings=ours)
@@ -512,7 +512,7 @@ QUICK = {
     "stall": 0.2,
     "progress": 1000,
     "attempts": 3,
-    "most": 200_000,
+    "max_bytes": 200_000,
 }
 """Patience for servers on this machine, where time passes by events."""
 
@@ -527,7 +527,7 @@ def matrix(name: str, *, part: str, mirrors: int) -> str:
     """
     body = noise(50_000, seed=4)
     digest = hashlib.sha256(body).hexdigest()
-    with FaultServer() as server, fresh_home() as ours, transfer.impatient(**QUICK), labclock.events() as clock:
+    with FaultServer() as server, fresh_home() as ours, transfer.override_policy(**QUICK), labclock.events() as clock:
         urls = [server.add(f"/m{number}", body, then=FAULTS[name]) for number in range(min(mirrors, 2))]
         if mirrors == 3:
             urls.append(server.add("/good", body))
@@ -569,8 +569,8 @@ def scripts(count: int, *, seed: int) -> dict[str, Any]:
     full = hashlib.sha256(body).hexdigest()
     tally = {"file": 0, "IntegrityError": 0, "TransferError": 0}
     slowest = 0.0
-    patience = {**QUICK, "read": 0.15, "answer": 0.2, "stall": 0.15, "most": 20_000}
-    with FaultServer() as server, transfer.impatient(**patience), labclock.events() as clock:
+    patience = {**QUICK, "read": 0.15, "answer": 0.2, "stall": 0.15, "max_bytes": 20_000}
+    with FaultServer() as server, transfer.override_policy(**patience), labclock.events() as clock:
         for number in range(count):
             with fresh_home() as ours:
                 urls = []
@@ -645,7 +645,7 @@ def hostile(count: int, *, seed: int) -> dict[str, Any]:
         return chance.choice(["", "/"]).join(pieces)
 
     refused = stored = 0
-    with FaultServer() as server, fresh_home() as room, transfer.impatient(**QUICK), labclock.events():
+    with FaultServer() as server, fresh_home() as room, transfer.override_policy(**QUICK), labclock.events():
         outside = room.home
         (outside / "precious").write_text("precious")
         ours = Settings(home=outside / "a" / "home")

@@ -619,7 +619,7 @@ def test_no_change_to_a_bundle_gets_through(made: Path, seed: int, kind: str) ->
 
 
 def test_a_manifest_too_large_to_be_one_is_not_read(away: Path, bundle: Path) -> None:
-    size = archive._MOST_MANIFEST + 1
+    size = archive._MAX_MANIFEST + 1
     with bundle.open("wb") as stream:
         stream.write(archive.header(archive.MANIFEST, size))
         stream.truncate(size + 2048)

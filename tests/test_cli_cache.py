@@ -305,7 +305,7 @@ def test_several_caches(
     run("fetch", CAT)
     monkeypatch.setenv("MSHUB_HOME", os.pathsep.join([str(tmp_path / "new"), str(home)]))
     run("fetch", CAT, DOG)
-    facts = {one["digest"]: one["root"] for one in answer("cache", "ls")}
+    facts = {one["digest"]: one["home"] for one in answer("cache", "ls")}
     assert facts == {pets[CAT]: str(home), pets[DOG]: str(tmp_path / "new")}
     shown = run("cache", "ls").stdout
     assert shown.startswith(f"{tmp_path / 'new'}:\n")

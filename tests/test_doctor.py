@@ -20,7 +20,7 @@ from networks import save_checkpoint, sha256
 
 import mshub_ssd as mshub
 from mshub_ssd import cpu, networks
-from mshub_ssd.store.transfer import impatient
+from mshub_ssd.store.transfer import override_policy
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -162,7 +162,7 @@ def test_nothing_is_downloaded_unless_asked_for(root: Path, checkpoint: Path, fa
 
 def test_a_download_that_fails_is_a_fault(root: Path, fault_server: FaultServer) -> None:
     put(root, fault_server.add("/nothing.ckpt", b"", then=Fault(status=404)), "0" * 64)
-    with impatient(attempts=1, backoff=0.01, longest_wait=0.01):
+    with override_policy(attempts=1, backoff=0.01, longest_wait=0.01):
         found = examine(UID, "--fetch", code=1)
     assert found["file"][0]["facts"]["kind"] == "TransferError"
     assert states(found)["parameters"] == "note"

@@ -176,7 +176,7 @@ def test_offline_is_refused_before_anything_is_done(server: FaultServer, monkeyp
 )
 def test_a_dead_link_is_an_error_at_the_link(server: FaultServer, fault: Fault, words: str) -> None:
     path = card(server.base + TREE, server.add("/round", BODY, then=fault))
-    with policy.impatient(backoff=0.01), labclock.events():
+    with policy.override_policy(backoff=0.01), labclock.events():
         result = run(select="MC050")
     (found,) = json.loads(result.stdout)["findings"]
     assert (result.exit_code, found["code"], found["severity"]) == (1, "MC050", "error")
@@ -190,13 +190,13 @@ def test_a_failure_of_the_moment_is_asked_again(server: FaultServer) -> None:
     server.add(TREE, b"code", Fault(status=500), Fault(hang_up=True))
     server.add("/net.ckpt", BODY, Fault(status=502))
     card(server.base + TREE, server.base + "/net.ckpt")
-    with policy.impatient(backoff=0.01):
+    with policy.override_policy(backoff=0.01):
         assert [code for code, *_ in findings(run())] == ["MC050"]  # the second failure was one too many
     assert (len(server.seen(TREE)), len(server.seen("/net.ckpt"))) == (2, 2)
 
 
 def test_a_host_that_is_gone_is_dead_and_says_nothing_about_names(server: FaultServer) -> None:
-    with nobody() as base, policy.impatient(backoff=0.01):
+    with nobody() as base, policy.override_policy(backoff=0.01):
         card(base + TREE, server.base + "/net.ckpt", name="other")
         result = run()
     assert [(code, severity) for code, severity, _ in findings(result)] == [("MC050", "error")]
@@ -209,7 +209,7 @@ def test_an_unknown_host_is_dead(server: FaultServer, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     card(REPOSITORY, ASSET)
-    with policy.impatient(backoff=0.01):
+    with policy.override_policy(backoff=0.01):
         messages = [message for *_, message in findings(run())]
     assert len(messages) == 2
     assert all("cannot be resolved" in message for message in messages)
@@ -340,7 +340,7 @@ def test_a_short_digest_that_does_not_fit_is_an_error(server: FaultServer) -> No
 def test_a_download_that_breaks_is_a_dead_link(server: FaultServer) -> None:
     server.add("/net.ckpt", BODY, Fault(), then=Fault(cut_after=100, ignore_range=True))
     card(server.base + TREE, server.base + "/net.ckpt")
-    with policy.impatient(backoff=0.01, attempts=2):
+    with policy.override_policy(backoff=0.01, attempts=2):
         assert [code for code, *_ in findings(run("--deep"))] == ["MC050"]
 
 
@@ -389,7 +389,7 @@ def test_files_outside_of_the_cards_folder_are_not_read(server: FaultServer, her
 def test_the_entry_point(server: FaultServer, fault: Fault, words: str | None) -> None:
     server.add(RAW, ENTRY, then=fault)
     card(server.base + TREE, server.base + "/net.ckpt")
-    with policy.impatient(backoff=0.01):
+    with policy.override_policy(backoff=0.01):
         found = findings(run())
     assert [(code, severity) for code, severity, _ in found] == ([] if words is None else [("MC018", "error")])
     assert words is None or words in found[0][2]
@@ -526,7 +526,7 @@ def test_a_host_that_asks_for_too_long_a_pause_is_left_alone(
         card(server.base + TREE, link, file=f"net_{number}")
     # Another host keeps the askers busy for a while longer.
     monkeypatch.setattr(validate_online, "_PAUSE", 0.3)
-    with FaultServer(address="127.0.0.2") as other, policy.impatient(backoff=0.01):
+    with FaultServer(address="127.0.0.2") as other, policy.override_policy(backoff=0.01):
         card(server.base + TREE, other.add("/net.ckpt", BODY, Fault(status=429)), file="net_mnist")
         found = findings(run(select="MC050"))
         assert len(other.requests) == 2

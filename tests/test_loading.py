@@ -25,7 +25,7 @@ from mshub_ssd.errors import (
     UnsupportedFormatError,
     UsageError,
 )
-from mshub_ssd.store.transfer import impatient
+from mshub_ssd.store.transfer import override_policy
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -236,7 +236,7 @@ def test_a_bad_transfer_ends_in_our_error_each_time(root: Path, fault_server: Fa
     url = fault_server.add("/net.ckpt", BODY, then=FAULTS[kind])
     put(root, MOBILENET, card_text("ssd_mobilenetV2", url, hashlib.sha256(BODY).hexdigest()))
     kinds = TransferError if kind in TRANSFER_FAULTS else IntegrityError
-    with impatient(attempts=2, backoff=0.01, longest_wait=0.01):
+    with override_policy(attempts=2, backoff=0.01, longest_wait=0.01):
         for call in (mshub.fetch, mshub.load, mshub.fetch):
             with pytest.raises(kinds):
                 call(MOBILENET)

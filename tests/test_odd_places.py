@@ -222,7 +222,7 @@ def works_without_a_home(fault_server: Any, tmp_path: Path, monkeypatch: pytest.
     url = fault_server.add("/net.ckpt", b"net")
     (tmp_path / "cards" / "net.md").write_text(card_text(url, sha256(b"net")), encoding="utf-8")
     monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path / "cards"))
-    with transfer.impatient():
+    with transfer.override_policy():
         assert "MSHUB_HOME" in refused("fetch", "net")
         monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "cache"))
         assert run("fetch", "net").exit_code == 0
@@ -337,7 +337,7 @@ def test_a_malformed_proxy_is_refused_by_the_name_of_its_variable(
     proxy: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, proxy)
-    with transfer.impatient():
+    with transfer.override_policy():
         for ask in (
             lambda: store.fetch(["http://files.invalid/a"], SHA, settings=Settings(home=tmp_path)),
             lambda: store.probe("http://files.invalid/a", settings=Settings(home=tmp_path)),
@@ -353,7 +353,7 @@ def test_a_proper_proxy_is_used(fault_server: Any, tmp_path: Path, monkeypatch: 
     fault_server.add("http://files.invalid/a", b"abc")
     for proxy in (fault_server.base, fault_server.host, fault_server.base.replace("//", "//u:p%40w@")):
         monkeypatch.setenv("http_proxy", proxy)
-        with transfer.impatient():
+        with transfer.override_policy():
             path = store.fetch(["http://files.invalid/a"], sha256(b"abc"), force=True, settings=Settings(home=tmp_path))
         assert path.read_bytes() == b"abc"
     assert fault_server.requests[-1].headers["proxy-authorization"] == "Basic dTpwQHc="
@@ -405,9 +405,9 @@ def test_urls_that_are_no_texts_are_errors_of_ours(urls: Any, tmp_path: Path) ->
     for call in calls:
         with pytest.raises((UsageError, TransferError)):
             call()
-    good = store.Wanted(["http://127.0.0.1:1/a"], SHA)
-    with transfer.impatient(backoff=0.001, longest_wait=0.004):
-        found = store.fetch_many([store.Wanted(urls, SHA), good], settings=ours)
+    good = store.FileRequest(["http://127.0.0.1:1/a"], SHA)
+    with transfer.override_policy(backoff=0.001, longest_wait=0.004):
+        found = store.fetch_many([store.FileRequest(urls, SHA), good], settings=ours)
     assert [isinstance(one, MshubError) for one in found] == [True, True]
     assert isinstance(found[1], TransferError)
 
@@ -425,7 +425,7 @@ def test_digests_that_are_none_are_errors_of_ours(digest: Any, tmp_path: Path) -
     ):
         with pytest.raises(IntegrityError):
             call()
-    assert isinstance(store.fetch_many([store.Wanted(urls, digest)], settings=ours)[0], IntegrityError)
+    assert isinstance(store.fetch_many([store.FileRequest(urls, digest)], settings=ours)[0], IntegrityError)
 
 
 @pytest.mark.parametrize("wanted", [None, 3, "x", [None], ["http://x.example/a"]])

@@ -152,7 +152,7 @@ def test_such_urls_are_refused_with_how_to_write_them(url: str) -> None:
 
 def test_an_encoded_password_is_used_as_it_is_meant(fault_server) -> None:
     url = fault_server.add("/a@v1/f", b"abc").replace("http://", "http://u:p%2Fq%40r@").replace("@v1", "%40v1")
-    with transfer.impatient(backoff=0.001, longest_wait=0.004):
+    with transfer.override_policy(backoff=0.001, longest_wait=0.004):
         answer = store.probe(url, allow_private=True)
     assert (answer.final_url, SECRET in str(answer)) == (f"{fault_server.base}/a%40v1/f", False)
     assert fault_server.requests[0].headers["authorization"] == "Basic dTpwL3FAcg=="
@@ -192,7 +192,7 @@ def test_no_command_shows_the_password_of_an_asset_link(
     told += (shelf / "old.json").read_text()
     try:
         told += repr(mshub_ssd.info("net"))
-        with transfer.impatient(backoff=0.001, longest_wait=0.004):
+        with transfer.override_policy(backoff=0.001, longest_wait=0.004):
             mshub_ssd.fetch("net")
     except MshubError as error:
         told += f"{error}{error!r}"

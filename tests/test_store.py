@@ -41,7 +41,7 @@ IMPATIENT = {"backoff": 0.001, "longest_wait": 0.004, "read": 10.0, "connect": 1
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[labclock.Clock]:
-    with transfer.impatient(**IMPATIENT), labclock.events() as clock:
+    with transfer.override_policy(**IMPATIENT), labclock.events() as clock:
         yield clock
 
 
@@ -298,7 +298,7 @@ def test_of_two_first_uses_at_once_one_wins(fault_server: FaultServer, ours: Set
     first, second, short = twins()
     done = threading.Event()
     url = fault_server.add("/a", b"", Fault(body=second, until=done), then=Fault(body=first))
-    with transfer.impatient(locks=False), concurrent.futures.ThreadPoolExecutor() as pool:
+    with transfer.override_policy(locks=False), concurrent.futures.ThreadPoolExecutor() as pool:
         loser = pool.submit(store.fetch, [url], short, settings=ours)
         fault_server.await_requests(1)
         path = store.fetch([url], short, settings=ours)

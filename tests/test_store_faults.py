@@ -30,7 +30,7 @@ TOKEN = "planted-t0ken-5up3r53cr3t"
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[labclock.Clock]:
-    with transfer.impatient(**IMPATIENT), labclock.events() as clock:
+    with transfer.override_policy(**IMPATIENT), labclock.events() as clock:
         yield clock
 
 
@@ -115,7 +115,7 @@ def test_nobody_listens(ours: Settings) -> None:
 
 def test_a_body_without_end_meets_the_cap(fault_server: FaultServer, ours: Settings) -> None:
     url = fault_server.add("/a", BODY, then=Fault(infinite=True))
-    with transfer.impatient(most=200_000):
+    with transfer.override_policy(max_bytes=200_000):
         for fault in (Fault(infinite=True), GOOD):
             fault_server.add("/a", BODY, then=fault)
             with pytest.raises(TransferError, match="200000 bytes"):

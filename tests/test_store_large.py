@@ -30,7 +30,7 @@ THREAD = "mshub-sha256"
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Where server and client are slow, pieces are small; they shall go the way of large ones all the same.
     monkeypatch.setattr(digests, "_LARGE", 1 << 14)
-    with transfer.impatient(**{**QUICK, "most": 1 << 30}), labclock.events():
+    with transfer.override_policy(**{**QUICK, "max_bytes": 1 << 30}), labclock.events():
         yield
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)], "no thread stays behind"
 

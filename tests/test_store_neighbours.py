@@ -35,7 +35,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someb
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    with transfer.impatient(backoff=0.001, longest_wait=0.004, progress=1000):
+    with transfer.override_policy(backoff=0.001, longest_wait=0.004, progress=1000):
         yield
 
 
@@ -185,7 +185,7 @@ def test_a_lock_of_a_machine_that_shows_no_life_keeps_nothing(fault_server: Faul
 # --- links
 
 
-@pytest.mark.parametrize("linked", ["v1", "v1/blobs", "v1/blobs/sha256", "v1/quarantine", "v1/records", "v1/views"])
+@pytest.mark.parametrize("linked", ["v1", "v1/blobs", "v1/blobs/sha256", "v1/quarantine", "v1/records", "v1/refs"])
 def test_nothing_is_written_or_moved_behind_a_link(
     fault_server: FaultServer, ours: Settings, tmp_path: Path, linked: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,7 +219,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "the pins may not be entered": lambda home: (home / "v1" / "pins").chmod(0o700),
     "the pins cannot be written": lambda home: (home / "v1" / "pins").chmod(0o755),
     "the pins are a loop": lambda home: ((home / "v1" / "pins").rmdir(), (home / "v1" / "pins").symlink_to("pins")),
-    "the views may not be entered": lambda home: (home / "v1" / "views").chmod(0o700),
+    "the refs may not be entered": lambda home: (home / "v1" / "refs").chmod(0o700),
     "the records may not be entered": lambda home: (home / "v1" / "records").chmod(0o700),
     "the locks may not be entered": lambda home: (home / "v1" / "locks").chmod(0o700),
 }
@@ -231,7 +231,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 def test_a_broken_cache_hides_no_working_one(fault_server: FaultServer, room: Path, case: str, first: str) -> None:
     url = fault_server.add("/a", BODY)
     broken, own = room / "broken", room / "own"
-    for name in ("tmp", "locks", "blobs/sha256", "records", "views", "quarantine", "pins"):
+    for name in ("tmp", "locks", "blobs/sha256", "records", "refs", "quarantine", "pins"):
         (broken / "v1" / name).mkdir(parents=True)
     for place in (broken, *broken.rglob("*")):
         place.chmod(0o777)
@@ -248,7 +248,7 @@ def test_a_broken_cache_hides_no_working_one(fault_server: FaultServer, room: Pa
             len(store.entries(both, kinds=("file", "part", "quarantined", "rubbish"))) >= 2,
             all(checked.fault is None for checked in store.verify(settings=both)),
             store.prune(settings=both).kept == (),
-            len(store.roots(both)) == 2,
+            len(store.caches(both)) == 2,
         ]
         try:
             store.fetch([url], SHA[::-1], settings=replace(both, offline=True))
@@ -293,10 +293,10 @@ def test_a_transfer_cut_short_on_a_nearly_full_disk_leaves_nothing(
     real = os.statvfs(ours.home.parent)
     full = os.statvfs_result([*real[:3], 10, 10, *real[5:]])
     url = fault_server.add("/a", BODY, then=Fault(cut_after=200_000, ignore_range=True))
-    with transfer.impatient(attempts=2, backoff=0.001, longest_wait=0.004), pytest.raises(TransferError):
+    with transfer.override_policy(attempts=2, backoff=0.001, longest_wait=0.004), pytest.raises(TransferError):
         store.fetch([url], SHA, settings=ours)
     assert list((ours.home / "v1" / "tmp").glob("*.part")), "with room, it is kept"
     monkeypatch.setattr(os, "statvfs", lambda path: full)
-    with transfer.impatient(attempts=2, backoff=0.001, longest_wait=0.004), pytest.raises(MshubError):
+    with transfer.override_policy(attempts=2, backoff=0.001, longest_wait=0.004), pytest.raises(MshubError):
         store.fetch([url], SHA, settings=ours)
     assert list((ours.home / "v1" / "tmp").iterdir()) == []

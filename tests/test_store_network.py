@@ -34,7 +34,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[labclock.Clock]:
-    with transfer.impatient(**{**QUICK, "most": 1 << 30}), labclock.events() as clock:
+    with transfer.override_policy(**{**QUICK, "max_bytes": 1 << 30}), labclock.events() as clock:
         yield clock
 
 
@@ -203,8 +203,8 @@ def test_digest_of_hashes_and_keeps_nothing(fault_server: FaultServer, ours: Set
     assert fault_server.requests[1].headers["range"] == "bytes=100000-"
     assert not ours.home.exists()
     with pytest.raises(TransferError, match="more than the"):
-        store.digest_of(url, allow_private=True, most=299_999, settings=ours)
-    assert store.digest_of(url, allow_private=True, most=300_000, settings=ours)[0] == SHA
+        store.digest_of(url, allow_private=True, max_bytes=299_999, settings=ours)
+    assert store.digest_of(url, allow_private=True, max_bytes=300_000, settings=ours)[0] == SHA
 
 
 # --- time
@@ -224,7 +224,7 @@ def test_headers_without_end_are_given_up(
 ) -> None:
     """Wherever they are broken off: in the status, after it, in a name, in a value."""
     url = fault_server.add("/a", BODY, then=Fault(slow_headers=50))
-    with transfer.impatient(answer=limit), pytest.raises(TransferError, match="takes too long to answer"):
+    with transfer.override_policy(answer=limit), pytest.raises(TransferError, match="takes too long to answer"):
         store.fetch([url], SHA, settings=ours)
     assert clock.passed() < 3 * limit + 1
 
@@ -243,7 +243,7 @@ def test_the_limits_hold_by_the_real_clock(tmp_path: Path, fault: Fault, limit: 
         "import sys\nfrom mshub_ssd import store\nfrom mshub_ssd.settings import Settings\n"
         "from mshub_ssd.store import transfer\nfrom pathlib import Path\n"
         f"limits = {UNHURRIED!r} | {{{limit!r}: 0.2}}\n"
-        "with transfer.impatient(**limits, attempts=2, backoff=0.0):\n"
+        "with transfer.override_policy(**limits, attempts=2, backoff=0.0):\n"
         "    store.fetch([sys.argv[1]], sys.argv[2], settings=Settings(home=Path(sys.argv[3])))\n"
     )
     with FaultServer() as server:
@@ -327,7 +327,7 @@ def test_one_file_over_several_connections(fault_server: FaultServer, ours: Sett
     body = noise(5_000_000, seed=8)
     digest = hashlib.sha256(body).hexdigest()
     url = fault_server.add("/a", body)
-    with transfer.impatient(segment=500_000):
+    with transfer.override_policy(segment=500_000):
         assert store.fetch([url], digest, settings=replace(ours, connections=4)).read_bytes() == body
     ranges = {request.headers.get("range") for request in fault_server.requests}
     assert ranges == {None, *(f"bytes={n}-{n + 499_999}" for n in range(500_000, 5_000_000, 500_000))}
@@ -349,14 +349,14 @@ def test_a_fault_in_one_of_several_connections(fault_server: FaultServer, ours: 
     body = noise(5_000_000, seed=8)
     digest = hashlib.sha256(body).hexdigest()
     url = fault_server.add("/a", body, Fault(), Fault(), Fault(), fault)
-    with transfer.impatient(segment=500_000):
+    with transfer.override_policy(segment=500_000):
         assert store.fetch([url], digest, settings=replace(ours, connections=3)).read_bytes() == body
 
 
 def test_a_server_without_ranges_gets_one_connection(fault_server: FaultServer, ours: Settings) -> None:
     body = noise(2_000_000, seed=8)
     url = fault_server.add("/a", body, then=Fault(ignore_range=True, headers={"Accept-Ranges": None}))
-    with transfer.impatient(segment=100_000):
+    with transfer.override_policy(segment=100_000):
         many = replace(ours, connections=3)
         assert store.fetch([url], hashlib.sha256(body).hexdigest(), settings=many).read_bytes() == body
     assert len(fault_server.requests) == 1
@@ -372,7 +372,7 @@ def test_an_interruption_ends_all_downloads_at_once(
     caplog.set_level(logging.WARNING)
     bodies = [noise(200_000, seed=seed) for seed in range(3)]
     wanted = [
-        store.Wanted(
+        store.FileRequest(
             [fault_server.add(f"/{n}", body, then=Fault(stall_after=100_000))], hashlib.sha256(body).hexdigest()
         )
         for n, body in enumerate(bodies)

@@ -33,7 +33,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    with transfer.impatient(**{**QUICK, "most": 1 << 30, "lock_poll": 0.01}), labclock.events():
+    with transfer.override_policy(**{**QUICK, "max_bytes": 1 << 30, "lock_poll": 0.01}), labclock.events():
         yield
 
 
@@ -279,7 +279,7 @@ def test_the_second_process_waits_and_says_for_whom(
     caplog.set_level(logging.INFO, logger="mshub_ssd")
     go_on = threading.Event()
     url = fault_server.add("/a", BODY, Fault(until=go_on))
-    with transfer.impatient(**{**UNHURRIED, "lock_idle": math.inf, "lock_longest": math.inf}):
+    with transfer.override_policy(**{**UNHURRIED, "lock_idle": math.inf, "lock_longest": math.inf}):
         owner = FORK.Process(target=fetch_slowly, args=(url, ours))
         owner.start()
         fault_server.await_requests(1)
@@ -315,7 +315,7 @@ def test_a_download_shows_its_progress(
         real(path, *args, **more)
 
     monkeypatch.setattr(os, "utime", utime)
-    with transfer.impatient(lock_beat=0.0):
+    with transfer.override_policy(lock_beat=0.0):
         store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours)
     assert ours.home / "v1" / "locks" / SHA in touched
 
@@ -324,7 +324,7 @@ def test_a_process_that_makes_no_progress_is_not_waited_for(
     fault_server: FaultServer, ours: Settings, watch: Watch
 ) -> None:
     url = fault_server.add("/a", BODY, Fault(stall_after=1000))
-    with transfer.impatient(**{**UNHURRIED, "lock_idle": 0.2}, lock_beat=math.inf):
+    with transfer.override_policy(**{**UNHURRIED, "lock_idle": 0.2}, lock_beat=math.inf):
         owner = FORK.Process(target=fetch_slowly, args=(url, ours))
         owner.start()
         fault_server.await_requests(1)
@@ -347,7 +347,7 @@ def test_a_lock_left_behind_delays_nobody_for_long(
     else:
         owner = ended() if content == "dead" else replace(Owner.me(), host="elsewhere")
         create_file(place, json.dumps({"key": "x", "owner": asdict(owner)}).encode())
-    with transfer.impatient(lock_idle=30.0 if content == "dead" else 0.2):
+    with transfer.override_policy(lock_idle=30.0 if content == "dead" else 0.2):
         assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
     assert watch.now == 0 if content == "dead" else 0.2 < watch.now < 0.3
     assert not list(folder.iterdir())
@@ -357,7 +357,7 @@ def test_where_no_lock_can_be_had_the_work_is_done_all_the_same(fault_server: Fa
     folder = ours.home / "v1" / "locks"
     folder.mkdir(parents=True)
     (folder / SHA).mkdir()  # neither file nor free
-    with transfer.impatient(lock_idle=0.1):
+    with transfer.override_policy(lock_idle=0.1):
         assert store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours).read_bytes() == BODY
 
 

@@ -35,7 +35,7 @@ LONG_AGO = time.time() - 5000
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    with transfer.impatient(backoff=0.001, longest_wait=0.004, progress=1000):
+    with transfer.override_policy(backoff=0.001, longest_wait=0.004, progress=1000):
         yield
 
 
@@ -251,7 +251,7 @@ def old_strangers(folder: Path) -> None:
         os.utime(place, (LONG_AGO, LONG_AGO))
 
 
-@pytest.mark.parametrize("linked", ["tmp", "locks", "quarantine", "views", "blobs", "v1", "blobs/sha256", "records"])
+@pytest.mark.parametrize("linked", ["tmp", "locks", "quarantine", "refs", "blobs", "v1", "blobs/sha256", "records"])
 def test_no_link_is_followed_when_room_is_made(
     fault_server: FaultServer, ours: Settings, tmp_path: Path, linked: str
 ) -> None:
@@ -269,12 +269,12 @@ def test_no_link_is_followed_when_room_is_made(
             os.utime(outside / name, (LONG_AGO, LONG_AGO))
     place.symlink_to(outside)
     before = files(outside)
-    store.prune(unused_for=0, most=0, settings=ours)
+    store.prune(unused_for=0, max_bytes=0, settings=ours)
     store.entries(ours, kinds=("file", "part", "quarantined", "rubbish"))
     assert files(outside) == before
 
 
-@pytest.mark.parametrize("folder", ["tmp", "locks", "quarantine", "views", "blobs/sha256/ab", "pins", "."])
+@pytest.mark.parametrize("folder", ["tmp", "locks", "quarantine", "refs", "blobs/sha256/ab", "pins", "."])
 def test_only_names_of_our_own_are_deleted(fault_server: FaultServer, ours: Settings, folder: str) -> None:
     store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours, label="x")
     place = ours.home / "v1" / folder
@@ -283,7 +283,7 @@ def test_only_names_of_our_own_are_deleted(fault_server: FaultServer, ours: Sett
     rubbish.write_text("{}")
     os.utime(rubbish, (LONG_AGO, LONG_AGO))
     part = plant_part(ours, SHA, b"beginning")
-    removal = store.prune(unused_for=0, most=0, settings=ours)
+    removal = store.prune(unused_for=0, max_bytes=0, settings=ours)
     store.remove([SHA[:8]], settings=ours) if blob(ours).exists() else None
     assert not rubbish.exists()
     assert not part.exists()
@@ -385,7 +385,7 @@ def test_an_odd_file_in_a_files_place_heals(fault_server: FaultServer, ours: Set
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("folder", ["views", "locks", "tmp"])
+@pytest.mark.parametrize("folder", ["refs", "locks", "tmp"])
 def test_odd_files_elsewhere_block_nothing(fault_server: FaultServer, ours: Settings, kind: str, folder: str) -> None:
     url = fault_server.add("/a", BODY)
     store.fetch([url], SHA, settings=ours, label="x")
@@ -393,7 +393,7 @@ def test_odd_files_elsewhere_block_nothing(fault_server: FaultServer, ours: Sett
         if folder == "locks" and name != SHA:
             continue
         odd(ours.home / "v1" / folder / name, kind)
-    with transfer.impatient(lock_idle=0.2, lock_longest=0.5, lock_poll=0.01):
+    with transfer.override_policy(lock_idle=0.2, lock_longest=0.5, lock_poll=0.01):
         assert store.fetch([url], SHA, settings=ours, force=True).read_bytes() == BODY
     store.entries(ours, kinds=("file", "part", "quarantined", "rubbish"))
     store.prune(settings=ours)

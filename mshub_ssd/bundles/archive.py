@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mshub_ssd.cards.names import valid_uid
+from mshub_ssd.cards import valid_uid
 from mshub_ssd.errors import IntegrityError, UsageError
 
 __all__ = [
@@ -43,10 +43,10 @@ VERSION = 1
 BLOCK = 512
 CHUNK = 1 << 20
 END = bytes(2 * BLOCK)
-_MOST_MANIFEST = 4 << 20  # bytes; some 15,000 members
-_MOST_CARD = 1 << 20  # bytes, as for any card
-_MOST_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
-_MOST_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
+_MAX_MANIFEST = 4 << 20  # bytes; some 15,000 members
+_MAX_CARD = 1 << 20  # bytes, as for any card
+_MAX_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
+_MAX_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
 
 FULL = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KINDS = {
@@ -130,9 +130,9 @@ def header(path: str, size: int) -> bytes:
     Raises:
         UsageError: Its name is too long, or it is too large.
     """
-    if size > _MOST_FILE:
+    if size > _MAX_FILE:
         raise UsageError(
-            "a file is too large for a bundle", where=path, expected=f"at most {_MOST_FILE} bytes", got=str(size)
+            "a file is too large for a bundle", where=path, expected=f"at most {_MAX_FILE} bytes", got=str(size)
         )
     prefix, name = "", path
     # As much as fits goes into the name; the rest, cut at a slash, into the prefix.
@@ -205,7 +205,7 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
     paths = [member.path for member in bundle.members]
     if paths != sorted(set(paths)):
         raise broken(path, "the manifest names a member twice, or in a wrong order")
-    if sum(member.size for member in bundle.members if member.is_card) > _MOST_CARDS:
+    if sum(member.size for member in bundle.members if member.is_card) > _MAX_CARDS:
         raise broken(path, "the cards are too large")
     served = {uid for member in bundle.members if not member.is_card for uid in member.uids}
     if not bundle.uids or served != set(bundle.uids):
@@ -224,9 +224,9 @@ def _parse_member(item: Any) -> Member:
     if list(member.uids) != sorted(set(member.uids)) or not all(map(travels, member.uids)):
         raise ValueError(f"uids {member.uids!r}")
     if member.is_card:
-        fits = member.path == f"cards/{member.uids[0]}.md" and len(member.uids) == 1 and member.size <= _MOST_CARD
+        fits = member.path == f"cards/{member.uids[0]}.md" and len(member.uids) == 1 and member.size <= _MAX_CARD
     else:
-        fits = member.path == f"files/{member.sha256}" and member.size <= _MOST_FILE
+        fits = member.path == f"files/{member.sha256}" and member.size <= _MAX_FILE
     if not fits:
         raise ValueError(f"path {member.path!r}")
     return member
@@ -306,7 +306,7 @@ class Archive:
         except OSError as error:
             raise unreadable(self._path, error) from error
         length = _stated_size(head)
-        if length > _MOST_MANIFEST or head != header(MANIFEST, max(length, 0)):
+        if length > _MAX_MANIFEST or head != header(MANIFEST, max(length, 0)):
             raise self.broken("this is no bundle", _kind(head))
         bundle = _parse_manifest(self.read(length), self._path)
         if any(self.read(-length % BLOCK)):

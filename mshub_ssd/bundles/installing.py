@@ -106,12 +106,12 @@ def install(
         UsageError: A card of that uid, or a file beside it, is there and is another one.
         TransferError, DiskSpaceError: The cache cannot be written.
     """
-    roots = store.roots()
-    receiving = next((root.path for root in roots if root.receives), None)
+    caches = store.caches()
+    receiving = next((cache.path for cache in caches if cache.receives), None)
     if receiving is None:
         raise TransferError(
             "no cache can be written",
-            where=" or ".join(str(root.path) for root in roots),
+            where=" or ".join(str(cache.path) for cache in caches),
             hint="set MSHUB_HOME to a folder that can be written",
         )
     folder = installed_cards(receiving)
@@ -165,7 +165,7 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
     Raises:
         UsageError: Another one of its uid is in the way.
     """
-    from mshub_ssd.cards.source import read_bytes
+    from mshub_ssd.cards import read_bytes
 
     registry = default_registry()
     known = set(registry.uids())

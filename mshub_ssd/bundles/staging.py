@@ -177,10 +177,10 @@ def hash_of(path: Path) -> str:
     Raises:
         IntegrityError: It cannot be read.
     """
-    from mshub_ssd.store.blobs import hash_file
+    from mshub_ssd import store
 
     try:
-        return hash_file(path).hexdigest
+        return store.hash_file(path).hexdigest
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -193,7 +193,10 @@ def refuse_card_as_asset(path: Path, asset: Asset) -> None:
     """
     if path.name.lower().endswith(".md"):
         raise CardError(
-            "the asset-link names a card, not a checkpoint", where=str(path), got=asset.url, hint="mend the asset-link"
+            "the asset-link names a card, not a checkpoint",
+            where=str(path),
+            got=asset.url,
+            hint="correct the asset-link",
         )
 
 

@@ -80,8 +80,7 @@ def write(names: Sequence[str], out: Path, *, force: bool = False) -> Bundle:
 
 def _cards(names: Sequence[str]) -> list[tuple[Card, bytes]]:
     """The cards with the bytes they were read from, in the archive's order, each once."""
-    from mshub_ssd.cards import parse_card
-    from mshub_ssd.cards.source import read_bytes
+    from mshub_ssd.cards import parse_card, read_bytes
 
     found: dict[str, tuple[Card, bytes]] = {}
     for name in names:
@@ -112,14 +111,16 @@ def _checkpoints(cards: Sequence[tuple[Card, bytes]]) -> dict[str, tuple[Path, l
     """Digest → a verified file with it, and the uids it is for."""
     chosen: list[tuple[Card, Asset]] = []
     paths: dict[str, Path] = {}
-    wanted: dict[str, store.Wanted] = {}
+    wanted: dict[str, store.FileRequest] = {}
     for card, _ in cards:
         asset = catalog.choose_asset(card)[0]
         assert asset.sha256 is not None  # choose_asset saw to it
         where = catalog.locate(card, asset)
         chosen.append((card, asset))
         if isinstance(where, str):
-            wanted[card.uid] = store.Wanted([where], asset.sha256, label=card.uid, max_bytes=catalog.size_limit(card))
+            wanted[card.uid] = store.FileRequest(
+                [where], asset.sha256, label=card.uid, max_bytes=catalog.size_limit(card)
+            )
         else:
             refuse_card_as_asset(where, asset)
             paths[card.uid] = store.verify_local(where, asset.sha256)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.names import natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import Problem
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
+    from mshub_ssd.cards.source import read_bytes
 
 _HOMES = {
     "Asset": "model",
@@ -31,6 +32,7 @@ _HOMES = {
     "parse_metric": "parse",
     "read_card": "parse",
     "Problem": "nodes",
+    "read_bytes": "source",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "natural_key",
     "parse_card",
     "parse_metric",
+    "read_bytes",
     "read_card",
     "valid_uid",
     "version_key",

@@ -35,9 +35,9 @@ class DamagedError(Exception):
 class Steps:
     """The work a file may cost; whatever it asks for is charged before it is done."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.left = most
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.left = max_steps
 
     def spend(self, count: int = 1) -> None:
         """Charge `count` steps.
@@ -47,7 +47,7 @@ class Steps:
         """
         self.left -= count
         if self.left < 0:
-            raise DamagedError(f"reading it takes more than {self.most:,} steps")
+            raise DamagedError(f"reading it takes more than {self.max_steps:,} steps")
 
 
 @contextmanager

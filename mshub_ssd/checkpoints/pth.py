@@ -29,8 +29,8 @@ from mshub_ssd.checkpoints.content import (
     shown,
     widen_bfloat16,
 )
-from mshub_ssd.checkpoints.stored_zip import Member, checked, stored_members
 from mshub_ssd.checkpoints.unpickle import MAX_STEPS, Storage, StorageType, Tensor, is_plain, load_pickle
+from mshub_ssd.checkpoints.zip_view import Member, checked, stored_members
 
 __all__ = ["read_pth", "read_pth_meta"]
 

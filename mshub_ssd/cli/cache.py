@@ -79,15 +79,15 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
     if as_json:
         emit_json([{**entry.to_dict(), "uids": _uids(entry, users)} for entry in entries])
         return
-    roots = store.roots()
+    caches = store.caches()
     if not entries:
-        where = " and ".join(str(root.path) for root in roots)
+        where = " and ".join(str(cache.path) for cache in caches)
         note(f"The cache is empty: {where}. Fill it with: {mshub_command()} fetch UID")
         return
-    for root in roots:
-        here = [entry for entry in entries if entry.root == root.path]
-        if len(roots) > 1:
-            emit(f"{root.path}{'' if root.writable else '  (read-only)'}:")
+    for cache in caches:
+        here = [entry for entry in entries if entry.home == cache.path]
+        if len(caches) > 1:
+            emit(f"{cache.path}{'' if cache.writable else '  (read-only)'}:")
         if here:
             emit(_listing(here, users, long))
     files = [entry for entry in entries if entry.kind == "file"]
@@ -151,7 +151,7 @@ def prune_command(unused_for: float | None, max_size: float | None, dry_run: boo
     from mshub_ssd import store
 
     most = None if max_size is None else int(max_size)
-    _tell_removal(store.prune(unused_for=unused_for, most=most, dry_run=dry_run), dry_run, as_json)
+    _tell_removal(store.prune(unused_for=unused_for, max_bytes=most, dry_run=dry_run), dry_run, as_json)
 
 
 @cache_group.command("rm")
@@ -191,18 +191,18 @@ def path_command(uid: str | None, as_json: bool) -> None:
         else:
             emit(str(path))
         return
-    roots = store.roots()
+    caches = store.caches()
     if as_json:
         emit_json(
             [
                 {"path": str(one.path), "exists": one.exists, "writable": one.writable, "receives": one.receives}
-                for one in roots
+                for one in caches
             ]
         )
         return
-    for one in roots:
+    for one in caches:
         about = "receives new files" if one.receives else "" if one.writable else "read-only"
-        emit(f"{one.path}  ({about})" if on_terminal() and len(roots) > 1 and about else str(one.path))
+        emit(f"{one.path}  ({about})" if on_terminal() and len(caches) > 1 and about else str(one.path))
 
 
 @cache_group.command("add")
@@ -294,7 +294,7 @@ def _digests(names: Iterable[str]) -> list[str]:
         if not here:
             raise UsageError(
                 f"nothing of {card.uid} is in the cache",
-                where=" or ".join(str(root.path) for root in store.roots()),
+                where=" or ".join(str(cache.path) for cache in store.caches()),
                 got=f"{beside}, which lies beside its card" if beside else None,
                 hint=f"{mshub_command()} cache ls",
             )
@@ -319,7 +319,7 @@ def _here(uid: str) -> Path:
     if path is None:
         raise UsageError(
             f"the checkpoint of {card.uid} is not in the cache",
-            where=" or ".join(str(root.path) for root in store.roots()),
+            where=" or ".join(str(cache.path) for cache in store.caches()),
             expected=f"sha256 {asset.sha256}",
             hint=f"{mshub_command()} fetch {shlex.quote(uid)}",
         )
@@ -336,10 +336,9 @@ def _take_in(file: Path, sha256: str | None, users: Sequence[_Use]) -> dict[str,
         MshubError: No card does, or it cannot be stored.
     """
     from mshub_ssd import store
-    from mshub_ssd.store.blobs import hash_file
 
     try:
-        got = hash_file(file)
+        got = store.hash_file(file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise IntegrityError(
@@ -384,7 +383,7 @@ def _unknown(file: Path, digest: str, fitting: Sequence[_Use], users: Sequence[_
             got=found,
             hint=f"{mshub_command()} bundle install {shlex.quote(str(file))}",
         )
-    from mshub_ssd.store.urls import file_name
+    from mshub_ssd.redaction import file_name
 
     namesakes = [use for use in users if use.url is not None and file_name(use.url) == file.name]
     wanted = list(dict.fromkeys(f"{use.sha256} for {use.uid}" for use in namesakes))

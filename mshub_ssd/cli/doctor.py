@@ -167,8 +167,7 @@ def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
 
 
 def _card(card: Card) -> Iterator[Finding]:
-    from mshub_ssd.cards import examine_card
-    from mshub_ssd.cards.source import read_bytes
+    from mshub_ssd.cards import examine_card, read_bytes
 
     assert card.path is not None  # it was read from there
     yield Finding("card", "ok", str(card.path), facts={"uid": card.uid, "path": str(card.path)})

@@ -227,21 +227,20 @@ def _has_checkpoint(uid: str) -> bool:
 
 def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any] | None:
     """Show the outcome for one model; the facts for JSON, None if there is no file."""
-    from mshub_ssd import catalog
-    from mshub_ssd.store.blobs import hash_file
-    from mshub_ssd.store.digests import parse, warn_of_short
+    from mshub_ssd import catalog, store
 
     if isinstance(result, MshubError):
         as_refusal(result).show()
         return None
     asset = catalog.choose_asset(catalog.find_card(uid))[0]
-    if is_weak(asset) and len(result.name) == 64:  # in the cache; of what lies beside its card it is always told
-        warn_of_short(parse(asset.sha256), result.name, uid)
+    # Of what lies beside its card, and has no digest for a name, it is always told.
+    if asset.sha256 and is_weak(asset) and len(result.name) == 64:
+        store.warn_of_weak_digest(asset.sha256, result.name, uid)
     if not as_json:
         emit(str(result))
         return {}
     # The card's own digest may be a short one.
-    hashed = hash_file(result)
+    hashed = store.hash_file(result)
     return {
         "uid": uid,
         "path": str(result),

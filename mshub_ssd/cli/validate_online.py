@@ -123,7 +123,7 @@ def gather(
 
 def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[Subject, frozenset[str]]]:
     """The cards, and the rules they are held to."""
-    from mshub_ssd.cards.source import read_bytes
+    from mshub_ssd.cards import read_bytes
     from mshub_ssd.lint.discovery import discover
     from mshub_ssd.lint.subject import Subject
 
@@ -192,10 +192,10 @@ class _Asker:
         except MshubError as error:
             return self._failed(error)
         if found.status in _BUSY and (found.status == 429 or found.retry_after is not None):
-            raise _LaterError(f"the host answers {_phrase(found.status)}", found.retry_after)
+            raise _LaterError(f"the host answers {found.status_text}", found.retry_after)
         if not found.ok:
             gone = found.status in (404, 410)
-            return Reply("missing" if gone else "dead", f"the host answers {_phrase(found.status)}")
+            return Reply("missing" if gone else "dead", f"the host answers {found.status_text}")
         if question.kind == "page":
             return Reply()
         if question.kind == "text":
@@ -218,7 +218,11 @@ class _Asker:
             return reply
         try:
             digest, size = store.digest_of(
-                question.where, allow_private=self._allow_private, most=self._most, quiet=True, settings=self._settings
+                question.where,
+                allow_private=self._allow_private,
+                max_bytes=self._most,
+                quiet=True,
+                settings=self._settings,
             )
         except MshubError as error:
             return self._failed(error)
@@ -236,13 +240,13 @@ class _Asker:
         )
 
     def _file(self, path: Path) -> Reply:
+        from mshub_ssd import store
         from mshub_ssd.lint.online import Reply, likeness
-        from mshub_ssd.store.blobs import hash_file
 
         try:
             size = path.stat().st_size
             if self._deep and size <= self._most:
-                hashed = hash_file(path)
+                hashed = store.hash_file(path)
                 return Reply(size=hashed.size, likeness=likeness(None, hashed.head), sha256=hashed.hexdigest)
             with open_regular(path) as stream:
                 return Reply(size=size, likeness=likeness(None, stream.read(_HEAD)))
@@ -260,12 +264,6 @@ def _text(found: Probe) -> str | None:
         return found.head.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
-
-
-def _phrase(status: int) -> str:
-    from mshub_ssd.store.client import phrase
-
-    return phrase(status)
 
 
 class _Crew:

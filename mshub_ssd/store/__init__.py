@@ -6,49 +6,54 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 - `cached`: from the caches only.
 - `plan`: what `fetch` would do, decided without touching disk or network.
 - `verify_local`, `read_verified`: files that lie beside their card.
-- `entries`, `roots`: what the caches hold, and where they are.
-- `verify`, `prune`, `remove`, `add`: keeping them.
+- `entries`, `caches`: what the caches hold, and where they are.
+- `verify`, `prune`, `remove`, `add`: maintenance.
 - `probe`, `digest_of`: questions about a url, with nothing kept.
+- `hash_file`: digest and size of any file; `warn_of_weak_digest`: what eight digits prove.
 """
 
 from __future__ import annotations
 
-from mshub_ssd.store.beside import read_verified, verify_local
-from mshub_ssd.store.fetching import Plan, Wanted, cached, fetch, fetch_many, plan
-from mshub_ssd.store.keeping import (
+from mshub_ssd.store.blobs import hash_file
+from mshub_ssd.store.digests import warn_of_weak_digest
+from mshub_ssd.store.fetching import FileRequest, Plan, cached, fetch, fetch_many, plan
+from mshub_ssd.store.local_files import read_verified, verify_local
+from mshub_ssd.store.maintenance import (
+    CacheInfo,
     Checked,
     Entry,
     Removal,
-    Root,
     add,
+    caches,
     entries,
     prune,
     remove,
-    roots,
     verify,
 )
 from mshub_ssd.store.probing import Probe, digest_of, probe
 
 __all__ = [
+    "CacheInfo",
     "Checked",
     "Entry",
+    "FileRequest",
     "Plan",
     "Probe",
     "Removal",
-    "Root",
-    "Wanted",
     "add",
     "cached",
+    "caches",
     "digest_of",
     "entries",
     "fetch",
     "fetch_many",
+    "hash_file",
     "plan",
     "probe",
     "prune",
     "read_verified",
     "remove",
-    "roots",
     "verify",
     "verify_local",
+    "warn_of_weak_digest",
 ]

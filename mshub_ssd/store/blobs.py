@@ -6,7 +6,7 @@
     <home>/v1/blobs/sha256/ab/<64 hex>      verified files, mode 0444
     <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed (see `_believed`)
     <home>/v1/pins/<64 hex>                 the full digest a short one stood for on first use
-    <home>/v1/views/<64 hex>.json           for which card and url a blob was stored
+    <home>/v1/refs/<64 hex>.json           for which card and url a blob was stored
     <home>/v1/quarantine/<64 hex>           a blob that failed, for a post-mortem
     <home>/v1/locks/<digest>                who is downloading; courtesy only
     <home>/v1/tmp/                          parts (see `parts`) and files about to be renamed
@@ -39,11 +39,11 @@ from mshub_ssd.files import (
     owned,
     replace_file,
 )
-from mshub_ssd.store.digests import FULL, Digest, Hashed, human, parse, read_fully, warn_of_short
+from mshub_ssd.redaction import file_name
+from mshub_ssd.store.digests import FULL, Hashed, human, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.parts import SET_HOME, Part, disk_error
-from mshub_ssd.store.urls import file_name
 
-__all__ = ["Cache", "Look", "hash_file", "sync_folder"]
+__all__ = ["Cache", "CacheLookup", "hash_file", "sync_folder"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -61,7 +61,7 @@ _SMALL = 1 << 16
 
 
 @dataclass(frozen=True)
-class Look:
+class CacheLookup:
     """What the cache holds under a digest.
 
     Attributes:
@@ -113,14 +113,16 @@ class Cache:
         self.root = home / "v1"
         self.tmp = self.root / "tmp"
         self.locks = self.root / "locks"
-        self.views = self.root / "views"
+        self.refs = self.root / "refs"
         self.quarantined = self.root / "quarantine"
 
     def blob(self, hexdigest: str) -> Path:
         """Where the file with that digest (64 lower-case hex digits) lies, if it does."""
         return self._shard("blobs", hexdigest)
 
-    def look(self, hexdigest: str, *, always: bool = False, in_use: bool = True, max_bytes: int | None = None) -> Look:
+    def look(
+        self, hexdigest: str, *, always: bool = False, in_use: bool = True, max_bytes: int | None = None
+    ) -> CacheLookup:
         """Find a verified file: by its stat record, or by hashing it again.
 
         A record is believed where nobody but us or root can have written it or the file; elsewhere a file is hashed
@@ -138,24 +140,26 @@ class Cache:
                 with open_regular(path, follow=False, touch=in_use) as stream:
                     before = os.fstat(stream.fileno())
                     if not always and self._believed(hexdigest, before):
-                        return Look(path)
+                        return CacheLookup(path)
                     if max_bytes is not None and before.st_size > max_bytes:
-                        return Look(None, f"{human(before.st_size)}, more than the {human(max_bytes)} it can have")
+                        return CacheLookup(
+                            None, f"{human(before.st_size)}, more than the {human(max_bytes)} it can have"
+                        )
                     got = read_fully(stream)
                     after = os.fstat(stream.fileno())
                 named = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
-                return Look(None)
+                return CacheLookup(None)
             except OSError as error:
-                return Look(None, (error.strerror or type(error).__name__) if _is_there(path) else None)
+                return CacheLookup(None, (error.strerror or type(error).__name__) if _is_there(path) else None)
             if got.hexdigest != hexdigest:
-                return Look(None, f"sha256 {got.hexdigest}, {human(got.size)}")
+                return CacheLookup(None, f"sha256 {got.hexdigest}, {human(got.size)}")
             # The file that was hashed must be the one that has the name.
             if _Stamp.of(before) == _Stamp.of(after) == _Stamp.of(named):
                 if time.time_ns() - after.st_mtime_ns > _FRESH_NS and not always:
                     self._remember(hexdigest, after)
-                return Look(path)
-        return Look(None, "it changed each time it was read")
+                return CacheLookup(path)
+        return CacheLookup(None, "it changed each time it was read")
 
     def quarantine(self, hexdigest: str) -> None:
         """Move a blob that failed out of the way; only the last one per digest is kept.
@@ -195,7 +199,7 @@ class Cache:
         if len(label) < FULL:
             goals.append(self.root / "pins")
         try:
-            self._refuse_links(*goals, self.tmp, self.locks, self.quarantined, self.views, self.root / "records")
+            self._refuse_links(*goals, self.tmp, self.locks, self.quarantined, self.refs, self.root / "records")
             for folder in (self.tmp, self.locks):
                 self._make(folder)
             tag = self.root / "CACHEDIR.TAG"
@@ -284,7 +288,7 @@ class Cache:
             if full is None or not full.startswith(short):
                 raise _bad_pin(path, repr(text[:100]))
             if not ours:
-                warn_of_short(Digest(short), full, file_name(url), "somebody else recorded which file they stand for")
+                warn_of_weak_digest(short, full, file_name(url), "somebody else recorded which file they stand for")
             found[full] = path
         if len(found) > 1:
             raise IntegrityError(
@@ -328,7 +332,7 @@ class Cache:
         """Where the stat record of a file lies."""
         return self._shard("records", hexdigest)
 
-    def view(self, hexdigest: str, label: str | None, url: str | None) -> None:
+    def add_ref(self, hexdigest: str, label: str | None, url: str | None) -> None:
         """Record what a blob is stored for, once; a failure is not worth an error.
 
         Args:
@@ -338,7 +342,7 @@ class Cache:
         """
         facts = {"sha256": hexdigest, "label": label, "url": url}
         text = json.dumps(facts, sort_keys=True)
-        path = self.views / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        path = self.refs / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
         try:
             if path.exists():
                 return
@@ -346,7 +350,7 @@ class Cache:
             self._make(path.parent)
             replace_file(path, text.encode(), scratch=self.tmp)
         except OSError as error:
-            logger.debug("no view of %s: %s", hexdigest, error.strerror)
+            logger.debug("no reference to %s: %s", hexdigest, error.strerror)
 
     def _shard(self, kind: str, hexdigest: str) -> Path:
         # The name is built from checked hex digits only, so no card can lead it elsewhere.

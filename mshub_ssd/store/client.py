@@ -26,7 +26,7 @@ from mshub_ssd.store.policy import Policy
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Client", "FailedError", "number", "phrase", "read_errors", "reason_of", "retry_after"]
+__all__ = ["Client", "FailedError", "number", "read_errors", "reason_of", "retry_after", "status_text"]
 
 _PROXIES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
@@ -156,7 +156,7 @@ class Client:
             if status not in (200, 206, 416):
                 via = "" if len(chain) == 1 else f" at {' -> '.join(map(_urls.redact, chain))}"
                 raise FailedError(
-                    f"the server answered {phrase(status)}{via}",
+                    f"the server answered {status_text(status)}{via}",
                     again=status in _TRANSIENT or 500 <= status <= 599,
                     after=retry_after(response.headers.get("Retry-After")),
                 )
@@ -259,7 +259,7 @@ def _check_proxy(proxy: str, scheme: str) -> None:
         where=variable,
         expected="http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
         got=f"{variable}={_urls.redact(proxy)}, which {fault}",
-        hint=f"mend {variable}, or unset it" + (f"; {ENCODE}" if "@" in proxy else ""),
+        hint=f"correct {variable}, or unset it" + (f"; {ENCODE}" if "@" in proxy else ""),
     )
 
 
@@ -319,7 +319,7 @@ def _as_utf8(location: str) -> str:
         return location
 
 
-def phrase(status: int) -> str:
+def status_text(status: int) -> str:
     """A status with its name: ``404 Not Found``."""
     from http import HTTPStatus
 

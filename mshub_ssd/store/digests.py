@@ -12,7 +12,7 @@ from typing import Any
 
 from mshub_ssd.errors import IntegrityError, WeakDigestWarning
 
-__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully", "warn_of_short"]
+__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully", "warn_of_weak_digest"]
 
 FULL = 64
 """Hex digits of a whole SHA-256."""
@@ -143,20 +143,21 @@ def parse(text: object) -> Digest:
     )
 
 
-def warn_of_short(digest: Digest, full: str, what: str, record: str = RECORDED) -> None:
+def warn_of_weak_digest(digits: str, full: str, what: str, record: str = RECORDED) -> None:
     """Tell the user, once per process and file, that bytes were believed because of a few digits only.
 
     Args:
-        digest: The card's.
+        digits: Those of the card.
         full: The digest of the bytes.
         what: What they are for, e.g. a uid.
         record: What became of the other digits.
     """
-    if digest.full or (digest.text, full, what) in _told:
+    key = (digits.lower(), full, what)
+    if len(digits) == FULL or key in _told:
         return
-    _told.add((digest.text, full, what))
+    _told.add(key)
     warnings.warn(
-        f"{what}: the card gives only {len(digest.text)} of the {FULL} digits of the SHA-256, which prove little; "
+        f"{what}: the card gives only {len(digits)} of the {FULL} digits of the SHA-256, which prove little; "
         f"{record}. If you trust the file, put them into the card: asset-sha256: {full}",
         WeakDigestWarning,
         stacklevel=3,

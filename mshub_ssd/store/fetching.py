@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, UsageError
+from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
-from mshub_ssd.store.caches import Found, Roots
-from mshub_ssd.store.digests import human, parse, warn_of_short
+from mshub_ssd.store.cache_set import CacheSet, Found
+from mshub_ssd.store.digests import human, parse, warn_of_weak_digest
 from mshub_ssd.store.parts import discard, free_parts
 
 if TYPE_CHECKING:
     from mshub_ssd.store.transfer import Job
 
-__all__ = ["Plan", "Wanted", "cached", "fetch", "fetch_many", "plan"]
+__all__ = ["FileRequest", "Plan", "cached", "fetch", "fetch_many", "plan"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -43,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FileRequest:
     """One file of several, for `fetch_many`; the fields are the arguments of `fetch`."""
 
     urls: Sequence[str] = field(repr=False)
@@ -108,9 +109,9 @@ def cached(urls: Sequence[str], sha256: str, settings: Settings | None = None) -
     Raises:
         IntegrityError: `sha256` is not a digest, or what a short one stood for on first use cannot be read.
     """
-    roots = Roots(_settings.current() if settings is None else settings)
-    digest = roots.pinned(_as_tuple(urls), parse(sha256))
-    return roots.find(digest).path if digest.full else None
+    caches = CacheSet(_settings.current() if settings is None else settings)
+    digest = caches.pinned(_as_tuple(urls), parse(sha256))
+    return caches.find(digest).path if digest.full else None
 
 
 def fetch(
@@ -147,11 +148,11 @@ def fetch(
         KeyboardInterrupt: As it came; what has arrived is kept, too.
     """
     chosen = _settings.current() if settings is None else settings
-    return _fetch(Wanted(urls, sha256, size, label, max_bytes), force, chosen, None)
+    return _fetch(FileRequest(urls, sha256, size, label, max_bytes), force, chosen, None)
 
 
 def fetch_many(
-    wanted: Sequence[Wanted], *, force: bool = False, workers: int = 4, settings: Settings | None = None
+    wanted: Sequence[FileRequest], *, force: bool = False, workers: int = 4, settings: Settings | None = None
 ) -> list[Path | MshubError]:
     """`fetch` for several files at once, with one progress bar.
 
@@ -169,7 +170,7 @@ def fetch_many(
         KeyboardInterrupt: As it came; what has arrived of each is kept.
     """
     if not isinstance(wanted, Sequence) or isinstance(wanted, str | bytes):
-        raise UsageError("fetch_many takes several files", expected="a list of Wanted", got=repr(type(wanted)))
+        raise UsageError("fetch_many takes several files", expected="a list of FileRequest", got=repr(type(wanted)))
     if workers < 1:
         raise UsageError("fetch_many needs a worker", expected="workers of at least 1", got=str(workers))
     from concurrent.futures import ThreadPoolExecutor
@@ -206,48 +207,48 @@ def fetch_many(
     return [done[key] if isinstance(key, tuple) else key for key in keys]
 
 
-def _key(item: Wanted) -> tuple[tuple[str, ...], str] | MshubError:
+def _key(item: FileRequest) -> tuple[tuple[str, ...], str] | MshubError:
     """What two equal files have in common; or why it cannot be asked for."""
-    if not isinstance(item, Wanted):
-        return UsageError("this is no file to fetch", expected="a Wanted", got=repr(type(item)))
+    if not isinstance(item, FileRequest):
+        return UsageError("this is no file to fetch", expected="a FileRequest", got=repr(type(item)))
     try:
         return _as_tuple(item.urls), str(item.sha256).lower()
     except MshubError as error:
         return error
 
 
-def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Path:
+def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) -> Path:
     given, urls = parse(wanted.sha256), _as_tuple(wanted.urls)
-    roots = Roots(chosen)
-    digest = roots.pinned(urls, given)
+    caches = CacheSet(chosen)
+    digest = caches.pinned(urls, given)
     found, stuck = Found(), frozenset[Path]()
     patience = policy.current()
     limit = patience.limit(wanted.size, wanted.max_bytes)
     if digest.full and not force:
-        found = roots.find(digest, limit)
+        found = caches.find(digest, limit)
         if found.path is None and found.faults:
-            stuck = roots.set_aside(digest, found, urls)
+            stuck = caches.set_aside(digest, found, urls)
     step = plan(urls, wanted.sha256, found=found.path, force=force, settings=chosen)
     if step.path is not None:
         assert found.cache is not None  # it was found there
-        _view(found.cache, step.path, wanted, urls)
+        _add_ref(found.cache, step.path, wanted, urls)
         return step.path
 
     from mshub_ssd.store import transfer
 
     job = job or transfer.Job(chosen, wanted.size, wanted.max_bytes)
-    cache = roots.receiving(digest, besides=stuck)
+    cache = caches.receiving(digest, besides=stuck)
 
     def look() -> Path | None:
         job.check()
-        now = roots.pinned(urls, given)
-        return roots.find(now, limit).path if now.full else None
+        now = caches.pinned(urls, given)
+        return caches.find(now, limit).path if now.full else None
 
-    what = f"downloading {_urls.file_name(step.sources[-1])}"
+    what = f"downloading {file_name(step.sources[-1])}"
     waiting = replace(patience, locks=patience.locks and not force)
     with locks.hold(cache.lock(digest.text), what, look, waiting) as (lock, path):
         if path is not None:
-            _view(cache, path, wanted, urls)
+            _add_ref(cache, path, wanted, urls)
             return path
         job.beat = lock.beat
         part = cache.part(digest.text)
@@ -277,17 +278,17 @@ def _fetch(wanted: Wanted, force: bool, chosen: Settings, job: Job | None) -> Pa
                 logger.warning(
                     "interrupted: %s of %s are kept, and fetching again goes on after them",
                     human(part.size),
-                    wanted.label or _urls.file_name(step.sources[-1]),
+                    wanted.label or file_name(step.sources[-1]),
                 )
-    _view(cache, path, wanted, urls)
-    warn_of_short(digest, path.name, wanted.label or _urls.file_name(step.sources[-1]))
+    _add_ref(cache, path, wanted, urls)
+    warn_of_weak_digest(digest.text, path.name, wanted.label or file_name(step.sources[-1]))
     return path
 
 
-def _view(cache: Cache, path: Path, wanted: Wanted, urls: tuple[str, ...]) -> None:
+def _add_ref(cache: Cache, path: Path, wanted: FileRequest, urls: tuple[str, ...]) -> None:
     url = next((_urls.redact(url) for url in urls if isinstance(url, str)), None)
     if url is not None or wanted.label is not None:
-        cache.view(path.name, wanted.label, url)
+        cache.add_ref(path.name, wanted.label, url)
 
 
 def _as_tuple(urls: Sequence[str]) -> tuple[str, ...]:

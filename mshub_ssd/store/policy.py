@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Policy", "current", "impatient"]
+__all__ = ["Policy", "current", "override_policy"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Policy:
         longest_wait: Upper bound of any random wait.
         longest_retry_after: A server that asks for more is given up.
         redirects: Most redirects followed.
-        most: Most bytes of a file whose size nobody promised.
+        max_bytes: Most bytes of a file whose size nobody promised.
         segment: Bytes per request where one file comes over several connections.
         locks: Wait for another process that downloads the same file. Turned off by tests only: a lock saves
             bandwidth, nothing else depends on it.
@@ -49,7 +49,7 @@ class Policy:
     longest_wait: float = 30.0
     longest_retry_after: float = 120.0
     redirects: int = 5
-    most: int = 8 << 30
+    max_bytes: int = 8 << 30
     segment: int = 8 << 20
     locks: bool = True
     lock_idle: float = 30.0
@@ -59,8 +59,8 @@ class Policy:
     abandoned: float = 600.0
 
     def limit(self, *promised: int | None) -> int:
-        """Most bytes of a file: the first number that is known of those given, else `most`."""
-        return next((count for count in promised if count is not None), self.most)
+        """Most bytes of a file: the first number that is known of those given, else `max_bytes`."""
+        return next((count for count in promised if count is not None), self.max_bytes)
 
 
 _policy = Policy()
@@ -72,7 +72,7 @@ def current() -> Policy:
 
 
 @contextlib.contextmanager
-def impatient(**changes: Any) -> Iterator[None]:
+def override_policy(**changes: Any) -> Iterator[None]:
     """Private door for tests: other values in this process for a while."""
     global _policy
     before = _policy

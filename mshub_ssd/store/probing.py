@@ -45,6 +45,13 @@ class Probe:
         """Whether the file is there."""
         return self.status == 200
 
+    @property
+    def status_text(self) -> str:
+        """The status with its name: ``404 Not Found``."""
+        from mshub_ssd.store.client import status_text
+
+        return status_text(self.status)
+
 
 def probe(
     url: str,
@@ -95,7 +102,7 @@ def digest_of(
     url: str,
     *,
     allow_private: bool = False,
-    most: int | None = None,
+    max_bytes: int | None = None,
     quiet: bool = False,
     settings: Settings | None = None,
 ) -> tuple[str, int]:
@@ -104,7 +111,7 @@ def digest_of(
     Args:
         url: An http or https url.
         allow_private: Whether its host may be loopback or private; see `probe`.
-        most: Most bytes; a larger file is refused. None for the policy's cap of 8 GiB.
+        max_bytes: Most bytes; a larger file is refused. None for the policy's cap of 8 GiB.
         quiet: Show no progress.
         settings: Instead of the current ones.
 
@@ -112,14 +119,14 @@ def digest_of(
         Its sha256, 64 hex digits, and its number of bytes.
 
     Raises:
-        TransferError: It could not be downloaded, or is larger than `most`.
+        TransferError: It could not be downloaded, or is larger than `max_bytes`.
         OfflineError: `settings.offline` forbids the network.
     """
     from mshub_ssd.store.progress import Silent
     from mshub_ssd.store.transfer import Job, download
 
     chosen = replace(_online(url, settings), connections=1)
-    job = Job(chosen, max_bytes=most, allow_private=allow_private, display=Silent() if quiet else None)
+    job = Job(chosen, max_bytes=max_bytes, allow_private=allow_private, display=Silent() if quiet else None)
     with contextlib.closing(Memory()) as sink:
         # Any digest begins with nothing.
         return download((url,), sink, Digest(""), job), sink.size

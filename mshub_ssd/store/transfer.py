@@ -23,18 +23,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mshub_ssd.errors import MshubError, TransferError
+from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
-from mshub_ssd.store.client import Client, FailedError, number, phrase, read_errors, reason_of
+from mshub_ssd.store.client import Client, FailedError, number, read_errors, reason_of, status_text
 from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, human, mismatch
 from mshub_ssd.store.parts import Sink
-from mshub_ssd.store.policy import Policy, current, impatient
+from mshub_ssd.store.policy import Policy, current, override_policy
 from mshub_ssd.store.progress import Advance, Display
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Job", "Policy", "content_range", "download", "impatient", "persist", "read_head"]
+__all__ = ["Job", "Policy", "content_range", "download", "override_policy", "persist", "read_head"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -327,7 +328,7 @@ class _Run:
             else:
                 limit = min(limit, HEAD)  # a glance at it, for the message
             display = self._job.display or Display()
-            title = self._job.title or _urls.file_name(source.url)
+            title = self._job.title or file_name(source.url)
             with display.track(title, sink.size, end if end is not None else size) as advance:
                 if source.many and source.ranges and end is not None and rest is not None and end <= limit:
                     piece = self._segment()
@@ -440,21 +441,21 @@ def _range(client: Client, source: _Source, start: int, last: int, total: int, j
 
 
 def _pieces(
-    response: requests.Response, job: Job, most: int = CHUNK, buffer: Callable[[], memoryview] | None = None
+    response: requests.Response, job: Job, max_piece: int = CHUNK, buffer: Callable[[], memoryview] | None = None
 ) -> Iterator[bytes | memoryview]:
     """The body as it arrives.
 
     Args:
         response: Whose body.
         job: For its patience.
-        most: Most bytes of a piece that has memory of its own.
+        max_piece: Most bytes of a piece that has memory of its own.
         buffer: Tells where the next piece may be put; it is not asked again before that piece was used.
 
     Raises:
         FailedError: It breaks off, or trickles.
     """
     policy = job.policy
-    read = _reader(response, most, buffer)
+    read = _reader(response, max_piece, buffer)
     since, count, window = time.monotonic(), 0, 0
     while True:
         job.check()
@@ -478,7 +479,7 @@ def _pieces(
 
 
 def _reader(
-    response: requests.Response, most: int, buffer: Callable[[], memoryview] | None
+    response: requests.Response, max_piece: int, buffer: Callable[[], memoryview] | None
 ) -> Callable[[], bytes | memoryview]:
     """Hands over what has arrived, at once: nothing is lost when the connection breaks, and a trickle is seen."""
     raw: Any = response.raw
@@ -492,7 +493,9 @@ def _reader(
     ):
         return partial(_read_into, raw, buffer)
     # urllib3 before 2.1 has read1 one level below.
-    return partial(raw.read1, most, decode_content=False) if hasattr(raw, "read1") else partial(body.read1, most)
+    return (
+        partial(raw.read1, max_piece, decode_content=False) if hasattr(raw, "read1") else partial(body.read1, max_piece)
+    )
 
 
 def _read_into(raw: Any, buffer: Callable[[], memoryview]) -> memoryview:
@@ -572,7 +575,9 @@ def _place(response: requests.Response, sink: Sink, source: _Source, *, asked: b
         sink.note(source.url, source.validator, length)
         return length
     if not asked:
-        raise FailedError(f"the server answered {phrase(status)} to a request for the whole file", again=status == 206)
+        raise FailedError(
+            f"the server answered {status_text(status)} to a request for the whole file", again=status == 206
+        )
     start, last, total = span or (None, None, None)
     if status == 416 and total == sink.size:
         return 0

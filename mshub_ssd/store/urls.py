@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 from mshub_ssd.errors import TransferError, UsageError
 from mshub_ssd.redaction import ENCODE, ambiguous, redact
 
-__all__ = ["Origin", "check", "file_name", "hop", "listed", "origin", "redact", "sources", "strip_userinfo"]
+__all__ = ["Origin", "check", "hop", "listed", "origin", "redact", "sources", "strip_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -87,11 +87,6 @@ def strip_userinfo(url: str) -> tuple[str, str | None]:
     return bare, (unquote(userinfo) if at and userinfo else None)
 
 
-def file_name(url: str) -> str:
-    """Last part of the path, for a progress bar."""
-    return redact(url).rstrip("?.").rpartition("/")[2][-40:] or "download"
-
-
 def sources(urls: Iterable[str], endpoint: str | None) -> tuple[str, ...]:
     """Addresses to try, in order: the user's mirror of each url, then the urls themselves.
 
@@ -161,5 +156,5 @@ def _bad_endpoint(endpoint: str, reason: str, hint: str | None = None) -> UsageE
         f"MSHUB_ENDPOINT cannot be used: {reason}",
         where=redact(endpoint),
         expected="https://HOST/PATH",
-        hint="mend or unset MSHUB_ENDPOINT" + (f": {hint}" if hint == ENCODE else ""),
+        hint="correct or unset MSHUB_ENDPOINT" + (f": {hint}" if hint == ENCODE else ""),
     )

@@ -23,29 +23,29 @@ from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
-from mshub_ssd.store.caches import Roots
+from mshub_ssd.store.cache_set import CacheSet
 from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
 from mshub_ssd.store.parts import is_free, is_part
 
 logger = logging.getLogger("mshub_ssd.store")
 
-__all__ = ["Checked", "Entry", "Removal", "Root", "add", "entries", "prune", "remove", "roots", "verify"]
+__all__ = ["CacheInfo", "Checked", "Entry", "Removal", "add", "caches", "entries", "prune", "remove", "verify"]
 
 KINDS = ("file", "part", "quarantined", "rubbish")
 
 # The cache's folders, and the names this library gives there. Nothing else is ever removed.
 _BLOBS, _TMP, _LOCKS = ("v1", "blobs", "sha256"), ("v1", "tmp"), ("v1", "locks")
-_QUARANTINE, _VIEWS = ("v1", "quarantine"), ("v1", "views")
+_QUARANTINE, _REFS = ("v1", "quarantine"), ("v1", "refs")
 _FILE = re.compile(r"[0-9a-f]{64}")
 _QUARANTINED = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
-_VIEW = re.compile(r"[0-9a-f]{64}\.json")
+_REF = re.compile(r"[0-9a-f]{64}\.json")
 _LOCK = re.compile(r"[0-9a-f]{8,64}")
 _BROKEN_LOCK = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}")
 _SCRATCH = re.compile(r"(CACHEDIR\.TAG|[0-9a-f]{8,64}(\.json|\.\d+\.[0-9a-f]+\.part\.json)?)\.\d+\.[0-9a-f]+\.new")
 
 
 @dataclass(frozen=True)
-class Root:
+class CacheInfo:
     """One cache.
 
     Attributes:
@@ -69,7 +69,7 @@ class Entry:
         digest: 64 lower-case hex digits; of a part as many as its card gives (at least 8), of rubbish none.
         size: Bytes.
         path: Where it lies.
-        root: The cache's folder.
+        home: The cache's folder.
         stored: When it was last written, in seconds since the epoch.
         used: When it was last read, as far as the file system remembers (many do so once a day), else `stored`.
         kind: ``file``; ``part`` of a download, under way or interrupted; ``quarantined``, a file that was found
@@ -82,7 +82,7 @@ class Entry:
     digest: str
     size: int
     path: Path
-    root: Path
+    home: Path
     stored: float
     used: float
     kind: str = "file"
@@ -93,7 +93,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Fit for JSON."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**plain, "path": str(self.path), "root": str(self.root), "labels": [*self.labels], "urls": [*self.urls]}
+        return {**plain, "path": str(self.path), "home": str(self.home), "labels": [*self.labels], "urls": [*self.urls]}
 
 
 @dataclass(frozen=True)
@@ -138,19 +138,19 @@ class Removal:
         return sum(entry.size for entry in self.removed)
 
 
-def roots(settings: Settings | None = None) -> list[Root]:
+def caches(settings: Settings | None = None) -> list[CacheInfo]:
     """The caches in the order they are searched; nothing is made."""
     found = []
     receives = True
     for cache in _caches(settings):
         writable = _writable(cache)
-        found.append(Root(cache.home, _is_folder(cache.root), writable, receives and writable))
+        found.append(CacheInfo(cache.home, _is_folder(cache.root), writable, receives and writable))
         receives = receives and not writable
     return found
 
 
 def entries(settings: Settings | None = None, *, kinds: Collection[str] = ("file",)) -> list[Entry]:
-    """What the caches hold, by root and then by digest. A damaged or unreadable cache shows what can be seen.
+    """What the caches hold, by cache and then by digest. A damaged or unreadable cache shows what can be seen.
 
     Args:
         settings: Instead of the current ones.
@@ -186,7 +186,7 @@ def verify(
     chosen = files if digests is None else _chosen(digests, files)
     done = []
     for entry in chosen:
-        cache = Cache(entry.root)
+        cache = Cache(entry.home)
         moved = False
         look = cache.look(entry.digest, always=True, in_use=False)
         if look.path is None and look.fault is None:
@@ -201,7 +201,7 @@ def verify(
 
 
 def remove(digests: Collection[str], *, dry_run: bool = False, settings: Settings | None = None) -> Removal:
-    """Remove files with their parts, records and views from all caches that can be written.
+    """Remove files with their parts, records and refs from all caches that can be written.
 
     Args:
         digests: 64 hex digits each, or the first 8 or more.
@@ -219,7 +219,7 @@ def remove(digests: Collection[str], *, dry_run: bool = False, settings: Setting
 def prune(
     *,
     unused_for: float | None = None,
-    most: int | None = None,
+    max_bytes: int | None = None,
     keep: Collection[str] = (),
     dry_run: bool = False,
     settings: Settings | None = None,
@@ -228,7 +228,7 @@ def prune(
 
     Args:
         unused_for: Files last used longer ago than this (seconds) go, too.
-        most: Files last used longest ago go until those of each cache take at most so many bytes.
+        max_bytes: Files last used longest ago go until those of each cache take at most so many bytes.
         keep: Digests (64 hex digits, or the first 8 or more) that stay in any case.
         dry_run: Only tell.
         settings: Instead of the current ones.
@@ -239,7 +239,7 @@ def prune(
     """
     import time
 
-    for name, value in (("unused_for", unused_for), ("most", most)):
+    for name, value in (("unused_for", unused_for), ("max_bytes", max_bytes)):
         if value is not None and value < 0:
             raise UsageError(f"{name} cannot be negative", where="prune", got=str(value))
     spared = tuple(parse(word).text for word in keep)
@@ -251,7 +251,7 @@ def prune(
         left = sum(entry.size for entry in files)
         for entry in sorted(files, key=lambda entry: entry.used):
             old = unused_for is not None and now - entry.used > unused_for
-            if (old or (most is not None and left > most)) and not entry.digest.startswith(spared or ("-",)):
+            if (old or (max_bytes is not None and left > max_bytes)) and not entry.digest.startswith(spared or ("-",)):
                 going.append(entry)
                 left -= entry.size
     # What is being downloaded is no rubbish, and not worth a word.
@@ -290,7 +290,7 @@ def add(
     if not isinstance(source, Path) and not hasattr(source, "read"):
         raise UsageError("this is no file", expected="a pathlib.Path, or a binary stream", got=repr(type(source)))
     chosen = _settings.current() if settings is None else settings
-    every = Roots(chosen)
+    every = CacheSet(chosen)
     digest = every.pinned(tuple(urls), given)
     shown = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the stream"))
     found = every.find(digest, size) if digest.full else None
@@ -331,7 +331,7 @@ def add(
 
 
 def _caches(settings: Settings | None) -> tuple[Cache, ...]:
-    return Roots(_settings.current() if settings is None else settings).caches
+    return CacheSet(_settings.current() if settings is None else settings).caches
 
 
 def _writable(cache: Cache) -> bool:
@@ -347,11 +347,11 @@ def _writable(cache: Cache) -> bool:
 def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
     busy = _busy(cache)
     if "file" in kinds:
-        views = _views(cache)
+        refs = _refs(cache)
         for shard in _listed(cache.home, *_BLOBS):
             for place in _listed(cache.home, *_BLOBS, shard.path.name):
                 if _FILE.fullmatch(name := place.path.name) and name[:2] == shard.path.name:
-                    labels, urls = views.get(name, (set(), set()))
+                    labels, urls = refs.get(name, (set(), set()))
                     yield _entry(cache, place, name, "file", busy, labels, urls)
     if "part" in kinds:
         for place in _listed(cache.home, *_TMP):
@@ -383,7 +383,7 @@ def _entry(
         digest=digest,
         size=status.st_size,
         path=place.path,
-        root=cache.home,
+        home=cache.home,
         stored=status.st_mtime,
         used=max(status.st_atime, status.st_mtime),
         kind=kind,
@@ -431,9 +431,9 @@ def _busy(cache: Cache) -> dict[str, str]:
     }
 
 
-def _views(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
+def _refs(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for place in _listed(cache.home, *_VIEWS):
+    for place in _listed(cache.home, *_REFS):
         facts = locks.read_json(place.path) or {}
         digest, label, url = facts.get("sha256"), facts.get("label"), facts.get("url")
         if isinstance(digest, str):
@@ -502,7 +502,7 @@ def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
     removed: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     for entry in going:
-        cache = Cache(entry.root)
+        cache = Cache(entry.home)
         busy = _busy(cache) if entry.kind == "file" else {}
         owner = next((who for label, who in busy.items() if entry.digest.startswith(label)), None)
         if entry.kind == "part" and entry.busy is not None:
@@ -530,8 +530,8 @@ def _delete(cache: Cache, entry: Entry) -> None:
     if entry.kind == "part":
         _unlink(cache, entry.path.with_name(f"{entry.path.name}.json"))
     if entry.kind == "file":
-        for place in _listed(cache.home, *_VIEWS):
-            if _VIEW.fullmatch(place.path.name) and (locks.read_json(place.path) or {}).get("sha256") == entry.digest:
+        for place in _listed(cache.home, *_REFS):
+            if _REF.fullmatch(place.path.name) and (locks.read_json(place.path) or {}).get("sha256") == entry.digest:
                 _unlink(cache, place.path)
 
 
@@ -554,7 +554,7 @@ def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None)
 
     url = redact(urls[0]) if urls else None
     if url is not None or label is not None:
-        cache.view(hexdigest, label, url)
+        cache.add_ref(hexdigest, label, url)
 
 
 def _readable(path: Path) -> BinaryIO:

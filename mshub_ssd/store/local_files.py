@@ -9,7 +9,7 @@ from pathlib import Path
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully, warn_of_short
+from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.policy import current
 
 __all__ = ["read_verified", "verify_local"]
@@ -65,7 +65,7 @@ def _no_local(path: Path, digest: Digest, error: OSError | ValueError | MemoryEr
         f"the file beside the card cannot be read: {reason}",
         where=str(path),
         expected=str(digest),
-        hint="put the file there, or mend the card's asset-link",
+        hint="put the file there, or correct the card's asset-link",
     )
 
 
@@ -76,6 +76,6 @@ def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
             digest,
             got,
             where=str(path),
-            hint=f"restore the file, or mend asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
+            hint=f"restore the file, or correct asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
         )
-    warn_of_short(digest, got.hexdigest, str(path), "nothing is on record")
+    warn_of_weak_digest(digest.text, got.hexdigest, str(path), "nothing is on record")

@@ -67,7 +67,7 @@ def living_lock(ours: Settings, digest: str) -> subprocess.Popen[bytes]:
 
 def test_entries_tell_what_is_there_and_what_for(filled: Settings) -> None:
     first, second = sorted(store.entries(filled), key=lambda entry: -entry.size)
-    assert (first.digest, first.size, first.kind, first.root) == (SHA, 100_000, "file", filled.home)
+    assert (first.digest, first.size, first.kind, first.home) == (SHA, 100_000, "file", filled.home)
     assert first.path.read_bytes() == BODY
     assert first.labels == ("x/1/a", "x/1/b")
     assert [url.rpartition("/")[2] for url in first.urls] == ["a.ckpt?...", "b.ckpt"]
@@ -183,11 +183,11 @@ def test_prune_removes_rubbish_and_on_request_what_was_not_used(filled: Settings
     os.utime(path, (old, old))
     assert store.prune(unused_for=86_400, keep=[SHA[:8]], settings=filled).removed == ()
     assert [entry.digest for entry in store.prune(unused_for=86_400, settings=filled).removed] == [SHA]
-    assert store.prune(most=70_000, settings=filled).removed == ()
-    assert [entry.digest for entry in store.prune(most=69_999, settings=filled).removed] == [OTHER_SHA]
+    assert store.prune(max_bytes=70_000, settings=filled).removed == ()
+    assert [entry.digest for entry in store.prune(max_bytes=69_999, settings=filled).removed] == [OTHER_SHA]
     assert store.entries(filled) == []
     with pytest.raises(UsageError, match="negative"):
-        store.prune(most=-1, settings=filled)
+        store.prune(max_bytes=-1, settings=filled)
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOATIME"), reason="only Linux can read a file without using it")
@@ -207,7 +207,7 @@ def test_what_a_living_process_downloads_stays(filled: Settings) -> None:
         (entry,) = [entry for entry in store.entries(filled) if entry.digest == SHA]
         assert entry.busy is not None
         assert entry.busy.startswith(f"process {process.pid} on ")
-        for removal in (store.remove([SHA], settings=filled), store.prune(unused_for=0, most=0, settings=filled)):
+        for removal in (store.remove([SHA], settings=filled), store.prune(unused_for=0, max_bytes=0, settings=filled)):
             assert [(kept.digest, reason) for kept, reason in removal.kept] == [
                 (SHA, f"{entry.busy} is downloading it")
             ]
@@ -227,12 +227,12 @@ def test_keeping_needs_no_socket(filled: Settings, tmp_path: Path, monkeypatch: 
     offline = replace(filled, offline=True)
     (tmp_path / "carried").write_bytes(b"carried")
     store.add(tmp_path / "carried", hashlib.sha256(b"carried").hexdigest(), settings=offline)
-    wanted = [store.Wanted(["https://x.invalid/"], digest) for digest in (SHA, OTHER_SHA)]
+    wanted = [store.FileRequest(["https://x.invalid/"], digest) for digest in (SHA, OTHER_SHA)]
     assert all(isinstance(path, Path) for path in store.fetch_many(wanted, settings=offline))
     assert len(store.verify(settings=offline)) == 3
-    assert [root.receives for root in store.roots(offline)] == [True]
+    assert [root.receives for root in store.caches(offline)] == [True]
     assert len(store.remove([SHA, OTHER_SHA], settings=offline).removed) == 2
-    store.prune(most=0, settings=offline)
+    store.prune(max_bytes=0, settings=offline)
     assert store.entries(offline) == []
 
 
@@ -280,8 +280,8 @@ def test_all_caches_are_searched_and_the_first_writable_one_receives(fault_serve
             assert isinstance(got, Path)
             assert got.is_relative_to(own)
             assert got.read_bytes() == third
-            found = as_nobody(lambda: store.roots(both))
-            assert found == [store.Root(shared, True, False, False), store.Root(own, True, True, True)]
+            found = as_nobody(lambda: store.caches(both))
+            assert found == [store.CacheInfo(shared, True, False, False), store.CacheInfo(own, True, True, True)]
             kept = as_nobody(lambda: store.remove([SHA], settings=both))
             assert isinstance(kept, store.Removal)
             assert [reason for _, reason in kept.kept] == ["the cache is read-only"]
@@ -289,7 +289,7 @@ def test_all_caches_are_searched_and_the_first_writable_one_receives(fault_serve
         finally:
             for place in places:
                 place.chmod(0o755)
-        assert [(entry.root, entry.digest) for entry in store.entries(both)] == [(shared, SHA), (own, digest)]
+        assert [(entry.home, entry.digest) for entry in store.entries(both)] == [(shared, SHA), (own, digest)]
 
 
 def test_a_damaged_file_in_a_shared_cache_is_replaced_in_ones_own(
@@ -355,13 +355,13 @@ def test_add_refuses_what_does_not_fit(ours: Settings, tmp_path: Path) -> None:
 
 def test_fetch_many_goes_on_after_an_error(fault_server: FaultServer, ours: Settings) -> None:
     wanted = [
-        store.Wanted([fault_server.add("/a", BODY)], SHA, len(BODY), "x/a"),
-        store.Wanted([fault_server.add("/bad", BODY, then=Fault(flip_bit=1))], SHA[::-1]),
-        store.Wanted([fault_server.base + "/a"], SHA.upper()),
-        store.Wanted([fault_server.add("/c", OTHER)], OTHER_SHA),
-        store.Wanted(["ftp://x/"], "no digest"),
+        store.FileRequest([fault_server.add("/a", BODY)], SHA, len(BODY), "x/a"),
+        store.FileRequest([fault_server.add("/bad", BODY, then=Fault(flip_bit=1))], SHA[::-1]),
+        store.FileRequest([fault_server.base + "/a"], SHA.upper()),
+        store.FileRequest([fault_server.add("/c", OTHER)], OTHER_SHA),
+        store.FileRequest(["ftp://x/"], "no digest"),
     ]
-    with transfer.impatient(backoff=0.001, longest_wait=0.001):
+    with transfer.override_policy(backoff=0.001, longest_wait=0.001):
         first, bad, again, other, none = store.fetch_many(wanted, settings=ours, workers=3)
     assert isinstance(first, Path)
     assert first == again
@@ -379,10 +379,10 @@ def test_several_downloads_share_one_bar(
     fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wanted = [
-        store.Wanted([fault_server.add("/x/same.ckpt", BODY, Fault(cut_after=50_000))], SHA),
-        store.Wanted([fault_server.add("/y/same.ckpt", OTHER)], OTHER_SHA),
+        store.FileRequest([fault_server.add("/x/same.ckpt", BODY, Fault(cut_after=50_000))], SHA),
+        store.FileRequest([fault_server.add("/y/same.ckpt", OTHER)], OTHER_SHA),
     ]
-    with transfer.impatient(backoff=0.001, longest_wait=0.001):
+    with transfer.override_policy(backoff=0.001, longest_wait=0.001):
         store.fetch_many(wanted, settings=ours)
         assert capfd.readouterr() == ("", "")
         terminal = Terminal()

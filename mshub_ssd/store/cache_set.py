@@ -15,7 +15,7 @@ from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.digests import Digest
 from mshub_ssd.store.parts import SET_HOME
 
-__all__ = ["Found", "Roots"]
+__all__ = ["CacheSet", "Found"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -35,7 +35,7 @@ class Found:
     faults: tuple[tuple[Cache, str], ...] = ()
 
 
-class Roots:
+class CacheSet:
     """The caches of `settings`, in order."""
 
     def __init__(self, settings: Settings) -> None:
