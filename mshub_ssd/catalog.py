@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
 from mshub_ssd.cards.names import version_key
-from mshub_ssd.checkpoints import supported_format
 from mshub_ssd.errors import (
     CardError,
     IntegrityError,
@@ -23,6 +22,7 @@ from mshub_ssd.errors import (
     UsageError,
 )
 from mshub_ssd.files import lies_in
+from mshub_ssd.formats import supported_format
 from mshub_ssd.registry import default_registry
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Plan:
         card: The card.
         choice: The network it means.
         asset: The asset to load, None without pretrained weights.
-        file_format: Its format, a key of `mshub_ssd.checkpoints.FORMATS`.
+        file_format: Its format, a key of `mshub_ssd.formats.FORMATS`.
     """
 
     card: Card
@@ -278,7 +278,7 @@ def _first_asset(card: Card) -> tuple[Asset, str]:
     refusal: UnsupportedFormatError | None = None
     for asset in card.assets:
         try:
-            file_format = supported_format(asset.file_format or "", asset.url)
+            file_format = supported_format(asset.file_format, asset.url)
         except UnsupportedFormatError as error:
             refusal = refusal or error
             continue

@@ -326,6 +326,7 @@ def test_several_assets_and_their_digests() -> None:
         "  asset-sha256: 77dcaf0f",
         "- asset-link: b.ckpt",
         f"  asset-sha256: {'12' * 32}",
+        "  asset-size: 12",
         "  size: 12",
         "- asset-link: c.ckpt",
         "- asset-link: d.ckpt",
@@ -336,14 +337,14 @@ def test_several_assets_and_their_digests() -> None:
     assert result.card.assets == (
         Asset("ckpt", "https://example.org/a.ckpt", "ab" * 32),
         Asset("mslite", "https://example.org/a.ms", "77dcaf0f"),
-        Asset(None, "b.ckpt", "12" * 32),
+        Asset(None, "b.ckpt", "12" * 32, 12),
         Asset(None, "c.ckpt", None),
         Asset(None, "d.ckpt", "todo"),
     )
     assert result.card.extra == {"asset[2].size": "12"}
     lines = [problem.span.line for problem in result.problems if problem.span]
     assert [problem.code for problem in result.problems] == ["asset-sha256", "asset-sha256"]
-    assert lines == [15, 17]
+    assert lines == [16, 18]
     assert not any(problem.fatal for problem in result.problems)
 
 
@@ -456,6 +457,7 @@ def test_to_dict_is_json_ready(tmp_path: Path) -> None:
         "file_format": "ckpt",
         "url": "https://example.org/r1.10/toy_ssd.ckpt",
         "sha256": DIGEST,
+        "size": None,
         "sha256_digits": 64,
     }
     assert "spans" not in plain
@@ -465,6 +467,16 @@ def with_asset(link: str, path: Path | None = Path("folder/card.md")) -> tuple[C
     text = front("asset:", f"- asset-link: {json.dumps(link)}", f"  asset-sha256: {DIGEST}")
     read = parse_card(text, uid="u", path=path)
     return read, read.assets[0]
+
+
+@pytest.mark.parametrize("written", ["5,001", "0", "-1", "1.5", "1e6", "many", "[1]", "9" * 5000])
+def test_a_size_that_is_no_number_of_bytes_is_a_problem(written: str) -> None:
+    text = front("asset:", "- asset-link: a.ckpt", f"  asset-sha256: {DIGEST}", f"  asset-size: {written}")
+    result = examine_card(text, uid="u")
+    assert result.card is not None
+    assert result.card.assets[0].size is None
+    assert "asset[0].asset-size" in result.card.extra
+    assert [problem.message for problem in result.problems] == ["the value of asset[0].asset-size cannot be read"]
 
 
 @pytest.mark.parametrize("link", ["https://example.org/a b".replace(" ", "%20"), "http://h:80/x?y", "HTTPS://h/x"])

@@ -14,6 +14,7 @@ from networks import save_checkpoint
 
 from mshub_ssd import checkpoints
 from mshub_ssd.errors import CheckpointError, UnsupportedFormatError
+from mshub_ssd.formats import supported_format
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -171,9 +172,9 @@ def test_mutated_files_end_in_our_error_or_a_reading(file: Path, tmp_path: Path)
 @pytest.mark.parametrize(("ending", "hint"), [("mindir", "GraphCell"), ("onnx", "ONNX"), ("ms", "Lite"), ("x", "card")])
 def test_formats_that_cannot_be_loaded_say_what_to_do(ending: str, hint: str) -> None:
     with pytest.raises(UnsupportedFormatError, match=hint):
-        checkpoints.supported_format("", f"https://host/net.{ending}")
+        supported_format("", f"https://host/net.{ending}")
     with pytest.raises(UnsupportedFormatError):
-        checkpoints.supported_format(ending, "https://host/net.ckpt")
+        supported_format(ending, "https://host/net.ckpt")
 
 
 names = st.lists(st.sampled_from("abcdxyz"), min_size=1, max_size=3).map(".".join)

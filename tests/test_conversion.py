@@ -22,6 +22,7 @@ from mshub_ssd import checkpoints, networks
 from mshub_ssd.checkpoints.torch_names import OLD_LAYOUT, translate
 from mshub_ssd.cli.app import cli
 from mshub_ssd.errors import CheckpointError, IntegrityError, MismatchError, UsageError
+from mshub_ssd.formats import supported_format
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -156,7 +157,7 @@ def safetensors_file(tmp_path: Path) -> Path:
 def test_safetensors_are_read(safetensors_file: Path) -> None:
     found = checkpoints.read(safetensors_file, "safetensors")
     assert_equal(found, dict(sorted(TORCH.items())))
-    assert checkpoints.supported_format("", "https://host/x.safetensors?download=1") == "safetensors"
+    assert supported_format("", "https://host/x.safetensors?download=1") == "safetensors"
 
 
 def test_safetensors_of_bfloat16_are_widened(tmp_path: Path) -> None:

@@ -122,11 +122,13 @@ class Asset:
         url: The link as written, without ``<>``: http(s), or a path relative to the card. See `Card.resolve`.
         sha256: Lower-case digest (64 hex digits, or a prefix of at least 8), None where the card gives none.
             Other text is kept as it stands; whoever loads the file refuses it.
+        size: Number of bytes, None where the card does not say.
     """
 
     file_format: str | None
     url: str
     sha256: str | None
+    size: int | None = None
 
     @property
     def sha256_digits(self) -> int | None:
@@ -139,7 +141,9 @@ class Asset:
         return {**named, "sha256_digits": self.sha256_digits}
 
     def __repr__(self) -> str:
-        return f"Asset(file_format={self.file_format!r}, url={hide(self.url)!r}, sha256={self.sha256!r})"
+        values = {name: getattr(self, name) for name in self.__slots__}
+        values["url"] = hide(self.url)
+        return f"Asset({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
 @dataclass(frozen=True, slots=True)

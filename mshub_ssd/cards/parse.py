@@ -225,6 +225,15 @@ class _Reader:
         self._unreadable(key, node, "a date such as 2022-06-22", fatal=False)
         return None
 
+    def size(self, key: str, node: Node) -> int | None:
+        text = self.text(key, node)
+        if text is None:
+            return None
+        if _WHOLE.fullmatch(text) and int(text) > 0:
+            return int(text)
+        self._unreadable(key, node, "a number of bytes", fatal=False)
+        return None
+
     def shape(self, key: str, node: Node) -> tuple[Any, ...] | None:
         if isinstance(node, Scalar) and self.text(key, node) is None:
             return None
@@ -310,10 +319,13 @@ class _Reader:
             return None
         values: dict[str, str | None] = {}
         places: dict[str, Node] = {}
+        size: int | None = None
         for key, item in node.items:
             if key.text in {"file-format", "asset-link", "asset-sha256"}:
                 values[key.text] = self.text(f"{name}.{key.text}", item)
                 places[key.text] = item
+            elif key.text == "asset-size":
+                size = self.size(f"{name}.{key.text}", item)
             else:
                 self._unknown(f"{name}.{_step(key.text)}", item)
         link = values.get("asset-link")
@@ -347,7 +359,7 @@ class _Reader:
                     got=repr(digest),
                     hint="run sha256sum on the file",
                 )
-        return Asset(values.get("file-format"), _without_brackets(link), digest)
+        return Asset(values.get("file-format"), _without_brackets(link), digest, size)
 
     def network(self, key: str, node: Node) -> NetworkRef | None:
         if isinstance(node, Scalar):

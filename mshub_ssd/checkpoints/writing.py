@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import CheckpointError, MissingDependencyError, UsageError
+from mshub_ssd.formats import ending_of, format_of, load, main_endings
 
-__all__ = ["WRITABLE", "write"]
+__all__ = ["write", "write_ckpt", "write_safetensors"]
 
 # MindSpore cuts tensors into slices of this size, because a message has a limit.
 _SLICE = 512 << 20
@@ -37,7 +38,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
     """Write a checkpoint; the file appears whole or not at all.
 
     Args:
-        path: Target; its ending, one of `WRITABLE`, is the format.
+        path: Target; its ending says which of the formats that have a writer.
         arrays: Tensors by name, in order.
         overwrite: Replace a file that is there.
 
@@ -46,13 +47,13 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
         CheckpointError: A tensor's type has no place in the format, or the file cannot be written.
         MissingDependencyError: The package of the format is not installed.
     """
-    ending = path.suffix.lower()
-    if ending not in WRITABLE:
+    target = format_of(None, path.name)
+    if target is None or target.writer is None:
         raise UsageError(
             "the ending of a new checkpoint decides its format",
             where=str(path),
-            expected=" or ".join(WRITABLE),
-            got=ending or "no ending",
+            expected=main_endings(written=True),
+            got=ending_of(path.name) or "no ending",
         )
     if path.exists() and not overwrite:
         raise UsageError("the file is there already", where=str(path), hint="choose another name, or overwrite it")
@@ -61,7 +62,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                WRITABLE[ending](file, arrays)
+                load(target.writer)(file, arrays)
             # mkstemp makes files for the owner alone.
             umask = os.umask(0)
             os.umask(umask)
@@ -77,7 +78,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
         ) from error
 
 
-def _write_ckpt(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_ckpt(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Protocol Buffers: ``repeated Value value = 1`` with tag, dims, type and content (see `ckpt`)."""
     for name, array in arrays.items():
         kind = _CKPT_TYPES.get(array.dtype.str)
@@ -116,7 +117,13 @@ def _varint(value: int) -> bytes:
     return bytes(groups)
 
 
-def _write_safetensors(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_safetensors(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """The format of the package safetensors, by that package.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+        CheckpointError: A tensor's type has no place in the format.
+    """
     try:
         from safetensors.numpy import save
     except ImportError as error:
@@ -128,9 +135,3 @@ def _write_safetensors(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> N
             raise CheckpointError(f"a .safetensors file cannot hold tensors of type {array.dtype}", where=name)
     # The library writes the memory as it lies.
     file.write(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
-
-
-WRITABLE: dict[str, Callable[[IO[bytes], Mapping[str, NDArray[Any]]], None]] = {
-    ".ckpt": _write_ckpt,
-    ".safetensors": _write_safetensors,
-}

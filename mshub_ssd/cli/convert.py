@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mshub_ssd import formats
 from mshub_ssd.cli.models import json_option
 from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, verbosity_options
 from mshub_ssd.errors import UsageError
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["convert_command"]
-
-_ENDINGS = (".ckpt", ".safetensors")
 
 
 @click.command("convert")
@@ -33,13 +32,14 @@ def convert_command(old: Path, new: Path, network: str | None, force: bool, as_j
     and SSDs of MMDetection before 2.14 their names of today; a file that has them keeps its tensors and names as
     they are. The values never change. PyTorch is not needed, and nothing inside a .pth file is run.
     """
-    if new.suffix.lower() not in _ENDINGS:
-        raise click.BadParameter(f"the ending must be {' or '.join(_ENDINGS)}", param_hint="'NEW'")
+    target = formats.format_of(None, new.name)
+    if target is None or target.writer is None:
+        raise click.BadParameter(f"the ending must be {formats.main_endings(written=True)}", param_hint="'NEW'")
     if new.exists() and not force:
         raise UsageError("the file is there already", where=str(new), hint="choose another name, or --force")
     from mshub_ssd import checkpoints
 
-    arrays = checkpoints.read(old, checkpoints.supported_format("", old.name))
+    arrays = checkpoints.read(old, "")
     translation = checkpoints.translate(arrays)
     renamed = sum(name != new_name for name, new_name in translation.names.items())
     if network is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mshub_ssd.formats import FORMATS
 from mshub_ssd.lint.rules.fields import REQUIRED
 
 __all__ = ["front_matter_schema"]
@@ -15,6 +16,7 @@ _DATE = (
     r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-9]))$"
 )
 _PATH = r"(?!/|<|[A-Za-z][A-Za-z0-9+.\-]*:)(?!(?:.*/)?\.\.(?:/|$))[^\\]*[^\\/.]"
+_LOADABLE = [one.key for one in FORMATS.values() if one.reader]
 _URL = r"https?://[^\s<>/]+[^\s<>]*"
 
 
@@ -201,7 +203,10 @@ def _asset() -> dict[str, Any]:
         "properties": {
             "file-format": {
                 "title": "Format",
-                **_text("How the file is written; by default, as its ending says.", "ckpt", "safetensors", "pth"),
+                **_text(
+                    "How the file is written; by default, as its ending says.",
+                    *_LOADABLE,
+                ),
             },
             "asset-link": {
                 "title": "Link",

@@ -10,23 +10,14 @@ from urllib.parse import unquote, urlsplit
 from mshub_ssd.cards import Asset
 from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
+from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
 from mshub_ssd.lint.subject import AssetNode, Hit, Subject, edit, too_long
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
-_FORMATS = {
-    "ckpt": (".ckpt",),
-    "pth": (".pth", ".pt"),
-    "safetensors": (".safetensors",),
-    "mindir": (".mindir",),
-    "ms": (".ms",),
-    "onnx": (".onnx",),
-    "air": (".air",),
-}
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?")
-_LOADABLE = (".ckpt", ".pth", ".pt", ".safetensors")
 
 
 def file_name(url: str) -> str:
@@ -36,12 +27,6 @@ def file_name(url: str) -> str:
     except ValueError:
         path = url
     return unquote(path).rpartition("/")[2]
-
-
-def _ending(url: str) -> str:
-    name = file_name(url)
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
 
 
 @rule(
@@ -100,8 +85,8 @@ _HOW = "run sha256sum on the file and give all 64 digits"
     "warning",
     fix="sometimes",
     why="Readers choose the loader by file-format, or refuse the file by its ending; both should say the same.",
-    bad="file-format: mslite   # and asset-link: .../net.ms",
-    good="file-format: ms",
+    bad="file-format: ckpt   # and asset-link: .../net.ms",
+    good="file-format: mslite",
 )
 def format_mismatch(subject: Subject) -> Iterator[Hit]:
     """A file-format that is missing, or does not fit the ending of the asset's link."""
@@ -109,22 +94,20 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
         link, form, node = asset.value("asset-link"), asset.value("file-format"), asset.scalar("file-format")
         if link is None:
             continue
-        ending = _ending(link)
-        right = next((name for name, endings in _FORMATS.items() if ending in endings), None)
-        hint = None if right else f"known formats: {', '.join(_FORMATS)}"
+        right = format_of(None, link)
+        hint = f"say file-format: {right.key}" if right else f"known formats: {', '.join(FORMATS)}"
         if form is None or node is None:
             key = asset.fields["asset-link"][0]
-            yield Hit(key.start, key.end, "an asset has no file-format", hint or f"add file-format: {right}")
-        elif ending not in _FORMATS.get(form.lower().lstrip("."), ()) or form != form.lower().lstrip("."):
-            fix = Fix(f"say {right}", edit(node, right), safe=form.lower().lstrip(".") == right) if right else None
+            yield Hit(key.start, key.end, "an asset has no file-format", hint.replace("say", "add"))
+            continue
+        word = form.lower().lstrip(".")
+        meant = format_of(word, "")
+        if meant is None or meant is not right or form != word:
+            wanted = right and (word if meant is right else right.key)
+            fix = Fix(f"say {wanted}", edit(node, wanted), safe=meant is right) if wanted else None
+            ending = ending_of(link)
             shown = f"ends in {ending[:20]}" if ending else "has no ending"
-            yield Hit(
-                node.start,
-                node.end,
-                f"file-format is {form[:20]!r}, and the file {shown}",
-                hint or f"say file-format: {right}",
-                fix,
-            )
+            yield Hit(node.start, node.end, f"file-format is {form[:20]!r}, and the file {shown}", hint, fix)
 
 
 @rule(
@@ -212,11 +195,16 @@ def plain_http(subject: Subject) -> Iterator[Hit]:
     good="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt",
 )
 def no_loadable_asset(subject: Subject) -> Iterator[Hit]:
-    """A card whose assets are all of formats that cannot be loaded: none ends in .ckpt, .pth or .safetensors."""
+    """A card whose assets all have endings of files that cannot be loaded."""
     links = [asset.value("asset-link") for asset in subject.assets]
-    if links and all(link and _ending(link) not in _LOADABLE for link in links):
+    if links and all(link and not _has_reader(link) for link in links):
         key = subject.fields["asset"][0]
-        yield Hit(key.start, key.end, "no asset can be loaded", "add a .ckpt, .safetensors or .pth file")
+        yield Hit(key.start, key.end, "no asset can be loaded", f"add a {main_endings()} file")
+
+
+def _has_reader(link: str) -> bool:
+    found = format_of(None, link)
+    return found is not None and found.reader is not None
 
 
 @rule(
