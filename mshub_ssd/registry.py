@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mshub_ssd import settings
-from mshub_ssd.cards.names import natural_key, valid_uid
+from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.files import is_private
 from mshub_ssd.redaction import scrub
@@ -29,7 +29,6 @@ __all__ = ["Registry", "default_registry", "installed_cards"]
 
 _log = logging.getLogger(__name__)
 
-_NO_CARDS = {"readme.md"}
 _NEAREST = 3
 
 
@@ -313,7 +312,7 @@ def _walk(root: Path, lost: dict[str, tuple[str, str]]) -> Iterator[tuple[str, P
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            card_like = entry.name.endswith(".md") and entry.name.lower() not in _NO_CARDS
+            card_like = is_card_name(entry.name)
             uid = prefix + entry.name.removesuffix(".md")
             kind, reason = _kind(entry, real_root)
             if kind == "lost":

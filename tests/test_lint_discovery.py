@@ -15,6 +15,7 @@ from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.discovery import discover
 from mshub_ssd.lint.engine import lint
 from mshub_ssd.lint.finding import Report
+from mshub_ssd.registry import Registry
 
 NOBODY = 65534
 
@@ -96,6 +97,8 @@ def test_a_folder_is_searched_for_cards_only(here: Path) -> None:
     touch("a.md", "b/c.md", "b/README.md", "readme.md", "CHANGELOG.md", "CONTRIBUTING.md", "b/LICENSE.md")
     touch("b/notes.txt", "b/card.markdown", "b/.hidden.md", ".git/d.md", "b/folder.md/e.md", "README_cn.md")
     assert list(uids(".")) == ["README_cn.md", "a.md", "b/c.md", "b/folder.md/e.md"]
+    # The registry, which lists models, has the same idea of a card.
+    assert set(Registry([here]).uids()) == set(uids(".").values())
 
 
 def test_a_file_that_is_given_is_a_card_whatever_its_name(here: Path) -> None:

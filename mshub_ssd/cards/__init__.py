@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
-    from mshub_ssd.cards.names import natural_key, valid_uid, version_key
+    from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import Problem
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
     from mshub_ssd.cards.source import read_bytes
@@ -23,6 +23,7 @@ _HOMES = {
     "NetworkRef": "model",
     "Span": "model",
     "Version": "model",
+    "is_card_name": "names",
     "natural_key": "names",
     "valid_uid": "names",
     "version_key": "names",
@@ -46,6 +47,7 @@ __all__ = [
     "Span",
     "Version",
     "examine_card",
+    "is_card_name",
     "natural_key",
     "parse_card",
     "parse_metric",

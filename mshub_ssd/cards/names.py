@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["natural_key", "valid_uid", "version_key"]
+__all__ = ["is_card_name", "natural_key", "valid_uid", "version_key"]
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _UID_BYTES = 200
+_NO_CARDS = {"readme.md", "changelog.md", "contributing.md", "code_of_conduct.md", "security.md", "license.md"}
 _DIGITS = re.compile(r"([0-9]+)")
 _VERSION_ATOM = re.compile(r"([0-9]+)|([^\W\d_]+)")
 
@@ -15,6 +16,11 @@ _VERSION_ATOM = re.compile(r"([0-9]+)|([^\W\d_]+)")
 def valid_uid(text: str) -> bool:
     """Whether `text` has the form of a uid: parts of letters, digits, ``.``, ``_`` and ``-`` joined by ``/``."""
     return len(text) <= _UID_BYTES and ".." not in text and _UID.fullmatch(text) is not None
+
+
+def is_card_name(name: str) -> bool:
+    """Whether a file of that name, in a folder of cards, is one: Markdown, not hidden, no README or the like."""
+    return name.endswith(".md") and not name.startswith(".") and name.lower() not in _NO_CARDS
 
 
 def natural_key(text: str) -> tuple[object, ...]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mshub_ssd.cards.names import is_card_name
 from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.finding import Unreadable
 
 __all__ = ["CardFile", "discover"]
 
-_NO_CARDS = {"readme.md", "changelog.md", "contributing.md", "code_of_conduct.md", "security.md", "license.md"}
 _VERSION_FOLDER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 _BACKENDS = {"ascend", "gpu", "cpu"}
 _REGISTRY_FOLDER = "hub_models"
@@ -121,7 +121,7 @@ def _walk(folder: str, unreadable: list[Unreadable], here: Path) -> Iterator[Pat
     for at, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if name.endswith(".md") and not name.startswith(".") and name.lower() not in _NO_CARDS:
+            if is_card_name(name):
                 yield Path(at, name)
 
 
