@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import mshub_ssd as mshub
-from mshub_ssd import cpu, runtime, vision
+from mshub_ssd import cpu, families, runtime
 from mshub_ssd.networks.ssd.matching import match_batch
 
 UID = "mshub/1.0/ssdmobilenetv2_digits"
@@ -227,7 +227,8 @@ def evaluate(
 
 def detect_all(network: Any, scenes: list[Scene], score_threshold: float | None = None) -> list[mshub.Detections]:
     """Detections on each scene, in one pass through the network."""
-    inputs = np.concatenate([vision.preprocess(scene.image, network.config) for scene in scenes])
+    family = families.of(network.config)
+    inputs = np.concatenate([family.preprocess(scene.image) for scene in scenes])
     locations, scores = runtime.call(network, inputs)
     return [
         mshub.postprocess(network, (locations[i], scores[i]), scene.image.shape[:2], score_threshold)

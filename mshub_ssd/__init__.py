@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from mshub_ssd.loading import load as load
     from mshub_ssd.loading import load_weights as load_weights
     from mshub_ssd.networks import register_network as register_network
-    from mshub_ssd.vision import Classification as Classification
-    from mshub_ssd.vision import Detections as Detections
+    from mshub_ssd.results import Classification as Classification
+    from mshub_ssd.results import Detections as Detections
 
 # Public name → the module it lives in (PEP 562).
 _HOMES = {
     "Card": "cards",
-    "Classification": "vision",
-    "Detections": "vision",
+    "Classification": "results",
+    "Detections": "results",
     "MshubError": "errors",
     "classify": "inference",
     "detect": "inference",

@@ -1,21 +1,21 @@
-"""From a picture to detections or classes: loading, the network and vision joined."""
+"""From a picture to detections or classes: loading, the network and its family joined."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mshub_ssd import loading, runtime, vision
+from mshub_ssd import families, loading, pictures, runtime
 from mshub_ssd.cards import Card
 from mshub_ssd.catalog import find_card
 from mshub_ssd.errors import UsageError
-from mshub_ssd.networks.classification import ClassifierConfig
-from mshub_ssd.vision import Classification, Detections, DetectorConfig, classification
+from mshub_ssd.results import Classification, Detections
 
 if TYPE_CHECKING:
     from mindspore import nn
 
 __all__ = ["classify", "detect", "postprocess"]
+
+Kind = TypeVar("Kind", bound=families.Family)
 
 # The network of the last uid, so that a loop over pictures loads it once. One only: networks are large.
 _last: tuple[Card, nn.Cell] | None = None
@@ -43,11 +43,11 @@ def detect(
     Raises:
         MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
     """
-    picture = vision.read_image(image)
+    picture = pictures.read_image(image)
     network = _network(model)
-    config: DetectorConfig = _config(network, _DETECTOR)
-    outputs = runtime.call(network, vision.preprocess(picture, config))
-    return _detections(config, outputs, picture.shape[:2], score_threshold, max_detections, picture)
+    family = _family(network, families.Detector)
+    outputs = runtime.call(network, family.preprocess(picture))
+    return family.postprocess(outputs, picture.shape[:2], score_threshold, max_detections, image=picture)
 
 
 def postprocess(
@@ -73,24 +73,8 @@ def postprocess(
     Raises:
         UsageError: The outputs do not fit the network.
     """
-    config: DetectorConfig = _config(_network(model), _DETECTOR)
-    return _detections(config, runtime.to_arrays(outputs), image_size, score_threshold, max_detections)
-
-
-def _detections(
-    config: DetectorConfig,
-    outputs: Any,
-    image_size: Any,
-    score_threshold: float | None,
-    max_detections: int | None,
-    image: Any = None,
-) -> Detections:
-    if not isinstance(outputs, tuple | list) or len(outputs) != 2:
-        raise UsageError(
-            "the outputs of a detector are a pair", expected="(pred_loc, scores)", got=repr(type(outputs).__name__)
-        )
-    first, second = outputs
-    return vision.postprocess(config, first, second, image_size, score_threshold, max_detections, image=image)
+    family = _family(_network(model), families.Detector)
+    return family.postprocess(runtime.to_arrays(outputs), image_size, score_threshold, max_detections)
 
 
 def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification:
@@ -108,19 +92,11 @@ def classify(model: str | nn.Cell, image: Any, top_k: int = 5) -> Classification
     Raises:
         MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
     """
-    classification.check_top_k(top_k)
-    picture = vision.read_image(image)
+    families.check_top_k(top_k)
+    picture = pictures.read_image(image)
     network = _network(model)
-    config: ClassifierConfig = _config(network, _CLASSIFIER)
-    outputs = runtime.call(network, classification.preprocess(picture, config))
-    parts = outputs if isinstance(outputs, tuple) else (outputs,)
-    if len(parts) != 1 or isinstance(parts[0], tuple):
-        raise UsageError(
-            f"the classifier {config.name} does not return one tensor of logits",
-            expected=f"logits of shape [1, {config.num_classes}]",
-            got=", ".join("a tuple" if isinstance(part, tuple) else str(list(part.shape)) for part in parts),
-        )
-    return classification.rank(config, parts[0], picture, top_k)
+    family = _family(network, families.Classifier)
+    return family.postprocess(runtime.call(network, family.preprocess(picture)), picture, top_k)
 
 
 def _network(model: str | nn.Cell) -> nn.Cell:
@@ -134,48 +110,21 @@ def _network(model: str | nn.Cell) -> nn.Cell:
     return _last[1]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What a network can be here, and what to say when it is the wrong thing."""
-
-    name: str
-    config: Any
-    does: str
-    door: str
-    while_training: str
-
-
-_DETECTOR = _Kind(
-    "detector",
-    DetectorConfig,
-    "it finds objects and does not classify pictures",
-    "mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID",
-    "it returns logits instead of scores",
-)
-_CLASSIFIER = _Kind(
-    "classifier",
-    ClassifierConfig,
-    "it names a whole picture and finds no objects on it",
-    "mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID",
-    "dropout makes its answers random",
-)
-
-
-def _config(network: nn.Cell, wanted: _Kind) -> Any:
-    """The network's configuration, if it is of the kind wanted and in inference mode."""
+def _family(network: nn.Cell, wanted: type[Kind]) -> Kind:
+    """The network's family, if it is of the kind wanted and the network in inference mode."""
     config = getattr(network, "config", None)
-    other = _CLASSIFIER if wanted is _DETECTOR else _DETECTOR
-    if isinstance(config, other.config):
-        raise UsageError(f"this network is a {other.name}: {other.does}", got=config.name, hint=other.door)
-    if not isinstance(config, wanted.config):
+    family = families.of(config)
+    if family is None:
         raise UsageError(
-            f"this network is not a {wanted.name} of this library: it has no configuration",
+            f"this network is not a {wanted.kind} of this library: it has no configuration",
             expected="a uid, or a network from mshub_ssd.load",
             got=repr(type(network).__name__),
         )
+    if not isinstance(family, wanted):
+        raise UsageError(f"this network is a {family.kind}: {family.does}", got=family.config.name, hint=family.door)
     if network.training:
         raise UsageError(
-            f"the network is in training mode, where {wanted.while_training}",
+            f"the network is in training mode, where {family.while_training}",
             hint="call network.set_train(False) first",
         )
-    return config
+    return family

@@ -29,11 +29,13 @@ MAY_IMPORT = {
     "lint": {"terminal", "errors", "files", "formats", "redaction", "cards"},
     "registry": {"terminal", "errors", "files", "redaction", "settings", "cards", "store"},
     "cpu": {"errors"},
-    "networks": {"errors", "cpu"},
+    "networks": {"errors", "cpu", "results"},
     "catalog": {"errors", "files", "formats", "redaction", "settings", "cards", "registry", "checkpoints", "networks"},
     "runtime": {"errors", "cpu"},
     "engines": {"errors", "settings", "runtime", "networks"},
-    "vision": {"errors", "files", "networks"},
+    "results": {"errors", "files"},
+    "pictures": {"errors", "files"},
+    "families": {"errors", "networks", "pictures", "results"},
     "recognise": {"errors", "checkpoints", "networks", "runtime"},
     "bundles": {"terminal", "errors", "files", "settings", "cards", "registry", "catalog", "store"},
     "loading": {
@@ -50,9 +52,9 @@ MAY_IMPORT = {
         "runtime",
         "engines",
     },
-    "inference": {"errors", "cards", "catalog", "loading", "runtime", "engines", "vision", "networks"},
+    "inference": {"errors", "cards", "catalog", "loading", "runtime", "engines", "pictures", "families", "results"},
 }
-# The parts of networks that need NumPy only; vision and inference may use these and no others.
+# The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {
     "networks.classification",
     "networks.ssd.anchors",
@@ -61,6 +63,8 @@ NUMPY_ONLY = {
     "networks.ssd.matching",
     "networks.ssd.openmmlab_config",
 }
+# Rooms of numbers: whoever imports one needs NumPy.
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "engines", "inference"}
 MINDSPORE_ROOMS = {"networks", "runtime", "engines", "loading", "inference"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
@@ -108,7 +112,7 @@ def test_rooms_import_only_what_the_design_allows(path: Path) -> None:
             continue
         target = name.split(".")[1]
         assert target == room or target in MAY_IMPORT[room], f"{path.name} imports {name}"
-        if room in ("vision", "inference") and target == "networks":
+        if room == "families" and target == "networks":
             assert any(f"{name}.".startswith(f"mshub_ssd.{part}.") for part in NUMPY_ONLY), f"{path.name}: {name}"
 
 
@@ -129,7 +133,10 @@ def test_mindspore_stays_in_its_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_light_rooms_import_nothing_heavy_at_their_top_level(path: Path) -> None:
-    if room_of(path) in ("networks", "vision", "inference", "engines") or module_name(path) in FILE_READERS:
+    if (
+        room_of(path) in ("networks", "results", "pictures", "families", "inference", "engines")
+        or module_name(path) in FILE_READERS
+    ):
         return
     heavy = {name for name, eager in imports(path) if eager and name.split(".")[0] in HEAVY}
     assert not heavy

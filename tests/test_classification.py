@@ -17,11 +17,10 @@ from networks import save_checkpoint
 from PIL import Image
 
 import mshub_ssd as mshub
-from mshub_ssd import networks, vision
+from mshub_ssd import families, networks, pictures
 from mshub_ssd.errors import ImageError, UsageError
 from mshub_ssd.networks.classification import ClassifierConfig, class_names
-from mshub_ssd.vision import Classification
-from mshub_ssd.vision.classification import preprocess, rank
+from mshub_ssd.results import Classification
 
 FIVE = ClassifierConfig("five", 5, ("ant", "bee", "cow", "dog", "eel"))
 IMAGENET = ClassifierConfig("thousand", 1000, class_names(1000))
@@ -30,6 +29,14 @@ GREY = np.full((60, 80, 3), 128, np.uint8)
 
 def colours(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def preprocess(image: np.ndarray, config: ClassifierConfig) -> np.ndarray:
+    return families.of(config).preprocess(image)
+
+
+def rank(config: ClassifierConfig, logits: object, image: np.ndarray, top_k: int = 5) -> Classification:
+    return families.of(config).postprocess(logits, image, top_k)
 
 
 # --- preprocessing
@@ -265,7 +272,7 @@ def test_a_card_leads_to_the_classes_of_a_picture(uid: str, tmp_path: Path) -> N
     assert set(found.names) == {"ant", "bee", "cicada"}
     assert found.scores.sum() == pytest.approx(1, abs=1e-6)
 
-    picture = vision.read_image(DEMO)
+    picture = pictures.read_image(DEMO)
     np.testing.assert_array_equal(found.image, picture)
     logits = network(mindspore.Tensor(preprocess(picture, network.config))).asnumpy()
     assert rank(network.config, logits, picture).to_dict() == found.to_dict()

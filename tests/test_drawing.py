@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from mshub_ssd.vision import drawing
-from mshub_ssd.vision.drawing import colour, draw_boxes
+from mshub_ssd.results import drawing
+from mshub_ssd.results.drawing import colour, draw_boxes
 
 
 def changed(before: np.ndarray, boxes: list[list[float]], captions: list[str] | None = None) -> np.ndarray:

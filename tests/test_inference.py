@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import mshub_ssd as mshub
-from mshub_ssd import inference, vision
+from mshub_ssd import families, inference, pictures
 from mshub_ssd.errors import ImageError, UsageError
 
 mindspore = pytest.importorskip("mindspore")
@@ -50,8 +50,8 @@ def test_a_uid_works_as_well_and_is_loaded_once(network, monkeypatch: pytest.Mon
 
 
 def test_detect_is_preprocessing_network_and_postprocess(network) -> None:
-    picture = vision.read_image(DEMO)
-    outputs = network(mindspore.Tensor(vision.preprocess(picture, network.config)))
+    picture = pictures.read_image(DEMO)
+    outputs = network(mindspore.Tensor(families.of(network.config).preprocess(picture)))
     by_hand = mshub.postprocess(network, outputs, picture.shape[:2])
     arrays = tuple(output.asnumpy() for output in outputs)
     assert by_hand.to_dict() == mshub.postprocess(network, arrays, picture.shape[:2]).to_dict()

@@ -9,7 +9,7 @@ import pytest
 from networks import GOLDEN, golden, parameters, picture, weights
 
 import mshub_ssd
-from mshub_ssd import inference, networks
+from mshub_ssd import families, networks
 from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.networks.ssd import boxes
 
@@ -78,7 +78,7 @@ def test_outputs_match_the_golden_data(key: str, network, mode: str) -> None:
 
 def test_detect_finds_the_golden_detections(key: str, network, monkeypatch: pytest.MonkeyPatch) -> None:
     # The golden input is no picture, so it takes the place of a preprocessed one.
-    monkeypatch.setattr(inference.vision, "preprocess", lambda image, config: picture(key))
+    monkeypatch.setattr(families.SSD, "preprocess", lambda self, image: picture(key))
     found = mshub_ssd.detect(network, np.zeros((*IMAGE_SIZE, 3), np.uint8))
     assert_same_detections((found.boxes, found.scores, found.labels), published_detections(key, network))
 

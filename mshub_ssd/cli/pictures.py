@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mshub_ssd.cards import Card
-    from mshub_ssd.vision import Classification, Detections
+    from mshub_ssd.results import Classification, Detections
 
     RGB: TypeAlias = NDArray[np.uint8]
     Answer = TypeVar("Answer", Detections, Classification)
@@ -169,11 +169,11 @@ def demo_command(out: Path, as_json: bool) -> None:
     card = catalog.find_card(_DEMO_MODEL)
     picture = _demo_picture()
     with guarded_stdout():
-        from mshub_ssd import inference, vision
+        from mshub_ssd import inference, pictures
 
         _check_out(out)
         checkpoint = loading.fetch(_DEMO_MODEL)
-        pixels = vision.read_image(picture)
+        pixels = pictures.read_image(picture)
     # fetch has just compared the file with this digest, and load does so once more.
     digest = next(asset.sha256 for asset in card.assets if asset.sha256)
     if not as_json:
@@ -227,12 +227,12 @@ def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> t
     card = catalog.find_card(model)
     runtime.require_mindspore()
     with guarded_stdout():
-        from mshub_ssd import vision
+        from mshub_ssd import pictures
 
         # Whatever can be refused is refused before the model is loaded.
         if out is not None:
             _check_out(out)
-        pixels = vision.read_image(image)
+        pixels = pictures.read_image(image)
         began = time.perf_counter()
         network = loading.load(model)
         loaded = time.perf_counter()

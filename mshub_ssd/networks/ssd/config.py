@@ -11,23 +11,13 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.anchors import AnchorSpec
+from mshub_ssd.results import COCO_CLASSES
 
-__all__ = ["COCO_CLASSES", "IMAGENET_MEAN", "IMAGENET_STD", "SSDConfig", "class_names"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SSDConfig", "class_names"]
 
 # Channel means and deviations of ImageNet in RGB order, on the scale of 0 to 255.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-
-# The 80 classes of COCO 2017 in ascending category id.
-COCO_CLASSES: tuple[str, ...] = tuple(
-    """person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|stop sign|
-parking meter|bench|bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe|backpack|umbrella|handbag|tie|
-suitcase|frisbee|skis|snowboard|sports ball|kite|baseball bat|baseball glove|skateboard|surfboard|
-tennis racket|bottle|wine glass|cup|fork|knife|spoon|bowl|banana|apple|sandwich|orange|broccoli|carrot|
-hot dog|pizza|donut|cake|chair|couch|potted plant|bed|dining table|toilet|tv|laptop|mouse|remote|keyboard|
-cell phone|microwave|oven|toaster|sink|refrigerator|book|clock|vase|scissors|teddy bear|hair drier|
-toothbrush""".replace("\n", "").split("|")
-)
 
 
 @dataclass(frozen=True)

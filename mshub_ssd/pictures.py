@@ -1,4 +1,4 @@
-"""Pictures in: whatever the user has becomes RGB uint8 [h, w, 3], and that a network's input."""
+"""Pictures in: whatever the user has becomes RGB uint8 [h, w, 3], resized and normalised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mshub_ssd.files import NotRegularError, open_regular
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageLike", "InputSpec", "normalize", "preprocess", "read_image", "resize"]
+__all__ = ["RGB", "ImageLike", "normalize", "read_image", "resize", "square_input"]
 
 RGB = NDArray[np.uint8]
 ImageLike = Union[str, "os.PathLike[str]", "Image.Image", NDArray[Any]]
@@ -31,22 +31,6 @@ _INSTALL = "pip install 'mshub_ssd[mindspore]'"
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
-
-
-class InputSpec(Protocol):
-    """What of a detector's configuration concerns its input."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square input in pixels."""
-
-    @property
-    def mean(self) -> tuple[float, float, float]:
-        """Per channel, RGB, subtracted from pixel values of 0 to 255."""
-
-    @property
-    def std(self) -> tuple[float, float, float]:
-        """Per channel, RGB, that the difference is divided by."""
 
 
 def read_image(image: ImageLike) -> RGB:
@@ -81,22 +65,34 @@ def read_image(image: ImageLike) -> RGB:
     raise ImageError("this is not a picture", expected=_ACCEPTED, got=type(image).__name__, hint=hint)
 
 
-def preprocess(image: RGB, config: InputSpec) -> NDArray[np.float32]:
-    """Make a detector's input of a picture: resize (the aspect ratio is not kept) and normalise.
+def square_input(
+    image: RGB,
+    side: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    *,
+    crop: int | None = None,
+) -> NDArray[np.float32]:
+    """Resize a picture to a square (the aspect ratio is not kept), cut out its centre, and normalise it.
 
     Args:
-        image: RGB uint8 [h, w, 3], e.g. from `read_image`.
-        config: The detector's.
+        image: RGB uint8 [h, w, 3].
+        side: Width and height to resize to, in pixels.
+        mean: See `normalize`.
+        std: See `normalize`.
+        crop: Side of the square that is cut out, None for all of it.
 
     Returns:
-        float32 [1, 3, S, S] with S = ``config.image_size``.
+        float32 [1, 3, S, S] with S the side, or that of the cut.
 
     Raises:
         ImageError: It is not an RGB uint8 array.
         MissingDependencyError: OpenCV is not installed.
     """
-    resized = resize(_from_array(np.asarray(image)), config.image_size, config.image_size)
-    return normalize(resized, config.mean, config.std)
+    resized = resize(_from_array(np.asarray(image)), side, side)
+    inner = side if crop is None else crop
+    start = (side - inner) // 2
+    return normalize(resized[start : start + inner, start : start + inner], mean, std)
 
 
 def resize(image: RGB, width: int, height: int) -> RGB:

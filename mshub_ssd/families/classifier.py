@@ -1,0 +1,84 @@
+"""Classifiers: one tensor of logits, ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.families.base import Family, Floats, softmax
+from mshub_ssd.networks.classification import ClassifierConfig
+from mshub_ssd.pictures import RGB, square_input
+from mshub_ssd.results import Classification, check_count
+
+__all__ = ["Classifier", "check_top_k"]
+
+
+class Classifier(Family):
+    """Networks that return logits [1, C], one per class."""
+
+    config: ClassifierConfig
+    kind = "classifier"
+    does = "it names a whole picture and finds no objects on it"
+    door = "mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID"
+    while_training = "dropout makes its answers random"
+
+    def preprocess(self, image: RGB) -> Floats:
+        """Resize (the aspect ratio is not kept), cut out the centre and normalise, see `Family.preprocess`."""
+        config = self.config
+        return square_input(image, config.resize, config.mean, config.std, crop=config.image_size)
+
+    def postprocess(self, outputs: Any, image: RGB, top_k: int = 5) -> Classification:
+        """Turn a classifier's logits for one picture into its most probable classes.
+
+        Args:
+            outputs: The logits [C] or [1, C], as an array or as the only element of a tuple.
+            image: The picture, RGB uint8 [h, w, 3].
+            top_k: So many classes, or all if there are fewer; equal ones in the order of their labels.
+
+        Raises:
+            UsageError: `top_k` is not a positive whole number, or the logits do not fit the classifier.
+        """
+        check_top_k(top_k)
+        config = self.config
+        count = config.num_classes
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        if len(parts) != 1 or isinstance(parts[0], tuple):
+            raise UsageError(
+                f"the classifier {config.name} does not return one tensor of logits",
+                expected=f"logits of shape [1, {count}]",
+                got=", ".join("a tuple" if isinstance(part, tuple) else str(list(np.shape(part))) for part in parts),
+            )
+        values = np.asarray(parts[0])
+        if values.shape not in ((count,), (1, count)) or values.dtype.kind not in "fiu":
+            several = values.ndim == 2 and values.shape[1] == count
+            raise UsageError(
+                f"the logits do not fit the classifier {config.name}",
+                expected=f"numbers of shape [{count}] or [1, {count}]",
+                got=f"{values.dtype} of shape {list(values.shape)}",
+                hint="give one picture at a time: logits[i]" if several else None,
+            )
+        values = values.reshape(count).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise UsageError(
+                "the logits are not all finite, so they have no probabilities",
+                got=f"{int((~np.isfinite(values)).sum())} of {count} are NaN or infinite",
+                hint=f"check the weights of {config.name}: load it again with mshub_ssd.load",
+            )
+        labels = np.argsort(-values, kind="stable")[:top_k]
+        return Classification(
+            labels=labels,
+            names=tuple(config.class_names[label] for label in labels.tolist()),
+            scores=softmax(values)[labels].astype(np.float32),
+            image=image,
+        )
+
+
+def check_top_k(top_k: int) -> None:
+    """Refuse what is no number of classes to show.
+
+    Raises:
+        UsageError: It is not a positive whole number.
+    """
+    check_count("top_k", top_k, "leave it out for the five best classes")

@@ -1,0 +1,116 @@
+"""The zoo's SSDs: offsets and class scores of every anchor, as the published evaluation decodes them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.families.base import Candidates, Detector, Floats, pair
+from mshub_ssd.families.nms import class_nms, pairs_above
+from mshub_ssd.networks.ssd.boxes import decode
+from mshub_ssd.networks.ssd.config import SSDConfig
+from mshub_ssd.pictures import RGB, square_input
+
+__all__ = ["SSD", "Selection"]
+
+# A sigmoid may end a rounding error above 1; anything more is a logit.
+_ROUNDING = 1e-4
+
+
+class Selection(NamedTuple):
+    """What is left of a detector's outputs: class by class, within a class in descending score.
+
+    Attributes:
+        boxes: float32 [n, 4] as ymin, xmin, ymax, xmax in pixels.
+        scores: float32 [n].
+        classes: [n], 1 .. C-1; 0 would be the background.
+        anchors: [n], the anchor each one comes from.
+    """
+
+    boxes: Floats
+    scores: Floats
+    classes: NDArray[np.intp]
+    anchors: NDArray[np.intp]
+
+
+class SSD(Detector):
+    """Detectors that return ``(pred_loc [1, N, 4], scores [1, N, C])``, with the background as class 0."""
+
+    config: SSDConfig
+
+    def preprocess(self, image: RGB) -> Floats:
+        """Resize (the aspect ratio is not kept) and normalise, see `Family.preprocess`."""
+        return square_input(image, self.config.image_size, self.config.mean, self.config.std)
+
+    def decode(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Candidates:
+        """See `Detector.decode`; the batch axis may be missing."""
+        chosen = self.select(outputs, image_size, threshold)
+        return chosen.boxes[:, [1, 0, 3, 2]], chosen.scores, chosen.classes - 1
+
+    def select(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Selection:
+        """Decode and suppress, with results in the order and the conventions of the published evaluation.
+
+        Args and errors are those of `decode`.
+        """
+        config = self.config
+        anchors = config.anchors
+        pred_loc, scores = pair(outputs, "(pred_loc, scores)")
+        offsets = self._one_picture("pred_loc", pred_loc, (len(anchors), 4))
+        table = self._one_picture("scores", scores, (len(anchors), config.num_classes))
+        logits = config.activation == "none"
+        # Of logits the order and the threshold are those of probabilities, without their rounding.
+        rows, classes = pairs_above(table[:, 1:], _logit(threshold) if logits else threshold)
+        classes = classes + 1
+        values = table[rows, classes]
+        if not logits and len(values) and values.max() > 1 + _ROUNDING:
+            raise UsageError(
+                "these scores are no probabilities: they look like raw logits",
+                expected="scores of 0 to 1, as the network gives them in inference mode",
+                got=f"a score of {values.max():.4g}",
+                hint="call network.set_train(False) before running it",
+            )
+        # Few anchors have a score that counts, and only those need a box.
+        used = np.zeros(len(anchors), dtype=np.bool_)
+        used[rows] = True
+        picked = np.flatnonzero(used)
+        place = np.cumsum(used) - 1
+        scale = np.asarray(image_size * 2, dtype=np.float32)
+        boxes = decode(offsets[picked], anchors[picked], config.prior_scaling) * scale
+        kept = class_nms(boxes, place[rows], classes, values, config.nms_threshold, max_per_class=config.max_per_class)
+        index = rows[kept]
+        return Selection(boxes[place[index]], _sigmoid(values[kept]) if logits else values[kept], classes[kept], index)
+
+    def _one_picture(self, name: str, values: ArrayLike, shape: tuple[int, int]) -> Floats:
+        """Check an output's shape and take the batch axis off."""
+        array = np.asarray(values)
+        if array.ndim == 3 and len(array) == 1:
+            array = array[0]
+        if array.shape == shape and array.dtype.kind in "fiu":
+            return np.asarray(array, dtype=np.float32)
+        rows, columns = shape
+        several = array.ndim == 3 and array.shape[1:] == shape
+        raise UsageError(
+            f"{name} does not fit the network {self.config.name}",
+            expected=f"numbers of shape [{rows}, {columns}] or [1, {rows}, {columns}]",
+            got=f"{array.dtype} of shape {list(array.shape)}",
+            hint=f"give one picture at a time: {name}[i]"
+            if several
+            else f"{self.config.name} returns (pred_loc, scores)",
+        )
+
+
+def _logit(probability: float) -> float:
+    if not 0 < probability < 1:
+        return -math.inf if probability <= 0 else math.inf
+    return math.log(probability / (1 - probability))
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # Half of a hyperbolic tangent never overflows.
+    half = np.float32(0.5)
+    result: Floats = half + half * np.tanh(half * logits)
+    return result

@@ -1,0 +1,213 @@
+"""`Detections`: the objects found on one picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.results import drawing
+from mshub_ssd.results.base import Result, check_count, listing
+from mshub_ssd.results.coco import CATEGORY_IDS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Detection", "Detections"]
+
+Floats = NDArray[np.float32]
+
+
+class Detection(NamedTuple):
+    """One detected object.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels of the picture.
+        score: Probability.
+        label: 0-based class.
+        name: Name of the class.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    label: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections(Result):
+    """Detected objects of one picture, best first.
+
+    Iterating gives `Detection` rows; ``len()`` counts them.
+
+    Attributes:
+        boxes: float32 [n, 4] as x1, y1, x2, y2 in pixels of the original picture.
+        scores: float32 [n], probabilities.
+        labels: int [n], 0-based among the classes without the background.
+        names: The n names of the detected classes.
+        image_size: (height, width) of the picture.
+        classes: Names of all classes the detector knows, if known.
+        image: The picture, RGB uint8 [h, w, 3], if known.
+    """
+
+    boxes: Floats
+    scores: Floats
+    labels: NDArray[np.intp]
+    names: tuple[str, ...]
+    image_size: tuple[int, int]
+    classes: tuple[str, ...] = ()
+    image: NDArray[np.uint8] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        shapes = (self.boxes.shape, self.scores.shape, self.labels.shape, len(self.names))
+        if shapes != ((count, 4), (count,), (count,), count):
+            raise UsageError(
+                "the parts of Detections do not belong together",
+                expected="boxes [n, 4], scores [n], labels [n] and n names",
+                got=f"boxes {list(shapes[0])}, scores {list(shapes[1])}, labels {list(shapes[2])}, {shapes[3]} names",
+            )
+        if self.image is not None:
+            _check_picture(self.image, self.image_size)
+
+    @classmethod
+    def ranked(
+        cls,
+        boxes: Floats,
+        scores: Floats,
+        labels: NDArray[np.integer[Any]],
+        classes: Sequence[str],
+        image_size: tuple[int, int],
+        *,
+        max_detections: int | None = None,
+        image: NDArray[np.uint8] | None = None,
+    ) -> Detections:
+        """Sort by score, keep the best, and name them; equal scores keep their order.
+
+        Args:
+            boxes: [n, 4] as x1, y1, x2, y2 in pixels.
+            scores: [n].
+            labels: [n], 0-based.
+            classes: Name of every class, by label.
+            image_size: (height, width) of the picture.
+            max_detections: Keep so many, None for all.
+            image: The picture itself, RGB uint8.
+
+        Raises:
+            UsageError: `max_detections` is not a positive number, or the parts do not fit together.
+        """
+        if max_detections is not None:
+            check_count("max_detections", max_detections, "leave it out to keep every detection")
+        scores = np.asarray(scores, dtype=np.float32)
+        order = np.argsort(-scores, kind="stable")[:max_detections]
+        picked = np.asarray(labels, dtype=np.intp)[order]
+        return cls(
+            boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4)[order],
+            scores=scores[order],
+            labels=picked,
+            names=tuple(classes[label] for label in picked.tolist()),
+            image_size=image_size,
+            classes=tuple(classes),
+            image=image,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        rows = zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.names, strict=True)
+        for (x1, y1, x2, y2), score, label, name in rows:
+            yield Detection((x1, y1, x2, y2), score, label, name)
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        pad = max((len(name) for name in self.names[:10]), default=0)
+        return listing(
+            f"{len(self)} {'detection' if len(self) == 1 else 'detections'} in a picture of {width} x {height}",
+            (
+                "  {score:.3f}  {name:{pad}}  ({0:.1f}, {1:.1f}) to ({2:.1f}, {3:.1f})".format(
+                    *row.box, score=row.score, name=row.name, pad=pad
+                )
+                for row in self
+            ),
+            len(self),
+        )
+
+    def draw(self, image: NDArray[np.uint8] | None = None) -> Image.Image:
+        """Draw the labelled boxes.
+
+        Args:
+            image: RGB uint8 [h, w, 3] to draw on (a copy of), by default the picture itself.
+
+        Raises:
+            UsageError: No picture is known, or one of another size was given.
+            MissingDependencyError: Pillow is not installed.
+        """
+        canvas = self.image if image is None else np.asarray(image)
+        if canvas is None:
+            raise UsageError(
+                "there is no picture to draw on: these detections were made from outputs alone",
+                hint="give it: detections.draw(image=rgb), with rgb = mshub_ssd.pictures.read_image(path)",
+            )
+        if image is not None:
+            _check_picture(canvas, self.image_size)
+        captions = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores.tolist(), strict=True)]
+        return drawing.draw_boxes(canvas, self.boxes, captions, self.labels)
+
+    def save(self, path: str | os.PathLike[str], image: NDArray[np.uint8] | None = None) -> Path:
+        """As `Result.save`.
+
+        Args:
+            path: E.g. ``out.png``.
+            image: As for `draw`.
+        """
+        return drawing.write_picture(self.draw(image), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, ready for JSON."""
+        height, width = self.image_size
+        rows = [{"name": row.name, "label": row.label, "score": row.score, "box": list(row.box)} for row in self]
+        return {"image": {"width": width, "height": height}, "detections": rows}
+
+    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+        """Rows of a COCO results file.
+
+        Args:
+            image_id: The picture's id in the data set.
+
+        Returns:
+            One dict per detection: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height), ``score``.
+            The category is COCO's own id if the detector's classes are COCO's, otherwise label + 1.
+        """
+        coco = len(self.classes) == len(CATEGORY_IDS) and set(self.classes) == set(CATEGORY_IDS)
+        sizes = (self.boxes[:, 2:] - self.boxes[:, :2]).tolist()
+        return [
+            {
+                "image_id": image_id,
+                "category_id": CATEGORY_IDS[row.name] if coco else row.label + 1,
+                "bbox": [row.box[0], row.box[1], width, height],
+                "score": row.score,
+            }
+            for row, (width, height) in zip(self, sizes, strict=True)
+        ]
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; None, and so the plain text, where the picture is not known."""
+        return None if self.image is None else super()._repr_png_()
+
+
+def _check_picture(image: NDArray[Any], image_size: tuple[int, int]) -> None:
+    height, width = image_size
+    if image.dtype != np.uint8 or image.shape != (height, width, 3):
+        raise UsageError(
+            "the picture is not the one these detections were made for",
+            expected=f"RGB uint8 of shape [{height}, {width}, 3]",
+            got=f"{image.dtype} of shape {list(image.shape)}",
+            hint="give the original picture as mshub_ssd.pictures.read_image(path) returns it",
+        )
