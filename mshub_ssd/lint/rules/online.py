@@ -76,7 +76,7 @@ def no_entry_point(subject: Subject, answers: Answers) -> Iterator[Hit]:
 def refused_model_name(subject: Subject, answers: Answers) -> Iterator[Hit]:
     """A model-name that the repository's `create_network` surely refuses.
 
-    The function is read and never run: names it is compared with, keys it looks up, lists it is looked for in. Where
+    The function is read and never run: its argument is compared with the names that it is compared with there. Where
     that leaves a doubt, nothing is said.
     """
     reply, node, name = _entry(subject, answers), subject.scalar("model-name"), subject.value("model-name")
