@@ -62,7 +62,10 @@ def __getattr__(name: str) -> Any:
     if name == "errors":
         return importlib.import_module("mshub_ssd.errors")
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"mshub_ssd.{_HOMES[name]}"), name)
+        from mshub_ssd.errors import needing_extra
+
+        with needing_extra(f"mshub_ssd.{name}"):
+            value = getattr(importlib.import_module(f"mshub_ssd.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

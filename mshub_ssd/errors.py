@@ -19,6 +19,9 @@ Each class also inherits the built-in a caller would expect, so existing ``excep
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mshub_ssd.redaction import scrub
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "UnsupportedFormatError",
     "UsageError",
     "WeakDigestWarning",
+    "needing_extra",
 ]
 
 
@@ -149,3 +153,34 @@ class MissingDependencyError(MshubError, ImportError):
 
 class WeakDigestWarning(UserWarning):
     """A card gives fewer than the 64 digits of a SHA-256, and a file was believed because of them."""
+
+
+# What the extra brings: the name something is imported by, and the package's.
+_EXTRA = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "mindspore": "mindspore",
+    "numpy": "numpy",
+    "safetensors": "safetensors",
+}
+
+
+@contextmanager
+def needing_extra(purpose: str) -> Iterator[None]:
+    """Say what to install where an import inside fails; also a decorator.
+
+    Args:
+        purpose: What needs the package, e.g. ``reading a picture``.
+
+    Raises:
+        MissingDependencyError: A package of the extra ``mindspore`` is not installed, or cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        package = _EXTRA.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        raise MissingDependencyError(
+            f"{purpose} needs {package}: {error}", hint="pip install 'mshub_ssd[mindspore]'"
+        ) from error

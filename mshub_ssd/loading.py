@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, cpu, networks, recognise, runtime, store
 from mshub_ssd.catalog import Plan, choose_asset, choose_network, find_card, locate, plan, size_limit
-from mshub_ssd.errors import MshubError, UnknownModelError, UsageError
+from mshub_ssd.errors import MshubError, UnknownModelError, UsageError, needing_extra
 
 if TYPE_CHECKING:
     import mindspore
@@ -24,6 +24,7 @@ __all__ = ["fetch", "fetch_many", "load", "load_weights", "plan_fetch"]
 _log = logging.getLogger(__name__)
 
 
+@needing_extra("mshub_ssd.load")
 def load(
     name: str,
     *args: Any,
@@ -70,6 +71,7 @@ def load(
     return network
 
 
+@needing_extra("mshub_ssd.load_weights")
 def load_weights(name: str, source: str | None = None, force_reload: bool = False) -> dict[str, mindspore.Parameter]:
     """The parameters of a card's checkpoint, named as in the network.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import ImageError, MissingDependencyError
+from mshub_ssd.errors import ImageError, needing_extra
 from mshub_ssd.files import NotRegularError, open_regular
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ RGB = NDArray[np.uint8]
 ImageLike = Union[str, "os.PathLike[str]", "Image.Image", NDArray[Any]]
 
 _ACCEPTED = "a path, a PIL image, or an RGB uint8 array [height, width, 3]"
-_INSTALL = "pip install 'mshub_ssd[mindspore]'"
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
@@ -95,12 +94,11 @@ def square_input(
     return normalize(resized[start : start + inner, start : start + inner], mean, std)
 
 
+@needing_extra("resizing a picture")
 def resize(image: RGB, width: int, height: int) -> RGB:
     """Resize with OpenCV's bilinear interpolation on uint8, as the networks were evaluated."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingDependencyError("resizing a picture needs OpenCV", hint=_INSTALL) from error
+    import cv2
+
     try:
         return np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
     except cv2.error as error:  # e.g. a side beyond OpenCV's limits
@@ -169,6 +167,7 @@ def _shape_hint(shape: tuple[int, ...]) -> str:
     return f"give {_ACCEPTED}"
 
 
+@needing_extra("reading a picture")
 def _from_file(name: str | os.PathLike[str]) -> RGB:
     path = Path(name)
     where = str(name)
@@ -176,10 +175,8 @@ def _from_file(name: str | os.PathLike[str]) -> RGB:
         raise ImageError(
             "a picture must be a local file", where=where, hint=f"download it first: curl -LO {shlex.quote(where)}"
         )
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingDependencyError("reading a picture needs Pillow", hint=_INSTALL) from error
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     # Opened here: Pillow would wait for ever for a FIFO, or read a device without an end.
     with _opened(path, where) as stream:
         try:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from without import run_without
 
 import mshub_ssd
 
@@ -177,25 +178,6 @@ def test_listing_takes_less_than_150_ms_beyond_the_interpreter() -> None:
     idle = best("pass")
     # Where the bare interpreter takes more than its usual 10 ms, the machine is slow or shared.
     assert best("import mshub_ssd; mshub_ssd.list_models()") - idle < max(0.150, 15 * idle)
-
-
-# Runs with these packages made unimportable, as if only the light core were installed.
-WITHOUT = """
-import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Blocked())
-"""
-
-
-def run_without(blocked: set[str], code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(blocked=blocked) + code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_the_light_core_lists_and_fetches_without_mindspore_and_numpy(tmp_path: Path, monkeypatch) -> None:

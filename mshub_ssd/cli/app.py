@@ -10,7 +10,7 @@ import click
 
 from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
-from mshub_ssd.errors import MshubError
+from mshub_ssd.errors import MshubError, needing_extra
 
 __all__ = ["cli"]
 
@@ -54,7 +54,8 @@ class _Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with needing_extra("this command"):
+                return super().invoke(ctx)
         except MshubError as error:
             raise as_refusal(error) from error
         except KeyboardInterrupt as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import MissingDependencyError, UsageError
+from mshub_ssd.errors import UsageError, needing_extra
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -34,6 +34,7 @@ _TRACK: Colour = (63, 63, 70)
 _NOTEBOOK_SIDE = 1600
 
 
+@needing_extra("drawing")
 def draw_boxes(
     image: NDArray[np.uint8], boxes: NDArray[Any], captions: Sequence[str], labels: Sequence[int] | NDArray[Any]
 ) -> Image.Image:
@@ -64,6 +65,7 @@ def draw_boxes(
     return picture
 
 
+@needing_extra("drawing")
 def draw_scores(
     image: NDArray[np.uint8], names: Sequence[str], scores: Sequence[float], labels: Sequence[int] | NDArray[Any]
 ) -> Image.Image:
@@ -205,10 +207,8 @@ class _Style:
 
 def _canvas(image: NDArray[np.uint8]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """A copy of the picture to draw on, and the pen."""
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise MissingDependencyError("drawing needs Pillow", hint="pip install 'mshub_ssd[mindspore]'") from error
+    from PIL import Image, ImageDraw
+
     picture = Image.fromarray(np.ascontiguousarray(image))
     return picture, ImageDraw.Draw(picture)
 

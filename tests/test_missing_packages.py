@@ -1,0 +1,93 @@
+"""Without the extra, whatever needs it says what to install, and the rest works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from without import run_without
+
+import mshub_ssd
+from mshub_ssd.errors import MissingDependencyError, needing_extra
+
+HINT = "pip install 'mshub_ssd[mindspore]'"
+DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
+DEMO = Path(mshub_ssd.__file__).parent / "cli" / "demo_digits.png"
+ALL = {"mindspore", "numpy", "PIL", "cv2", "safetensors"}
+NEEDY = [
+    f"m.detect({DIGITS!r}, {str(DEMO)!r})",
+    f"m.classify({DIGITS!r}, {str(DEMO)!r})",
+    f"m.postprocess({DIGITS!r}, (), (3, 4))",
+    f"m.load({DIGITS!r})",
+    f"m.load_weights({DIGITS!r})",
+    "m.Detections",
+    "m.Classification",
+]
+COMMANDS = [
+    ["detect", str(DEMO), "--model", DIGITS],
+    ["detect", str(DEMO), "--model", DIGITS, "--out", "out.png"],
+    ["classify", str(DEMO), "--model", DIGITS],
+    ["demo", "--out", "out.png"],
+    ["convert", "old.ckpt", "new.ckpt"],
+]
+
+
+@pytest.mark.parametrize(
+    ("blocked", "package", "calls"),
+    [
+        (ALL, ("mindspore", "numpy"), NEEDY),
+        ({"numpy"}, ("numpy",), NEEDY),
+        ({"PIL"}, ("pillow",), NEEDY[:2]),
+        ({"cv2"}, ("opencv-python-headless",), NEEDY[:1]),
+    ],
+    ids=["all", "numpy", "pillow", "opencv"],
+)
+def test_the_library_names_what_is_missing(
+    blocked: set[str], package: tuple[str, ...], calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path))
+    code = "import mshub_ssd as m\n"
+    for call in calls:
+        code += f"try: {call}\nexcept m.errors.MissingDependencyError as e: print(e.message, e.hint, sep='|')\n"
+    said = [line.split("|") for line in run_without(blocked, code).splitlines()]
+    assert len(said) == len(calls)
+    for message, hint in said:
+        assert any(name in message for name in package)
+        assert hint == HINT
+
+
+@pytest.mark.parametrize("blocked", [ALL, {"numpy"}, {"PIL"}], ids=["all", "numpy", "pillow"])
+def test_the_commands_name_what_is_missing(blocked: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.ckpt").write_bytes(b"")
+    # Converting reads no picture.
+    commands = COMMANDS[:-1] if blocked == {"PIL"} else COMMANDS
+    code = (
+        "from click.testing import CliRunner\n"
+        "from mshub_ssd.cli.app import cli\n"
+        f"for command in {commands!r}:\n"
+        "    done = CliRunner().invoke(cli, command)\n"
+        "    print(done.exit_code, repr(done.stdout), done.stderr.replace(chr(10), '|'))\n"
+    )
+    said = run_without(blocked, code).splitlines()
+    assert len(said) == len(commands)
+    for line in said:
+        assert line.startswith("1 '' error: ")
+        assert HINT in line
+
+
+def test_only_the_packages_of_the_extra_are_explained() -> None:
+    with pytest.raises(MissingDependencyError, match="counting needs opencv"), needing_extra("counting"):
+        raise ImportError("libGL.so.1: cannot open shared object file", name="cv2")
+
+    @needing_extra("counting")
+    def count() -> None:
+        raise ImportError("broken", name="numpy.core")
+
+    with pytest.raises(MissingDependencyError, match=r"^counting needs numpy: broken\n.*pip install"):
+        count()
+    for error in (ImportError("no name"), ModuleNotFoundError("mine", name="mine"), MissingDependencyError("said")):
+        with pytest.raises(ImportError) as caught, needing_extra("counting"):
+            raise error
+        assert caught.value is error
