@@ -14,13 +14,15 @@
     ├── UsageError              (ValueError)       an argument that makes no sense
     └── MissingDependencyError  (ImportError)      an optional package is not installed
 
-Each class also inherits the built-in a caller would expect, so existing ``except`` clauses keep working.
+Each class also inherits the built-in a caller would expect, so existing ``except`` clauses keep working, and has a
+`code` that stays the same for ever; ``docs/errors.md`` explains them one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from mshub_ssd.redaction import scrub
 
@@ -54,7 +56,12 @@ class MshubError(Exception):
         hint: What to do next, if possible a command to type.
 
     ``str(error)`` is the plain text of all of these, one per line.
+
+    Attributes:
+        code: What programs tell the kinds of errors by, in Python and in JSON; it never changes.
     """
+
+    code: ClassVar[str] = "mshub-error"
 
     def __init__(
         self,
@@ -78,6 +85,10 @@ class MshubError(Exception):
         rows = [("where", self.where), ("expected", self.expected), ("got", self.got), ("next", self.hint)]
         return scrub("\n".join([self.message, *(f"  {name}: {text}" for name, text in rows if text)]))
 
+    def to_dict(self) -> dict[str, str | None]:
+        """All of it for JSON, as the command line tells it with ``--json``."""
+        return {name: getattr(self, name) for name in ("code", "message", "where", "expected", "got", "hint")}
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword arguments do not survive the default pickling of exceptions.
         return (_rebuild, (type(self), self.message, self.__dict__.copy()))
@@ -97,6 +108,8 @@ class CardError(MshubError, ValueError):
         column: 1-based column of the fault, or None.
     """
 
+    code: ClassVar[str] = "invalid-card"
+
     line: int | None = None
     column: int | None = None
 
@@ -104,25 +117,37 @@ class CardError(MshubError, ValueError):
 class UnknownModelError(MshubError, KeyError):
     """No model card, or no network, of that name."""
 
+    code: ClassVar[str] = "unknown-model"
+
 
 class IntegrityError(MshubError, ValueError):
     """Bytes that are not the ones the card promises."""
+
+    code: ClassVar[str] = "integrity"
 
 
 class TransferError(MshubError, ConnectionError):
     """A download that could not be completed."""
 
+    code: ClassVar[str] = "transfer"
+
 
 class OfflineError(MshubError, ConnectionError):
     """The network is needed, and ``MSHUB_OFFLINE`` forbids it."""
+
+    code: ClassVar[str] = "offline"
 
 
 class DiskSpaceError(MshubError, OSError):
     """Not enough room on the disk for a download."""
 
+    code: ClassVar[str] = "disk-space"
+
 
 class CheckpointError(MshubError, ValueError):
     """A checkpoint file that cannot be read."""
+
+    code: ClassVar[str] = "invalid-checkpoint"
 
 
 class MismatchError(MshubError, ValueError):
@@ -132,23 +157,33 @@ class MismatchError(MshubError, ValueError):
         report: The full account, a `mshub_ssd.checkpoints.LoadReport`.
     """
 
+    code: ClassVar[str] = "mismatch"
+
     report: object = None
 
 
 class UnsupportedFormatError(MshubError, ValueError):
     """An asset of a format that cannot be loaded here."""
 
+    code: ClassVar[str] = "unsupported-format"
+
 
 class ImageError(MshubError, ValueError):
     """Something that is not a picture this library can read."""
+
+    code: ClassVar[str] = "invalid-image"
 
 
 class UsageError(MshubError, ValueError):
     """An argument that makes no sense."""
 
+    code: ClassVar[str] = "invalid-argument"
+
 
 class MissingDependencyError(MshubError, ImportError):
     """An optional package is not installed."""
+
+    code: ClassVar[str] = "missing-dependency"
 
 
 class WeakDigestWarning(UserWarning):

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import PATIENCE, answer, environment, interrupted, process, run, started
+from commands import PATIENCE, answer, environment, interrupted, process, refused, run, started
 from PIL import Image
 
 import mshub_ssd
 from mshub_ssd import catalog
+from mshub_ssd.cli.output import emit_json
 
 PETS = "own/1.0/small_pets"
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
@@ -297,26 +298,41 @@ def test_fetch_goes_on_after_a_failure_and_tells_it(root: Path) -> None:
     assert result.stderr.startswith("error: the file beside the card is not the one the card promises")
     whole = run("fetch", "--json", "own/1.0/changed", PETS)
     assert whole.exit_code == 1
-    assert [entry["uid"] for entry in json.loads(whole.stdout)] == [PETS]
+    lost, fetched = json.loads(whole.stdout)
+    assert (lost["uid"], lost["error"]["code"], lost["error"]["where"]) == (
+        "own/1.0/changed",
+        "integrity",
+        str(root / "own/1.0/changed.ckpt"),
+    )
+    assert (fetched["uid"], "error" in fetched) == (PETS, False)
 
 
 # --- refusals, usage, the log, and the ends of streams
 
 
 @pytest.mark.parametrize(
-    "args",
+    ("args", "code"),
     [
-        ["info", "own/1.0/small_pet", "--json"],
-        ["detect", "no-such.png", "--model", "own/1.0/small_pet", "--json"],
-        ["detect", "no-such.png", "--model", PETS, "--json"],
+        (["info", "own/1.0/small_pet"], "unknown-model"),
+        (["detect", "no-such.png", "--model", "own/1.0/small_pet"], "unknown-model"),
+        (["detect", "no-such.png", "--model", PETS], "invalid-image"),
     ],
 )
-def test_a_refusal_is_plain_text_on_stderr_and_nothing_on_stdout(root: Path, args: list[str]) -> None:
+def test_a_refusal_is_plain_text_on_stderr_and_json_on_stdout_where_it_is_asked_for(
+    root: Path, args: list[str], code: str
+) -> None:
     result = run(*args)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: ")
     assert "\n  next: " in result.stderr
     assert "Traceback" not in result.stderr
+    programs = run(*args, "--json")
+    assert (programs.exit_code, programs.stderr) == (1, result.stderr)
+    facts = json.loads(programs.stdout)["error"]
+    assert list(facts) == ["code", "message", "where", "expected", "got", "hint"]
+    assert facts["code"] == code
+    assert result.stderr.startswith(f"error: {facts['message']}\n")
+    assert f"\n  next: {facts['hint']}\n" in result.stderr
 
 
 def test_a_wrong_setting_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,6 +359,30 @@ def test_wrong_usage_is_exit_code_2(args: list[str]) -> None:
     result = run(*args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Usage: mshub")
+    programs = run(*args[:1], "--json", *args[1:])
+    assert programs.exit_code == 2
+    facts = json.loads(programs.stdout)["error"]
+    assert (facts["code"], f"{facts['where']} --help") == ("usage", facts["hint"])
+    assert facts["message"] in programs.stderr
+
+
+def test_misspelt_commands_and_options_are_recognised() -> None:
+    assert "No such command 'lst'. Did you mean 'list'?" in refused("lst", code=2)
+    assert "Did you mean" not in refused("frobnicate", code=2)
+    assert "'--task'" in refused("list", "--tsk", "x", code=2)
+    assert "Did you mean" not in refused("--lst", code=2)
+
+
+def test_json_is_sound_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "own/\x7f\x1b[31m\u202e\udcff"
+    emit_json({"name": name})
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"name": name}
+    assert all(" " <= char <= "~" for char in shown.replace("\n", ""))
+
+
+def test_a_name_is_no_option() -> None:
+    assert "'--json'" in refused("info", "--", "--json")
 
 
 def test_help_and_version() -> None:

@@ -89,7 +89,12 @@ def test_one_failure_does_not_stop_the_others(shelf: Shelf, pets: dict[str, str]
     assert not blob(home, gone).exists()
     whole = run("fetch", "own/1.0/gone", DOG, CAT, "--json")
     assert whole.exit_code == 1
-    assert [one["uid"] for one in json.loads(whole.stdout)] == [DOG, CAT]
+    lost, *others = json.loads(whole.stdout)
+    assert (lost["uid"], lost["error"]["code"]) == ("own/1.0/gone", "transfer")
+    assert "404" in lost["error"]["got"]
+    assert [one["uid"] for one in others] == [DOG, CAT]
+    plan = json.loads(run("fetch", "own/1.0/none", CAT, "--dry-run", "--json").stdout)
+    assert (plan[0]["error"]["code"], plan[1]["uid"]) == ("unknown-model", CAT)
 
 
 def test_wildcards_mean_models_with_a_checkpoint(shelf: Shelf, pets: dict[str, str], home: Path) -> None:
@@ -482,7 +487,9 @@ def test_add_goes_on_after_a_refusal(shelf: Shelf, pets: dict[str, str], tmp_pat
     bad.write_bytes(b"bad")
     result = run("cache", "add", bad, good, "--json")
     assert result.exit_code == 1
-    assert [one["uids"] for one in json.loads(result.stdout)] == [[DOG]]
+    left, taken = json.loads(result.stdout)
+    assert (left["file"], left["error"]["code"]) == (str(bad), "integrity")
+    assert taken["uids"] == [DOG]
     assert result.stderr.startswith("error: no model card names this file")
 
 

@@ -1,9 +1,9 @@
 """The ``mshub`` command, one module per group of commands.
 
-Exit codes: 0 done; 1 a refusal the user can mend, that is any `mshub_ssd.MshubError`; 2 a command line that makes
-no sense, which is told before any work is done; 130 interrupted; 141 the reader of the output has gone. Answers go
-to stdout, everything else to stderr; with ``--json`` stdout holds one whole JSON document, or nothing after a
-refusal.
+Exit codes: 0 done; 1 findings or a refusal the user can fix, that is any `mshub_ssd.MshubError`; 2 a command line that
+makes no sense, which is told before any work is done; 130 interrupted; 141 the reader of the output has gone. Answers
+go to stdout, everything else to stderr; with ``--json`` stdout holds one whole JSON document, which is
+``{"error": ...}`` after a refusal (``docs/errors.md``), or nothing after an interruption.
 """
 
 from __future__ import annotations

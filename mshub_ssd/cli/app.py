@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import itertools
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from mshub_ssd.cli.offline import offline_option
-from mshub_ssd.cli.output import Interrupted, as_refusal, reporting, verbosity_options
+from mshub_ssd.cli.output import Interrupted, Refusal, reporting, tell_failure, verbosity_options
 from mshub_ssd.errors import MshubError, needing_extra
 
 __all__ = ["cli"]
@@ -44,22 +47,42 @@ class _Program(click.Group):
         command: click.Command = getattr(importlib.import_module(f"mshub_ssd.cli.{module}"), name)
         return command
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        close = [] if args[0] in _COMMANDS else difflib.get_close_matches(args[0], _COMMANDS)
+        if close and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(map(repr, close))}?")
+        return super().resolve_command(ctx, args)
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             # A name the locale cannot spell should not end the program.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
+        options["standalone_mode"] = False  # errors come here
+        words = list(sys.argv[1:] if args is None else args)
         with reporting():
-            return super().main(*args, **kwargs)
+            try:
+                code = super().main(words, *more, **options)
+            except click.ClickException as failure:
+                code = tell_failure(failure, _wants_json(words))
+        sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with needing_extra("this command"):
                 return super().invoke(ctx)
         except MshubError as error:
-            raise as_refusal(error) from error
+            raise Refusal(error) from error
         except KeyboardInterrupt as error:
             raise Interrupted from error
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, even if it makes no sense otherwise."""
+    options = words[: words.index("--")] if "--" in words else words
+    return not {"--json", "--format=json"}.isdisjoint(options) or ("--format", "json") in itertools.pairwise(options)
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -79,5 +102,6 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
 def cli() -> None:
     """Model hub for MindSpore: from a model card to what is on a picture.
 
-    Exit codes: 0 done, 1 a refusal you can mend (the message says how), 2 wrong usage.
+    Exit codes: 0 done, 1 findings or a refusal you can fix (the message says how), 2 wrong usage. With --json, stdout
+    has one JSON document: the answer, or the error.
     """

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mshub_ssd.cli.models import complete_uid, json_option
-from mshub_ssd.cli.output import as_refusal, emit, emit_json, mshub_command, note, on_terminal, verbosity_options
+from mshub_ssd.cli.output import (
+    emit,
+    emit_json,
+    failed_entry,
+    finish,
+    mshub_command,
+    note,
+    on_terminal,
+    verbosity_options,
+)
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.terminal import Bar, counted, size_text, table
 
@@ -215,25 +224,23 @@ def add_command(files: tuple[Path, ...], sha256: str | None, as_json: bool) -> N
 
     A file is copied into the cache when its SHA-256 is the one of a model's checkpoint, and is then used as if it had
     been downloaded. For a model whose card states only the first digits, it is recorded as the file meant, as on a
-    first download. When one FILE is refused, the others are still taken in, and the exit code is 1.
+    first download. When one FILE is refused, the others are still taken in, the exit code is 1, and the JSON answer
+    has an `error` in its place.
     """
     if sha256 is not None and len(files) > 1:
         raise click.UsageError("--sha256 is for one FILE")
     users = _users()
-    done = []
+    done: list[dict[str, Any]] = []
     for file in dict.fromkeys(files):
         try:
             facts = _take_in(file, sha256, users)
         except MshubError as error:
-            as_refusal(error).show()
+            done.append(failed_entry(error, file=str(file)))
             continue
         done.append(facts)
         if not as_json:
             emit(_taken(facts))
-    if as_json:
-        emit_json(done)
-    if len(done) < len(set(files)):
-        click.get_current_context().exit(1)
+    finish(done, as_json)
 
 
 # --- whom a file serves

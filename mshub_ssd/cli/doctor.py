@@ -229,7 +229,7 @@ def _parameters(name: str, here: bool) -> Finding:
 
 def _fault(subject: str, error: MshubError) -> Finding:
     rows = [("where", error.where), ("expected", error.expected), ("got", error.got)]
-    facts = {"kind": type(error).__name__, **dict(rows)}
+    facts = {"kind": type(error).__name__, "code": error.code, **dict(rows)}
     text = "\n".join([error.message, *(f"{label}: {text}" for label, text in rows if text)])
     return Finding(subject, "fault", text, error.hint, facts)
 

@@ -14,9 +14,10 @@ import click
 
 from mshub_ssd.cli.offline import offline_option
 from mshub_ssd.cli.output import (
-    as_refusal,
     emit,
     emit_json,
+    failed_entry,
+    finish,
     mshub_command,
     note,
     on_terminal,
@@ -164,27 +165,24 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
 
     UID may be a wildcard such as 'mindspore/1.8/*' (quote it), which means those of its models that have a
     checkpoint. Files that were fetched before are not downloaded again. When one fails, the others are still fetched,
-    and the exit code is 1; the JSON answer lists those that are there. After Ctrl-C the same command goes on where it
+    the exit code is 1, and the JSON answer has an `error` in its place. After Ctrl-C the same command goes on where it
     was.
     """
     from mshub_ssd import loading
 
     names = expand(uids)
-    answer = _plans(names) if dry_run else None
-    if answer is None:
+    if dry_run:
+        answer = _plans(names)
+        if not as_json:
+            _show_plans([facts for facts in answer if "error" not in facts])
+    else:
         try:
             results = loading.fetch_many(names)
         except KeyboardInterrupt:
             _tell_how_to_go_on(uids)
             raise
         answer = [_fetched(uid, result, as_json) for uid, result in zip(names, results, strict=True)]
-    done = [facts for facts in answer if facts is not None]
-    if as_json:
-        emit_json(done)
-    elif dry_run:
-        _show_plans(done)
-    if len(done) < len(answer):
-        click.get_current_context().exit(1)
+    finish(answer, as_json)
 
 
 def expand(names: Sequence[str]) -> list[str]:
@@ -225,13 +223,12 @@ def _has_checkpoint(uid: str) -> bool:
     return True
 
 
-def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any] | None:
-    """Show the outcome for one model; the facts for JSON, None if there is no file."""
+def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any]:
+    """Show the outcome for one model; the facts for JSON."""
     from mshub_ssd import catalog, store
 
     if isinstance(result, MshubError):
-        as_refusal(result).show()
-        return None
+        return failed_entry(result, uid=uid)
     asset = catalog.choose_asset(catalog.find_card(uid))[0]
     # Of what lies beside its card, and has no digest for a name, it is always told.
     if asset.sha256 and is_weak(asset) and len(result.name) == 64:
@@ -250,19 +247,18 @@ def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, An
     }
 
 
-def _plans(names: Sequence[str]) -> list[dict[str, Any] | None]:
-    """For each model what fetching would do; None for those it would refuse, which are told."""
+def _plans(names: Sequence[str]) -> list[dict[str, Any]]:
+    """For each model what fetching would do."""
     from mshub_ssd import catalog, loading, store
 
     parts = store.entries(kinds=("part",))
-    plans: list[dict[str, Any] | None] = []
+    plans: list[dict[str, Any]] = []
     for name in names:
         try:
             plan = loading.plan_fetch(name)
             asset = catalog.choose_asset(catalog.find_card(name))[0]
         except MshubError as error:
-            as_refusal(error).show()
-            plans.append(None)
+            plans.append(failed_entry(error, uid=name))
             continue
         digest = str(asset.sha256).lower()
         kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)

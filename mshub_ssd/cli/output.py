@@ -11,29 +11,31 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from mshub_ssd.errors import MshubError
+from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.terminal import plain
 
 __all__ = [
     "Interrupted",
     "Refusal",
-    "as_refusal",
     "emit",
     "emit_json",
     "emit_raw",
+    "failed_entry",
+    "finish",
     "guarded_stdout",
     "mshub_command",
     "note",
     "on_terminal",
     "python_command",
     "reporting",
+    "tell_failure",
     "verbosity_options",
     "without_secrets",
 ]
@@ -43,9 +45,14 @@ _log = logging.getLogger(__name__)
 
 
 class Refusal(click.ClickException):
-    """Something the user can mend: plain text on stderr, exit code 1."""
+    """One of the library's errors, which the user can fix: plain text on stderr, exit code 1."""
 
     exit_code = 1
+
+    def __init__(self, error: MshubError) -> None:
+        _log.debug("refused here:", exc_info=error)
+        super().__init__(str(error))
+        self.error = error
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it."""
@@ -74,6 +81,42 @@ class _ReaderGone(click.ClickException):
         """Print nothing."""
 
 
+def tell_failure(failure: click.ClickException, as_json: bool) -> int:
+    """Tell why a command ends early, in JSON too where that was asked for; the exit code."""
+    failure.show()
+    facts = None
+    if isinstance(failure, Refusal):
+        facts = failure.error.to_dict()
+    elif isinstance(failure, click.UsageError):
+        program = failure.ctx.command_path if failure.ctx else "mshub"
+        facts = {
+            "code": "usage",
+            "message": scrub(failure.format_message()),
+            "where": program,
+            "expected": None,
+            "got": None,
+            "hint": f"{program} --help",
+        }
+    if as_json and facts is not None:
+        with contextlib.suppress(click.ClickException):  # stdout is the very thing that fails
+            emit_json({"error": facts})
+    return failure.exit_code
+
+
+def failed_entry(error: MshubError, **facts: str) -> dict[str, Any]:
+    """What an answer of several entries has where one was refused, which is told on stderr at once."""
+    Refusal(error).show()
+    return {**facts, "error": error.to_dict()}
+
+
+def finish(entries: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Answer with all entries if JSON was asked for; the exit code is 1 if one was refused."""
+    if as_json:
+        emit_json(entries)
+    if any("error" in entry for entry in entries):
+        click.get_current_context().exit(1)
+
+
 def emit(text: str) -> None:
     """Write lines of an answer to stdout.
 
@@ -100,7 +143,7 @@ def _write(text: str | bytes) -> None:
         raise _ReaderGone("") from error
     except OSError as error:
         _silence_stdout()
-        raise Refusal(f"the output cannot be written: {error.strerror}") from error
+        raise Refusal(UsageError(f"the output cannot be written: {error.strerror}")) from error
 
 
 def emit_json(value: Any) -> None:
@@ -232,9 +275,3 @@ def _silence_stdout() -> None:
         os.close(descriptor)
     except (OSError, ValueError) as error:
         _log.debug("stdout has no descriptor: %s", error)
-
-
-def as_refusal(error: MshubError) -> Refusal:
-    """One of the library's errors as the command line tells it."""
-    _log.debug("refused here:", exc_info=error)
-    return Refusal(str(error))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.output import Refusal, as_refusal, emit, emit_raw, note, on_terminal, verbosity_options
+from mshub_ssd.cli.output import Refusal, emit, emit_raw, note, on_terminal, verbosity_options
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.terminal import table
 
@@ -143,7 +143,7 @@ def validate_command(
     try:
         status = _carry_out(wishes)
     except MshubError as error:
-        raise _NothingChecked(as_refusal(error).message) from error
+        raise _NothingChecked(error) from error
     click.get_current_context().exit(status)
 
 
