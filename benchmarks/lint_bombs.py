@@ -202,7 +202,7 @@ BOMBS: dict[str, Callable[[int], str]] = {
     "assets alike": _assets(f"- asset-link: http://example.org/a.pt\n  asset-sha256: {'ab' * 32}\n"),
     "assets missing": _assets("- asset-link: nowhere.ckpt\n"),
     "data sets": _with("train-dataset", lambda room: "[" + _filled("none,", room) + "]"),
-    "data sets to mend": _with("train-dataset", lambda room: "[" + _filled("COCO2017,", room) + "]"),
+    "data sets to fix": _with("train-dataset", lambda room: "[" + _filled("COCO2017,", room) + "]"),
     "data sets far apart": _with("train-dataset", lambda room: ("none," + " " * (room // 100)) * 90 + "a"),
     "figures": _with("evaluation", lambda room: '"' + _filled("a1|", room) + '"'),
     "figures in lists": _with("evaluation", lambda room: "[" + _filled("a1|" * 50 + "a1,", room) + "]"),

@@ -31,8 +31,8 @@ from lint_bombs import BOMBS, FRONT, MAX_CARD, bomb, card
 from mshub_ssd.cards import Card, examine_card
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import check_text, lint
-from mshub_ssd.lint.finding import Report
 from mshub_ssd.lint.formats import FORMATS, render
+from mshub_ssd.lint.report import Report
 
 MOST_SECONDS = 0.2
 MOST_BYTES = 64 << 20

@@ -85,14 +85,14 @@ class Card:
         return _loaded(self.front_text)
 
     @functools.cached_property
-    def mended(self) -> Any:
+    def fixed(self) -> Any:
         """The same, with a bare dash behind `evaluation:` read as the official tools do."""
         return _loaded(re.sub(r"(?m)^(evaluation:[ \t]*)-[ \t]*$", r"\1no", self.front_text))
 
     @property
     def values(self) -> dict[str, Any]:
         """What YAML reads where it is a mapping."""
-        return self.mended if isinstance(self.mended, dict) else {}
+        return self.fixed if isinstance(self.fixed, dict) else {}
 
     def raw(self, key: str) -> str:
         """A field as written, without quotes and angle brackets."""
@@ -380,13 +380,13 @@ def _(card: Card) -> Iterator[int]:
 
 @mistake("yaml-fails-even-with-official-dash-fix", "MC001")
 def _(card: Card) -> Iterator[int]:
-    if isinstance(card.mended, yaml.MarkedYAMLError) and card.mended.problem_mark is not None:
-        yield card.front.start + card.mended.problem_mark.line + 1
+    if isinstance(card.fixed, yaml.MarkedYAMLError) and card.fixed.problem_mark is not None:
+        yield card.front.start + card.fixed.problem_mark.line + 1
 
 
 @mistake("yaml-not-mapping", "MC001")
 def _(card: Card) -> Iterator[int]:
-    if not isinstance(card.mended, dict | Exception):
+    if not isinstance(card.fixed, dict | Exception):
         yield 0
 
 
@@ -567,7 +567,7 @@ def main() -> int:
     for finding in report.findings:
         uid = str((Path.cwd() / finding.path).relative_to(folder)).removesuffix(".md")
         lines[uid, finding.code].add(finding.line)
-        # One finding may stand for all places that its fix mends.
+        # One finding may stand for all places that its fix is for.
         edits = finding.to_dict()["fix"]["edits"] if finding.fix else []
         lines[uid, finding.code].update(edit["line"] for edit in edits)
     expected = {name: (codes, {card.uid: list(scan(card)) for card in cards}) for name, (codes, scan) in SCANS.items()}

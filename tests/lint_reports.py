@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mshub_ssd.cards.nodes import Source
-from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
+from mshub_ssd.lint.finding import Edit, Finding, Fix
+from mshub_ssd.lint.report import Report, Unreadable
 
 OVERRIDE = "\u202e"
 

@@ -99,7 +99,7 @@ def refusal(text: str | bytes) -> CardError:
     with pytest.raises(CardError) as caught:
         parse_card(text, uid="some/1.0/card", path=Path("cards/broken.md"))
     error = caught.value
-    assert error.hint, "every refusal says how to mend"
+    assert error.hint, "every refusal says how to fix"
     assert error.where is not None
     assert error.where.startswith("cards/broken.md")
     if error.line is not None:

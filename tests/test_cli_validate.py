@@ -26,8 +26,8 @@ from lintcards import CARD, UID, put, spoilt
 
 import mshub_ssd
 from mshub_ssd.cli.validate import validate_command
-from mshub_ssd.lint.finding import Report
 from mshub_ssd.lint.formats import FORMATS
+from mshub_ssd.lint.report import Report
 from mshub_ssd.lint.rules import all_rules
 from mshub_ssd.lint.schema import front_matter_schema
 
@@ -414,7 +414,7 @@ def test_day_one_and_after(here: Path) -> None:
     assert run("own").exit_code == 1
     (here / "own/1.1/net_coco2017.md").unlink()
     (here / "own/1.1/new_coco2017.md").unlink()
-    old.write_text("\n\n" + spoilt("MC013"))  # one mended, the other moved down
+    old.write_text("\n\n" + spoilt("MC013"))  # one fixed, the other moved down
     healed = run("own")
     assert healed.exit_code == 0
     assert "1 entry of the baseline found nothing any more" in healed.stdout

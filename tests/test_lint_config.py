@@ -200,7 +200,7 @@ def test_roots_say_what_a_uid_begins_with(here: Path) -> None:
         ("a" + "[" * 100_000, ["not valid TOML"]),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_place_and_mend(here: Path, text: str, said: list[str]) -> None:
+def test_what_makes_no_sense_is_refused_with_place_and_hint(here: Path, text: str, said: list[str]) -> None:
     (here / "mshub.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError) as caught:
         load_config(here)

@@ -14,7 +14,7 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.discovery import discover
 from mshub_ssd.lint.engine import lint
-from mshub_ssd.lint.finding import Report
+from mshub_ssd.lint.report import Report
 from mshub_ssd.registry import Registry
 
 NOBODY = 65534

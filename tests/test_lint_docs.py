@@ -346,4 +346,4 @@ def test_an_input_is_never_a_command(runner: Path, repository: Path, name: str) 
 def test_an_input_for_paths_is_no_option(runner: Path, repository: Path) -> None:
     done = run_script("Validate", runner, paths="--fix\nhub_models")
     assert done.returncode == 2
-    assert "  \n" in (repository / "hub_models/own/1.1/net_coco2017.md").read_text(), "nothing was mended"
+    assert "  \n" in (repository / "hub_models/own/1.1/net_coco2017.md").read_text(), "nothing was fixed"

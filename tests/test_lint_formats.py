@@ -19,8 +19,9 @@ from lint_reports import OVERRIDE, SAFE, UNSAFE, finding, findings, reports
 
 from mshub_ssd.cards.nodes import Source
 from mshub_ssd.errors import UsageError
-from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
+from mshub_ssd.lint.finding import Edit, Finding, Fix
 from mshub_ssd.lint.formats import FORMATS, render
+from mshub_ssd.lint.report import Report, Unreadable
 from mshub_ssd.lint.rules import all_rules
 
 quick = settings(max_examples=150)
@@ -308,12 +309,12 @@ def decoded(text: str) -> str:
 
 
 def test_a_github_annotation() -> None:
-    found = finding(path="a,b:c%.md", message="50% of it", help="mend it", fix=SAFE)
+    found = finding(path="a,b:c%.md", message="50% of it", help="fix it", fix=SAFE)
     several = finding(severity="info", end_line=45)
     text = render(Report((found, several), checked=2), "github")
     assert text.split("\n")[0] == (
         "::error file=a%2Cb%3Ac%25.md,line=43,col=15,endLine=43,endColumn=25,title=MC013 malformed-digest"
-        "::a,b:c%25.md:43:15: MC013 50%25 of it%0Ahelp: mend it%0Afixable with --fix: put it in quotes"
+        "::a,b:c%25.md:43:15: MC013 50%25 of it%0Ahelp: fix it%0Afixable with --fix: put it in quotes"
     )
     # GitHub's runner drops columns that are on different lines.
     assert text.split("\n")[1].startswith("::notice file=hub/own/1.0/net_pets.md,line=43,endLine=45,title=")
@@ -458,7 +459,7 @@ def test_sarif_messages_hold_no_links_of_strangers() -> None:
 def test_a_sarif_fix_does_what_the_edit_does(text: str, one: int, other: int, new: str) -> None:
     start, end = sorted((min(one, len(text)), min(other, len(text))))
     edit = Edit(start, end, new, Source(text).span(start, end))
-    (run,) = json.loads(render(Report((finding(fix=Fix("mend", (edit,))),)), "sarif"))["runs"]
+    (run,) = json.loads(render(Report((finding(fix=Fix("fix", (edit,))),)), "sarif"))["runs"]
     (replacement,) = run["results"][0]["fixes"][0]["artifactChanges"][0]["replacements"]
     region = replacement["deletedRegion"]
     rows = re.split("(?<=\n)|(?<=\r)(?!\n)", text)
@@ -504,13 +505,13 @@ def test_junit_is_xml_whatever_it_says(report: Report) -> None:
 
 
 def test_a_junit_case() -> None:
-    assert render(Report((finding(path="a.md", message='<b>"', help="mend it"),), checked=1), "junit") == golden("""
+    assert render(Report((finding(path="a.md", message='<b>"', help="fix it"),), checked=1), "junit") == golden("""
         <?xml version="1.0" encoding="utf-8"?>
         <testsuites name="mshub validate" tests="1" failures="1" errors="0">
           <testsuite name="mshub validate" tests="1" failures="1" errors="0" skipped="0">
             <testcase classname="a.md" name="MC013 malformed-digest 43:15" file="a.md" line="43">
               <failure type="MC013" message="&lt;b&gt;&quot;">a.md:43:15: error MC013 &lt;b&gt;" [malformed-digest]
-        help: mend it</failure>
+        help: fix it</failure>
             </testcase>
           </testsuite>
         </testsuites>

@@ -59,7 +59,7 @@ WORST = [
     "long key",
     "nested keys",
     "assets of one wide line",
-    "data sets to mend",
+    "data sets to fix",
     "data sets far apart",
     "figures in lists",
     "figures in a mapping",
@@ -82,7 +82,7 @@ def test_a_bomb_costs_little_time_and_memory(name: str) -> None:
 
 
 @needs_linux
-@pytest.mark.parametrize("name", ["front lines of spaces", "lines of both ends", "data sets to mend", "keys to rename"])
+@pytest.mark.parametrize("name", ["front lines of spaces", "lines of both ends", "data sets to fix", "keys to rename"])
 def test_many_fixes_cost_no_more_than_their_number(name: str, tmp_path: Path) -> None:
     more = {
         "lines of both ends": card(body="\n## What\n\ntext\n" * 3000).replace("\n", "\r\n").encode(),

@@ -21,7 +21,7 @@ import pytest
 
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import FixMode, lint
-from mshub_ssd.lint.finding import Report
+from mshub_ssd.lint.report import Report
 from mshub_ssd.lint.rules import Rule, all_rules
 
 FIXTURES = Path(__file__).parent / "lint"

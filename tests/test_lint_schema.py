@@ -11,10 +11,10 @@ import yaml
 
 import mshub_ssd
 from mshub_ssd.cards.parse import KNOWN_KEYS
+from mshub_ssd.lint.context import CardContext
 from mshub_ssd.lint.rules import all_rules
 from mshub_ssd.lint.rules.fields import REQUIRED
 from mshub_ssd.lint.schema import front_matter_schema
-from mshub_ssd.lint.subject import Subject
 
 HUB = Path(mshub_ssd.__file__).parent.parent / "hub_models"
 SCHEMA = front_matter_schema()
@@ -159,21 +159,21 @@ def test_a_missing_field_is_named(name: str) -> None:
 @pytest.mark.parametrize("file", sorted(HUB.rglob("*.md")), ids=lambda file: file.relative_to(HUB).as_posix())
 def test_schema_and_rules_object_to_the_same_in_the_bundled_cards(file: Path) -> None:
     data = file.read_bytes()
-    subject = Subject(data, path=str(file), uid=file.relative_to(HUB).as_posix().removesuffix(".md"))
-    assert subject.source.front
-    fields = yaml.load(subject.text[slice(*subject.source.front)], Loader)
+    context = CardContext(data, path=str(file), uid=file.relative_to(HUB).as_posix().removesuffix(".md"))
+    assert context.source.front
+    fields = yaml.load(context.text[slice(*context.source.front)], Loader)
     rules = all_rules()
     missing = {
         ("required", name)
-        for hit in rules["MC006"].check(subject)
+        for violation in rules["MC006"].check(context)
         for name in REQUIRED
-        if f"the field {name} " in hit.message
+        if f"the field {name} " in violation.message
     }
     digests = {
         ("pattern", f"asset/{one.index}/asset-sha256")
-        for hit in rules["MC013"].check(subject)
-        for one in subject.assets
-        if (node := one.scalar("asset-sha256")) and node.start == hit.start
+        for violation in rules["MC013"].check(context)
+        for one in context.assets
+        if (node := one.scalar("asset-sha256")) and node.start == violation.start
     }
     assert set(faults(fields)) == missing | digests
     # The rest of the bundled cards has no fault at all.

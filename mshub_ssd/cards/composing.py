@@ -33,7 +33,7 @@ class _RefusedError(Exception):
 
 
 def compose(source: Source, start: int, end: int) -> MapNode | None:
-    """Compose the fields between two offsets; mends a bare dash (``evaluation: -``) where YAML stumbles over it.
+    """Compose the fields between two offsets; reads over a bare dash (``evaluation: -``).
 
     Returns:
         The fields, or None with a fatal problem in `source`.

@@ -244,7 +244,7 @@ class Card:
             raise self._bad_link(asset, "is relative, and this card has no folder")
         return self.path.parent.joinpath(*parts)
 
-    def _bad_link(self, asset: Asset, fault: str, hint: str = "mend the asset-link") -> CardError:
+    def _bad_link(self, asset: Asset, fault: str, hint: str = "correct the asset-link") -> CardError:
         place = next(
             (self.spans.get(f"asset[{index}].asset-link") for index, known in enumerate(self.assets) if known == asset),
             None,

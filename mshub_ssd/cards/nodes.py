@@ -24,7 +24,7 @@ class Problem:
         code: Stable short name of the kind of problem.
         fatal: Whether the card cannot be used at all.
         span: Place, None where the whole file is meant.
-        hint: How to mend it.
+        hint: How to fix it.
     """
 
     code: str

@@ -66,7 +66,7 @@ def parse_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Card
         path: File the text comes from; relative assets resolve against its folder.
 
     Raises:
-        CardError: The card cannot be used; names file, line, column and mend.
+        CardError: The card cannot be used; names file, line, column and what to do.
     """
     result = examine_card(text, uid=uid, path=path)
     if result.card is not None:
@@ -399,7 +399,7 @@ class _Reader:
             fatal=fatal,
             expected=expected,
             got=repr(scrub(self.source.text[node.start : node.end])[:200]),
-            hint=f"mend {key}, or leave it out",
+            hint=f"correct {key}, or leave it out",
         )
 
     def _spans(self, node: Node, at: str, spans: dict[str, Span]) -> dict[str, Span]:

@@ -24,7 +24,8 @@ from mshub_ssd.terminal import table
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
-    from mshub_ssd.lint.finding import Report, Severity
+    from mshub_ssd.lint.finding import Severity
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["schema_command", "validate_command"]
 
@@ -254,7 +255,7 @@ def _config(wishes: _Wishes) -> Config:
 
 def _lint(wishes: _Wishes, config: Config) -> Report:
     from mshub_ssd.lint.engine import lint
-    from mshub_ssd.lint.finding import Unreadable
+    from mshub_ssd.lint.report import Unreadable
 
     # One mistyped path should not keep the others from being checked.
     paths = [path for path in wishes.paths if os.path.lexists(path)]
@@ -320,7 +321,7 @@ def _show(wishes: _Wishes, report: Report) -> None:
 
 def _from_level(report: Report, level: str) -> Report:
     """The report without milder findings, with the verdict and the counts of the whole."""
-    from mshub_ssd.lint.finding import Report
+    from mshub_ssd.lint.report import Report
 
     wanted = _LEVELS[: _LEVELS.index(level) + 1]
 

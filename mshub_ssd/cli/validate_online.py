@@ -20,8 +20,8 @@ from mshub_ssd.files import lies_in, open_regular
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.config import Config
+    from mshub_ssd.lint.context import CardContext
     from mshub_ssd.lint.online import Answers, Reply
-    from mshub_ssd.lint.subject import Subject
     from mshub_ssd.settings import Settings
     from mshub_ssd.store import Probe
 
@@ -109,23 +109,23 @@ def gather(
     most = MOST if most is None else most
     questions: dict[str, _Question] = {}
     networks: dict[str, str] = {}
-    for subject, rules in _subjects(paths, config):
-        for question in _questions(subject, rules, deep):
+    for context, rules in _contexts(paths, config):
+        for question in _questions(context, rules, deep):
             known = questions.setdefault(question.where, question)
             if _KINDS.index(question.kind) > _KINDS.index(known.kind):
                 questions[question.where] = question
-        network = _network(subject) if "MC018" in rules else None
+        network = _network(context) if "MC018" in rules else None
         if network:
-            networks[subject.path] = network
+            networks[context.path] = network
     asker = _Asker(settings, deep=deep, allow_private=allow_private, most=most)
     return {"replies": _Crew(asker.ask).work(list(questions.values())), "networks": networks, "most": most}
 
 
-def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[Subject, frozenset[str]]]:
+def _contexts(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[CardContext, frozenset[str]]]:
     """The cards, and the rules they are held to."""
     from mshub_ssd.cards import read_bytes
+    from mshub_ssd.lint.context import CardContext
     from mshub_ssd.lint.discovery import discover
-    from mshub_ssd.lint.subject import Subject
 
     cards, _ = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
     for card in cards:
@@ -135,13 +135,13 @@ def _subjects(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[Sub
             _log.debug("%s cannot be read: %s", card.path, error)  # the linter reports it
             continue
         rules = config.enabled - config.let_off(card.file, card.uid)
-        yield Subject(data, path=card.path, uid=card.uid, file=card.file), rules
+        yield CardContext(data, path=card.path, uid=card.uid, file=card.file), rules
 
 
-def _questions(subject: Subject, rules: frozenset[str], deep: bool) -> Iterable[_Question]:
+def _questions(context: CardContext, rules: frozenset[str], deep: bool) -> Iterable[_Question]:
     from mshub_ssd.lint.online import asset_addresses, entry_address, repository
 
-    found = repository(subject)
+    found = repository(context)
     if found and "MC050" in rules:
         yield _Question(found[1], "page")
     entry = entry_address(found[1]) if found else None
@@ -149,21 +149,21 @@ def _questions(subject: Subject, rules: frozenset[str], deep: bool) -> Iterable[
         yield _Question(entry, "text")
     whole = deep and "MC052" in rules
     if whole or rules & {"MC050", "MC051"}:
-        for _, _, where in asset_addresses(subject):
+        for _, _, where in asset_addresses(context):
             if isinstance(where, str):
                 yield _Question(where, "whole" if whole else "asset")
-            elif subject.file and lies_in(where, subject.file.parent):
+            elif context.file and lies_in(where, context.file.parent):
                 yield _Question(str(where), "local")
 
 
-def _network(subject: Subject) -> str | None:
+def _network(context: CardContext) -> str | None:
     """The network of this library that a card means."""
     from mshub_ssd import catalog
 
-    if subject.card is None:
+    if context.card is None:
         return None
     try:
-        return catalog.choose_network(subject.card).key
+        return catalog.choose_network(context.card).key
     except MshubError:
         return None
 

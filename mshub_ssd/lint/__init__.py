@@ -1,7 +1,7 @@
 """Model cards held against rules: findings with line and column, fixes, reports for people and for CI.
 
 `validate` is the door for programs, ``mshub validate`` the one for people. `engine` runs the rules of `rules` over
-`subject`s, `formats` writes reports. Pure but for reading cards and writing fixed ones: what the network says is
+`context`s, `formats` writes reports. Pure but for reading cards and writing fixed ones: what the network says is
 handed in (see `rules.online`).
 """
 
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mshub_ssd.lint.finding import Edit, Finding, Fix, Report
+    from mshub_ssd.lint.finding import Edit, Finding, Fix
+    from mshub_ssd.lint.report import Report
 
-_HOMES = {"Edit": "finding", "Finding": "finding", "Fix": "finding", "Report": "finding"}
+_HOMES = {"Edit": "finding", "Finding": "finding", "Fix": "finding", "Report": "report"}
 
 __all__ = ["Edit", "Finding", "Fix", "Report", "validate"]
 

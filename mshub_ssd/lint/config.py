@@ -201,7 +201,7 @@ def _unreadable(path: Path, reason: str) -> UsageError:
     return UsageError(
         f"the configuration file cannot be read: {reason}",
         where=str(path),
-        hint="mend its permissions, or leave it out: --no-config",
+        hint="correct its permissions, or leave it out: --no-config",
     )
 
 
@@ -214,7 +214,7 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(
-            f"the configuration file is not valid TOML: {error}", where=str(path), hint=f"mend {path}"
+            f"the configuration file is not valid TOML: {error}", where=str(path), hint=f"correct {path}"
         ) from error
 
 
@@ -229,7 +229,7 @@ def _tool_table(path: Path, table: dict[str, Any]) -> dict[str, Any] | None:
             where=str(path),
             expected="a table [tool.mshub]",
             got=_shown(ours),
-            hint=f"mend {path}",
+            hint=f"correct {path}",
         )
     return ours
 
@@ -311,7 +311,7 @@ class _Reader:
             hint = f"in {_OWN_FILE} the keys stand at the top, without [tool.mshub]"
         else:
             near = difflib.get_close_matches(key.lower().replace("_", "-"), KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"mend {self._path}"
+            hint = f"did you mean {near[0]!r}?" if near else f"correct {self._path}"
         raise UsageError(
             f"the configuration has an unknown key: {self._prefix()}{key}",
             where=str(self._path),
@@ -326,7 +326,7 @@ class _Reader:
             where=str(self._path),
             expected=expected,
             got=_shown(got),
-            hint=hint or f"mend {self._path}",
+            hint=hint or f"correct {self._path}",
         )
 
 

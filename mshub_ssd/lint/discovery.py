@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mshub_ssd.cards.names import is_card_name
 from mshub_ssd.errors import UsageError
-from mshub_ssd.lint.finding import Unreadable
+from mshub_ssd.lint.report import Unreadable
 
 __all__ = ["CardFile", "discover"]
 

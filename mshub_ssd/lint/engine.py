@@ -21,10 +21,11 @@ from mshub_ssd.cards.source import MAX_BYTES, read_bytes
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.files import NotRegularError
 from mshub_ssd.lint import suppress, tree
+from mshub_ssd.lint.context import CardContext, Violation
 from mshub_ssd.lint.discovery import CardFile, discover
-from mshub_ssd.lint.finding import Edit, Finding, Fix, Report, Unreadable
+from mshub_ssd.lint.finding import Edit, Finding, Fix
+from mshub_ssd.lint.report import Report, Unreadable
 from mshub_ssd.lint.rules import Rule, all_rules
-from mshub_ssd.lint.subject import Hit, Subject
 from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
@@ -197,54 +198,56 @@ class _Run:
 
     def check(self, data: bytes, card: CardFile, index: int) -> _Result:
         """Check the bytes of one card."""
-        subject = Subject(data, path=card.path, uid=card.uid, file=card.file if card.file.is_absolute() else None)
+        context = CardContext(data, path=card.path, uid=card.uid, file=card.file if card.file.is_absolute() else None)
         config = self.config
         hidden = config.let_off(card.file, card.uid)
         findings = [
-            self.finding(rule, subject, hit)
+            self.finding(rule, context, violation)
             for rule in self.card_rules
             if rule.code not in hidden
-            for hit in _bounded(rule.check(subject))
+            for violation in _bounded(rule.check(context))
         ]
         if self.online_rules:
             findings += [
-                self.finding(rule, subject, hit)
+                self.finding(rule, context, violation)
                 for rule in self.online_rules
                 if rule.code not in hidden
-                for hit in rule.check(subject, self.answers)
+                for violation in rule.check(context, self.answers)
             ]
-        comments = suppress.read(subject)
+        comments = suppress.read(context)
         findings, suppressed = suppress.apply(findings, comments)
         if self.complain and comments and _SUPPRESSION_RULE not in hidden:
             idle = suppress.complaints(comments, self.known, self.testable - hidden)
-            findings += [self.finding(self.complain, subject, hit) for hit in idle]
+            findings += [self.finding(self.complain, context, violation) for violation in idle]
         facts = late = None
         if self.tree_rules:
-            facts = tree.facts_of(subject, index)
-            late = {(0, 0): _place(subject, 0, 0)}
-            late.update({(one.start, one.end): _place(subject, one.start, one.end) for one in facts.files})
-        readable = not any(problem.fatal for problem in subject.problems)
+            facts = tree.facts_of(context, index)
+            late = {(0, 0): _place(context, 0, 0)}
+            late.update({(one.start, one.end): _place(context, one.start, one.end) for one in facts.files})
+        readable = not any(problem.fatal for problem in context.problems)
         loose = (
             not card.sure
-            and subject.source.front is None
-            and {problem.code for problem in subject.problems} <= {"front-matter"}
-            and not _CARD_LIKE.search(subject.text)
+            and context.source.front is None
+            and {problem.code for problem in context.problems} <= {"front-matter"}
+            and not _CARD_LIKE.search(context.text)
         )
         return _Result(findings, facts, comments, suppressed, late=late, readable=readable, loose=loose)
 
-    def finding(self, rule: Rule, subject: Subject, hit: Hit) -> Finding:
-        """A hit of a rule as a finding."""
-        place = _place(subject, hit.start, hit.end)
-        fix = hit.fix
+    def finding(self, rule: Rule, context: CardContext, violation: Violation) -> Finding:
+        """A violation of a rule as a finding."""
+        place = _place(context, violation.start, violation.end)
+        fix = violation.fix
         if fix is not None:
-            if not subject.whole:
+            if not context.whole:
                 fix = None
             else:
-                edits = (Edit(one.start, one.end, one.text, _edit_span(subject, one)) for one in fix.edits)
+                edits = (Edit(one.start, one.end, one.text, _edit_span(context, one)) for one in fix.edits)
                 # Reports hold the texts of fixes, and are published; a password is no text for them.
                 secret = any(scrub(one.text) != one.text for one in fix.edits)
                 fix = None if secret else Fix(fix.title, tuple(edits), fix.safe)
-        return self.make(rule, subject.path, subject.uid, place, hit.message, hit.help, fix, hit.severity)
+        return self.make(
+            rule, context.path, context.uid, place, violation.message, violation.help, fix, violation.severity
+        )
 
     def make(
         self,
@@ -278,17 +281,17 @@ class _Run:
         )
 
 
-def _bounded(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """So many hits as a report bears; the last one says that there are more."""
-    last: Hit | None = None
-    for number, hit in enumerate(hits):
+def _bounded(violations: Iterable[Violation]) -> Iterator[Violation]:
+    """So many violations as a report bears; the last one says that there are more."""
+    last: Violation | None = None
+    for number, violation in enumerate(violations):
         if number == _MAX_FINDINGS:
             assert last is not None
             yield last._replace(message=f"{last.message} (and more like this below)")
             return
         if last is not None:
             yield last
-        last = hit
+        last = violation
     if last is not None:
         yield last
 
@@ -328,27 +331,27 @@ def _free(spans: list[tuple[int, int]], one: Edit) -> bool:
     return (before is None or before[1] < one.start) and (behind is None or one.end < behind[0])
 
 
-def _place(subject: Subject, start: int, end: int) -> tuple[Span, str, int]:
+def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
     """Where something stands: its span, its line, and the column the line is shown from."""
-    size = len(subject.text)
+    size = len(context.text)
     start = max(0, min(start, size))
     end = max(start, min(end, size))
-    span = subject.source.span(start, end)
-    starts = subject.source.line_starts()
+    span = context.source.span(start, end)
+    starts = context.source.line_starts()
     first = starts[span.line - 1]
     below = starts[span.line] if span.line < len(starts) else size
     if below - first > _LONG_LINE:
         # A line may be a mebibyte long; nobody reads more than the surroundings.
         first = max(first, start - _AROUND)
         below = min(below, first + _LONG_LINE)
-    excerpt = subject.excerpts.get((first, below))
+    excerpt = context.excerpts.get((first, below))
     if excerpt is None:
-        excerpt = subject.excerpts[first, below] = subject.shown[first:below].rstrip("\r\n")
+        excerpt = context.excerpts[first, below] = context.shown[first:below].rstrip("\r\n")
     return span, excerpt, first - starts[span.line - 1] + 1
 
 
-def _edit_span(subject: Subject, one: Edit) -> Span:
-    return Span(1, 1, 1, 1) if one.start < 0 else subject.source.span(one.start, one.end)
+def _edit_span(context: CardContext, one: Edit) -> Span:
+    return Span(1, 1, 1, 1) if one.start < 0 else context.source.span(one.start, one.end)
 
 
 def _check_tree(run: _Run, results: list[_Result]) -> None:
@@ -356,15 +359,15 @@ def _check_tree(run: _Run, results: list[_Result]) -> None:
     facts = [result.facts for result in results if result.facts is not None]
     by_index = {one.index: result for one, result in zip(facts, (r for r in results if r.facts), strict=True)}
     for rule in run.tree_rules:
-        for hit in rule.check(facts):
-            result = by_index[hit.index]
+        for violation in rule.check(facts):
+            result = by_index[violation.index]
             card = result.facts
             if card is None or result.late is None:
                 continue
             if rule.code in run.config.let_off(card.path, card.uid):
                 continue
-            place = result.late[(hit.start, hit.end)]
-            found = run.make(rule, card.path, card.uid, place, hit.message, hit.help)
+            place = result.late[(violation.start, violation.end)]
+            found = run.make(rule, card.path, card.uid, place, violation.message, violation.help)
             remaining, silenced = suppress.apply([found], result.suppressions or [])
             result.findings += remaining
             result.suppressed += silenced
@@ -391,7 +394,7 @@ def _write(card: CardFile, before: bytes, after: bytes) -> None:
         raise UsageError(
             f"a fixed card cannot be written: {error.strerror or type(error).__name__}",
             where=card.path,
-            hint="mend its permissions, or look at the fixes with --diff",
+            hint="correct its permissions, or look at the fixes with --diff",
         ) from error
 
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from mshub_ssd.cards import Asset
 from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
+from mshub_ssd.lint.context import AssetNode, CardContext
 from mshub_ssd.lint.entry_point import FILE_NAME
 from mshub_ssd.lint.rules.provenance import fault_of
-from mshub_ssd.lint.subject import AssetNode, Subject
 
 __all__ = ["Answers", "Reply", "asset_addresses", "entry_address", "likeness", "repository"]
 
@@ -63,9 +63,9 @@ class Answers(TypedDict):
     most: int
 
 
-def repository(subject: Subject) -> tuple[Scalar, str] | None:
+def repository(context: CardContext) -> tuple[Scalar, str] | None:
     """The repo-link and where it stands, if it can be asked for."""
-    node, link = subject.scalar("repo-link"), subject.value("repo-link")
+    node, link = context.scalar("repo-link"), context.value("repo-link")
     return (node, link) if node and link and not fault_of(link) else None
 
 
@@ -86,14 +86,14 @@ def entry_address(link: str) -> str | None:
     return parts._replace(path=f"{folder}/{FILE_NAME}", query="", fragment="").geturl()
 
 
-def asset_addresses(subject: Subject) -> Iterator[tuple[AssetNode, Scalar, str | Path]]:
+def asset_addresses(context: CardContext) -> Iterator[tuple[AssetNode, Scalar, str | Path]]:
     """The assets with their links, and where these lead: a url, or a file beside the card."""
-    for asset in subject.assets:
+    for asset in context.assets:
         node, link = asset.scalar("asset-link"), asset.value("asset-link")
-        if node is None or link is None or subject.card is None:
+        if node is None or link is None or context.card is None:
             continue
         try:
-            yield asset, node, subject.card.resolve(Asset(None, link, None))
+            yield asset, node, context.card.resolve(Asset(None, link, None))
         except CardError:
             continue  # MC029 tells
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from mshub_ssd.lint.context import CardContext, Violation
 from mshub_ssd.lint.finding import Edit, Finding, Fix
-from mshub_ssd.lint.subject import Hit, Subject
 
 __all__ = ["Suppression", "apply", "complaints", "read"]
 
@@ -45,18 +45,18 @@ class Suppression:
     fault: str | None = None
 
 
-def read(subject: Subject) -> list[Suppression]:
+def read(context: CardContext) -> list[Suppression]:
     """The comments of a card."""
-    return list(_read(subject)) if "mshub:" in subject.text else []
+    return list(_read(context)) if "mshub:" in context.text else []
 
 
-def _read(subject: Subject) -> Iterator[Suppression]:
-    text, source = subject.text, subject.source
+def _read(context: CardContext) -> Iterator[Suppression]:
+    text, source = context.text, context.source
     if source.front is None:
         return
     starts = source.line_starts()
-    values = subject.value_spans()
-    markup = _markup_lines(subject)
+    values = context.value_spans()
+    markup = _markup_lines(context)
     for found in itertools.islice(_COMMENT.finditer(text, source.front[0]), _MAX_COMMENTS):
         in_front = found.start() < source.front[1]
         if in_front != (found["open"] == "#"):
@@ -68,7 +68,7 @@ def _read(subject: Subject) -> Iterator[Suppression]:
             before = bisect.bisect_right(values, (found.start(), len(text))) - 1
             if before >= 0 and found.start() < values[before][1]:
                 continue  # part of a value
-        elif not any(first <= line - 1 - subject.first_body_line < last for first, last in markup):
+        elif not any(first <= line - 1 - context.first_body_line < last for first, last in markup):
             continue
         above = starts[line - 1]
         end = found.end()
@@ -104,10 +104,10 @@ def _has_content(line: str) -> bool:
     return bool(bare) and not bare.startswith("#") and not (bare.startswith("<!--") and bare.endswith("-->"))
 
 
-def _markup_lines(subject: Subject) -> list[tuple[int, int]]:
+def _markup_lines(context: CardContext) -> list[tuple[int, int]]:
     """Lines of the body in which a comment is one to Markdown too, and no part of a code block."""
     found = []
-    for token in subject.tokens:
+    for token in context.tokens:
         inline = token.type == "inline" and any(child.type == "html_inline" for child in token.children or ())
         if token.map and (inline or token.type == "html_block"):
             found.append((token.map[0], token.map[1]))
@@ -139,7 +139,9 @@ def apply(findings: Iterable[Finding], suppressions: Sequence[Suppression]) -> t
     return remaining, silenced
 
 
-def complaints(suppressions: Sequence[Suppression], known: Iterable[str], testable: Iterable[str]) -> Iterator[Hit]:
+def complaints(
+    suppressions: Sequence[Suppression], known: Iterable[str], testable: Iterable[str]
+) -> Iterator[Violation]:
     """What is wrong with the comments themselves.
 
     Args:
@@ -150,7 +152,7 @@ def complaints(suppressions: Sequence[Suppression], known: Iterable[str], testab
     known, testable = set(known), set(testable)
     for one in suppressions:
         if one.fault:
-            yield Hit(
+            yield Violation(
                 one.start,
                 one.end,
                 f"the comment {one.fault}",
@@ -158,18 +160,20 @@ def complaints(suppressions: Sequence[Suppression], known: Iterable[str], testab
             )
             continue
         if not one.reason:
-            yield Hit(
+            yield Violation(
                 one.start, one.end, "the comment gives no reason", "say behind the bracket why the finding is all right"
             )
         strange = [code for code in one.codes if code not in known]
         if strange:
-            yield Hit(one.start, one.end, f"there is no rule {', '.join(strange)}", "see mshub validate --list-rules")
+            yield Violation(
+                one.start, one.end, f"there is no rule {', '.join(strange)}", "see mshub validate --list-rules"
+            )
         idle = [code for code in one.codes if code in testable and code not in one.used]
         if idle:
             fix = None
             if len(idle) == len(one.codes):
                 fix = Fix("delete the comment", (Edit(*one.offsets, ""),))
-            yield Hit(
+            yield Violation(
                 one.start,
                 one.end,
                 f"the comment silences nothing: {', '.join(idle)}",

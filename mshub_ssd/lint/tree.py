@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mshub_ssd.lint.subject import Subject
+from mshub_ssd.lint.context import CardContext
 
-__all__ = ["Facts", "FileFact", "TreeHit", "facts_of"]
+__all__ = ["Facts", "FileFact", "TreeViolation", "facts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class TreeHit:
+class TreeViolation:
     """What a rule about the tree yields: a card, a place in it, and what to say."""
 
     index: int
@@ -41,12 +41,12 @@ class TreeHit:
     help: str | None = None
 
 
-def facts_of(subject: Subject, index: int) -> Facts:
+def facts_of(context: CardContext, index: int) -> Facts:
     """The facts of one card."""
     files = []
-    for asset in subject.assets:
+    for asset in context.assets:
         node, url = asset.scalar("asset-sha256"), asset.value("asset-link")
         digest = asset.value("asset-sha256")
         if node and url and digest:
             files.append(FileFact(digest.lower(), url, node.start, node.end))
-    return Facts(index, subject.path, subject.uid, subject.value("model-name"), tuple(files))
+    return Facts(index, context.path, context.uid, context.value("model-name"), tuple(files))

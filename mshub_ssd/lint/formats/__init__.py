@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.lint.finding import Report
-from mshub_ssd.lint.formats import github, gitlab, junit, plain_json, sarif, text
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["FORMATS", "render"]
 
 FORMATS = ("text", "json", "github", "gitlab", "sarif", "junit")
+_MODULES = {"json": "plain_json"}
 
 
 def render(report: Report, format: str, *, color: bool = False, root: Path | None = None) -> str:
@@ -30,18 +34,10 @@ def render(report: Report, format: str, *, color: bool = False, root: Path | Non
     Raises:
         UsageError: There is no such format.
     """
-    if format == "text":
-        return text.render(report, color=color)
-    if format == "json":
-        return plain_json.render(report)
-    if format == "github":
-        return github.render(report, root)
-    if format == "gitlab":
-        return gitlab.render(report, root)
-    if format == "sarif":
-        return sarif.render(report, root)
-    if format == "junit":
-        return junit.render(report)
+    if format in FORMATS:
+        module = importlib.import_module(f"mshub_ssd.lint.formats.{_MODULES.get(format, format)}")
+        options = {"text": {"color": color}, "json": {}, "junit": {}}.get(format, {"root": root})
+        return str(module.render(report, **options))
     raise UsageError(
         "there is no such output format",
         where="--format",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mshub_ssd.lint.finding import Finding, Report
+from mshub_ssd.lint.finding import Finding
 from mshub_ssd.lint.formats.shared import located, visible
 from mshub_ssd.lint.formats.text import fix_note, summary
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["render"]
 

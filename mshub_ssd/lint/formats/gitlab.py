@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.lint.finding import Report
 from mshub_ssd.lint.formats.shared import fingerprints, headline, located, visible, well_formed
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["render"]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from mshub_ssd.lint.finding import Finding, Report
+from mshub_ssd.lint.finding import Finding
 from mshub_ssd.lint.formats.shared import visible
 from mshub_ssd.lint.formats.text import fix_note, summary
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["render"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from mshub_ssd.lint.finding import Report
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["render"]
 

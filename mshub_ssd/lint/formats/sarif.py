@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mshub_ssd.lint.finding import Edit, Finding, Fix, Report
+from mshub_ssd.lint.finding import Edit, Finding, Fix
 from mshub_ssd.lint.formats.shared import fingerprints, located, visible
 
 if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
     from mshub_ssd.lint.rules import Rule
 
 __all__ = ["render"]
@@ -23,7 +24,7 @@ _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 _LINK = re.compile(r"\[(?=[^\]]*\]\()")
 # Halves of surrogate pairs, but for those that stand for undecodable bytes of a file's name.
 _UNFIT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# A file whose every line end is to be mended would be a report larger than itself.
+# A file whose every line end is to be fixed would be a report larger than itself.
 _MAX_EDITS = 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -9,28 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mshub_ssd.lint.finding import Finding
+from mshub_ssd.terminal import plain
 
-__all__ = ["counted", "fingerprints", "headline", "located", "visible", "well_formed"]
+__all__ = ["fingerprints", "headline", "located", "visible", "well_formed"]
 
-_SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def visible(text: str) -> str:
-    r"""`text` with everything that is no visible character spelt out, as in ``\u202e``.
-
-    Cards come from strangers: control characters steer terminals, bidirectional ones reorder what a reader sees,
-    and a space that is none is what a finding may be about.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _SHORT.get(c) or _spelt(ord(c)) for c in text)
-
-
-def _spelt(number: int) -> str:
-    if number < 0x100:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+visible = functools.partial(plain, exact=True)
+"""A text with all that is no visible character spelt out: a space that is none may be what a finding is about."""
 
 
 def well_formed(text: str) -> str:
@@ -38,13 +26,8 @@ def well_formed(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 card``, ``2 cards``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
-
-
 def headline(finding: Finding) -> str:
-    """What is wrong and how to mend it, in one line."""
+    """What is wrong and how to fix it, in one line."""
     text = f"{finding.code} {finding.message}"
     return visible(f"{text}; {finding.help}" if finding.help else text)
 

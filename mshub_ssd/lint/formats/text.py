@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from mshub_ssd.lint.finding import SEVERITIES, Finding, Report
-from mshub_ssd.lint.formats.shared import counted, visible
+from mshub_ssd.lint.finding import SEVERITIES, Finding
+from mshub_ssd.lint.formats.shared import visible
+from mshub_ssd.terminal import counted, width
+
+if TYPE_CHECKING:
+    from mshub_ssd.lint.report import Report
 
 __all__ = ["describer", "fix_note", "render", "summary"]
 
@@ -57,8 +61,8 @@ def summary(report: Report) -> list[str]:
     """The counts of a report in a few lines; a single one where there is nothing to do."""
     lines = []
     for path, codes in report.fixes:
-        mended = ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
-        lines.append(f"fixed in {visible(path)}: {mended}")
+        fixed = ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
+        lines.append(f"fixed in {visible(path)}: {fixed}")
     if report.fixed:
         fixes = counted(report.fixed, "fix", "fixes")
         lines.append(f"{fixes} to apply" if report.diff else f"{fixes} applied")
@@ -82,7 +86,7 @@ def summary(report: Report) -> list[str]:
 
 
 def fix_note(finding: Finding) -> str | None:
-    """Which option mends a finding, and how."""
+    """Which option fixes a finding, and how."""
     if finding.fix is None:
         return None
     return f"fixable with {'--fix' if finding.fix.safe else '--unsafe-fixes'}: {visible(finding.fix.title)}"
@@ -187,10 +191,7 @@ def _cell(char: str) -> _Cell:
     if not char.isprintable():
         spelt = visible(char)
         return spelt, len(spelt)
-    # Marks on the letter before, and the inner letters of a Korean syllable, take no room of their own.
-    if unicodedata.category(char) in {"Mn", "Me"} or "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7fb":
-        return char, 0
-    return char, 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return char, width(char)
 
 
 def _width(cells: Iterable[_Cell]) -> int:

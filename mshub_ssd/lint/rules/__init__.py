@@ -1,6 +1,6 @@
 """The rules: small functions with stable codes.
 
-A rule is a generator over a `Subject` (one card), or over the `Facts` of all cards of a tree. What its docstring
+A rule is a generator over a `CardContext` (one card), or over the `Facts` of all cards of a tree. What its docstring
 and its decorator say becomes ``docs/rules.md`` and ``mshub validate --explain``.
 """
 

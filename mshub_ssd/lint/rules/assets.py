@@ -11,10 +11,10 @@ from mshub_ssd.cards import Asset
 from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings
+from mshub_ssd.lint.context import AssetNode, CardContext, Violation, edit, too_long
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
-from mshub_ssd.lint.subject import AssetNode, Hit, Subject, edit, too_long
 
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?")
@@ -37,13 +37,15 @@ def file_name(url: str) -> str:
     bad="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt",
     good="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt\n  asset-sha256: <64 hex digits>",
 )
-def missing_digest(subject: Subject) -> Iterator[Hit]:
+def missing_digest(context: CardContext) -> Iterator[Violation]:
     """An asset without asset-sha256."""
-    for asset in subject.assets:
+    for asset in context.assets:
         if asset.value("asset-sha256") is None:
             place = asset.fields.get("asset-sha256") or asset.fields.get("asset-link")
             at = place[0] if place else asset.node
-            yield Hit(at.start, at.end, "an asset has no asset-sha256", "run sha256sum on the file and add the digest")
+            yield Violation(
+                at.start, at.end, "an asset has no asset-sha256", "run sha256sum on the file and add the digest"
+            )
 
 
 @rule(
@@ -56,24 +58,28 @@ def missing_digest(subject: Subject) -> Iterator[Hit]:
     bad="asset-sha256: d231a06e",
     good="asset-sha256: <64 hex digits>",
 )
-def malformed_digest(subject: Subject) -> Iterator[Hit]:
+def malformed_digest(context: CardContext) -> Iterator[Violation]:
     """An asset-sha256 that is not text of exactly 64 hex digits."""
-    for asset in subject.assets:
+    for asset in context.assets:
         found = asset.fields.get("asset-sha256")
         if found is None:
             continue
         node, text = asset.scalar("asset-sha256"), asset.value("asset-sha256")
         if node is None:
-            yield Hit(found[1].start, found[1].end, "asset-sha256 is no text", "give 64 hex digits")
+            yield Violation(found[1].start, found[1].end, "asset-sha256 is no text", "give 64 hex digits")
         elif text is not None:
             if text.startswith("<"):
-                yield Hit(node.start, node.end, "asset-sha256 stands in angle brackets", "write it without < and >")
+                yield Violation(
+                    node.start, node.end, "asset-sha256 stands in angle brackets", "write it without < and >"
+                )
             elif not _HEX.fullmatch(text):
-                yield Hit(node.start, node.end, "asset-sha256 has characters that are no hex digits", _HOW)
+                yield Violation(node.start, node.end, "asset-sha256 has characters that are no hex digits", _HOW)
             elif len(text) != 64:
-                yield Hit(node.start, node.end, f"asset-sha256 has {len(text)} hex digits, not 64", _HOW)
+                yield Violation(node.start, node.end, f"asset-sha256 has {len(text)} hex digits, not 64", _HOW)
             elif yaml_type(node) is not None:
-                yield Hit(node.start, node.end, "asset-sha256 reads as a number", "put it in quotes", quoted(node))
+                yield Violation(
+                    node.start, node.end, "asset-sha256 reads as a number", "put it in quotes", quoted(node)
+                )
 
 
 _HOW = "run sha256sum on the file and give all 64 digits"
@@ -88,9 +94,9 @@ _HOW = "run sha256sum on the file and give all 64 digits"
     bad="file-format: ckpt   # and asset-link: .../net.ms",
     good="file-format: mslite",
 )
-def format_mismatch(subject: Subject) -> Iterator[Hit]:
+def format_mismatch(context: CardContext) -> Iterator[Violation]:
     """A file-format that is missing, or does not fit the ending of the asset's link."""
-    for asset in subject.assets:
+    for asset in context.assets:
         link, form, node = asset.value("asset-link"), asset.value("file-format"), asset.scalar("file-format")
         if link is None:
             continue
@@ -98,7 +104,7 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
         hint = f"say file-format: {right.key}" if right else f"known formats: {', '.join(FORMATS)}"
         if form is None or node is None:
             key = asset.fields["asset-link"][0]
-            yield Hit(key.start, key.end, "an asset has no file-format", hint.replace("say", "add"))
+            yield Violation(key.start, key.end, "an asset has no file-format", hint.replace("say", "add"))
             continue
         word = form.lower().lstrip(".")
         meant = format_of(word, "")
@@ -107,7 +113,7 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
             fix = Fix(f"say {wanted}", edit(node, wanted), safe=meant is right) if wanted else None
             ending = ending_of(link)
             shown = f"ends in {ending[:20]}" if ending else "has no ending"
-            yield Hit(node.start, node.end, f"file-format is {form[:20]!r}, and the file {shown}", hint, fix)
+            yield Violation(node.start, node.end, f"file-format is {form[:20]!r}, and the file {shown}", hint, fix)
 
 
 @rule(
@@ -118,40 +124,44 @@ def format_mismatch(subject: Subject) -> Iterator[Hit]:
     bad="asset-link: ../net.ckpt",
     good="asset-link: https://example.org/net.ckpt",
 )
-def bad_asset_link(subject: Subject) -> Iterator[Hit]:
+def bad_asset_link(context: CardContext) -> Iterator[Violation]:
     """An asset without a link, or with one that is neither http(s) nor a path to a file in the card's folder."""
-    found = subject.fields.get("asset")
-    for asset in subject.assets:
+    found = context.fields.get("asset")
+    for asset in context.assets:
         link, place = asset.value("asset-link"), asset.fields.get("asset-link")
         if place and (not isinstance(place[1], Scalar) or too_long(place[1])):
             fault = "is longer than 2,000 characters" if isinstance(place[1], Scalar) else "is no text"
-            yield Hit(place[1].start, place[1].end, f"asset-link {fault}", _LINK_FORM)
+            yield Violation(place[1].start, place[1].end, f"asset-link {fault}", _LINK_FORM)
             continue
         if link is None:
             at = place[0] if place else asset.node
-            yield Hit(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
+            yield Violation(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
             continue
         if place is None:
             continue
         node = place[1]
         try:
-            target = _resolve(subject, link)
+            target = _resolve(context, link)
         except CardError as error:
-            yield Hit(node.start, node.end, error.message, _LINK_FORM)
+            yield Violation(node.start, node.end, error.message, _LINK_FORM)
             continue
         if isinstance(target, Path) and not _is_file(target):
-            yield Hit(node.start, node.end, "the file is not in the card's folder", "put it there, or mend the link")
-    if found and not subject.assets and getattr(found[1], "items", None):
-        yield Hit(found[1].start, found[1].end, "asset is no list of fields", "write `- asset-link: ...` for each file")
+            yield Violation(
+                node.start, node.end, "the file is not in the card's folder", "put it there, or correct the link"
+            )
+    if found and not context.assets and getattr(found[1], "items", None):
+        yield Violation(
+            found[1].start, found[1].end, "asset is no list of fields", "write `- asset-link: ...` for each file"
+        )
 
 
 _LINK_FORM = "give an http(s) url, or the path of a file in the card's folder"
 
 
-def _resolve(subject: Subject, link: str) -> Path | str | None:
-    if subject.card is None or (subject.file is None and "://" not in link):
+def _resolve(context: CardContext, link: str) -> Path | str | None:
+    if context.card is None or (context.file is None and "://" not in link):
         return None
-    return subject.card.resolve(Asset(None, link, None))
+    return context.card.resolve(Asset(None, link, None))
 
 
 def _is_file(path: Path) -> bool:
@@ -171,19 +181,19 @@ def _is_file(path: Path) -> bool:
     bad="asset-link: http://example.org/net.ckpt",
     good="asset-link: https://example.org/net.ckpt",
 )
-def plain_http(subject: Subject) -> Iterator[Hit]:
+def plain_http(context: CardContext) -> Iterator[Violation]:
     """A repo-link or asset-link with http instead of https. Loopback addresses are left alone."""
-    nodes = [subject.scalar("repo-link")] + [asset.scalar("asset-link") for asset in subject.assets]
+    nodes = [context.scalar("repo-link")] + [asset.scalar("asset-link") for asset in context.assets]
     for node in nodes:
         if node is None or too_long(node) or not node.text.strip().lstrip("<").lower().startswith("http://"):
             continue
         host = node.text.strip().lstrip("<")[7:].partition("/")[0].rpartition("@")[2]
         if _LOOPBACK.fullmatch(host):
             continue
-        at = subject.text.lower().find("http://", node.start, node.end)
+        at = context.text.lower().find("http://", node.start, node.end)
         if at >= 0:
             fix = Fix("write https", edit((at, at + 7), "https://"), safe=False)
-            yield Hit(node.start, node.end, "the link is plain http", "write https", fix)
+            yield Violation(node.start, node.end, "the link is plain http", "write https", fix)
 
 
 @rule(
@@ -194,12 +204,12 @@ def plain_http(subject: Subject) -> Iterator[Hit]:
     bad="asset:\n- file-format: ms\n  asset-link: https://example.org/net.ms",
     good="asset:\n- file-format: ckpt\n  asset-link: https://example.org/net.ckpt",
 )
-def no_loadable_asset(subject: Subject) -> Iterator[Hit]:
+def no_loadable_asset(context: CardContext) -> Iterator[Violation]:
     """A card whose assets all have endings of files that cannot be loaded."""
-    links = [asset.value("asset-link") for asset in subject.assets]
+    links = [asset.value("asset-link") for asset in context.assets]
     if links and all(link and not _has_reader(link) for link in links):
-        key = subject.fields["asset"][0]
-        yield Hit(key.start, key.end, "no asset can be loaded", f"add a {main_endings()} file")
+        key = context.fields["asset"][0]
+        yield Violation(key.start, key.end, "no asset can be loaded", f"add a {main_endings()} file")
 
 
 def _has_reader(link: str) -> bool:
@@ -215,13 +225,13 @@ def _has_reader(link: str) -> bool:
     bad="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/b.ckpt",
     good="asset:\n- asset-link: https://example.org/a.ckpt",
 )
-def several_assets(subject: Subject) -> Iterator[Hit]:
+def several_assets(context: CardContext) -> Iterator[Violation]:
     """A card with more than one asset."""
-    if len(subject.assets) > 1:
-        second: AssetNode = subject.assets[1]
+    if len(context.assets) > 1:
+        second: AssetNode = context.assets[1]
         start = second.node.start
-        message = f"the card has {len(subject.assets)} assets"
-        yield Hit(start, start + 1, message, "give every file a card of its own")
+        message = f"the card has {len(context.assets)} assets"
+        yield Violation(start, start + 1, message, "give every file a card of its own")
 
 
 @rule(
@@ -232,14 +242,16 @@ def several_assets(subject: Subject) -> Iterator[Hit]:
     bad="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/a.ckpt",
     good="asset:\n- asset-link: https://example.org/a.ckpt",
 )
-def repeated_asset(subject: Subject) -> Iterator[Hit]:
+def repeated_asset(context: CardContext) -> Iterator[Violation]:
     """An asset whose link or digest an earlier asset of the same card has already."""
     for key in ("asset-link", "asset-sha256"):
         seen: dict[str, int] = {}
-        for asset in subject.assets:
+        for asset in context.assets:
             node, text = asset.scalar(key), asset.value(key)
             if node is None or text is None:
                 continue
             first = seen.setdefault(text.lower() if key == "asset-sha256" else text, asset.index)
             if first != asset.index:
-                yield Hit(node.start, node.end, f"asset {first + 1} has this {key} already", "delete one, or mend it")
+                yield Violation(
+                    node.start, node.end, f"asset {first + 1} has this {key} already", "delete one, or correct it"
+                )

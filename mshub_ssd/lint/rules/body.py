@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from mshub_ssd.cards.nodes import SeqNode
+from mshub_ssd.lint.context import MAX_ASSETS, CardContext, Violation
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.provenance import fault_of
-from mshub_ssd.lint.subject import MAX_ASSETS, Hit, Subject
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -40,16 +40,16 @@ class _Snippet(NamedTuple):
     line: int = 1
 
 
-def _snippets(subject: Subject) -> list[_Snippet]:
+def _snippets(context: CardContext) -> list[_Snippet]:
     """The examples of a card, each compiled once."""
-    if subject.snippets is None:
-        subject.snippets = list(_read(subject))
-    return subject.snippets
+    if context.snippets is None:
+        context.snippets = list(_read(context))
+    return context.snippets
 
 
-def _read(subject: Subject) -> Iterator[_Snippet]:
+def _read(context: CardContext) -> Iterator[_Snippet]:
     left = _MAX_SNIPPETS
-    for token in subject.tokens:
+    for token in context.tokens:
         if token.type != "fence" or not token.map or token.info.strip().split(" ")[0].lower() not in _PYTHON:
             continue
         code = token.content
@@ -107,23 +107,23 @@ def _is_plain(node: ast.BinOp) -> bool:
     bad='```python\nnetwork = mshub.load("mindspore/1.7/ssd300_coco2017"\n```',
     good='```python\nnetwork = mshub.load("mindspore/1.7/ssd300_coco2017")\n```',
 )
-def snippet_syntax(subject: Subject) -> Iterator[Hit]:
+def snippet_syntax(context: CardContext) -> Iterator[Violation]:
     """A fenced `python` example that does not compile. Prompts, output and notebook commands are understood."""
-    for token, _, fault, line in _snippets(subject):
+    for token, _, fault, line in _snippets(context):
         if fault is None:
             continue
         first = (token.map or [0])[0] + 1
         last = first + max(token.content.count("\n") - 1, 0)
         at = min(first + line - 1, last)
-        start, end = subject.body_range([at, at + 1])
-        start += len(subject.text[start:end]) - len(subject.text[start:end].lstrip())
+        start, end = context.body_range([at, at + 1])
+        start += len(context.text[start:end]) - len(context.text[start:end].lstrip())
         message = f"the example is no Python: {fault.partition(' (')[0][:100]}"
-        yield Hit(start, max(start, end), message, "mend it; if it is not Python, mark the block as text")
+        yield Violation(start, max(start, end), message, "correct it; if it is not Python, mark the block as text")
 
 
-def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
+def loaded_uids(context: CardContext) -> Iterator[tuple[str, int, int]]:
     """Uids that the body's examples load, and their places: the letters between the quotes."""
-    for token, tree, _, _ in _snippets(subject):
+    for token, tree, _, _ in _snippets(context):
         if tree is None or not any(word in token.content for word in _CLIENTS):
             continue
         known: dict[str, ast.Constant] = {}
@@ -139,7 +139,7 @@ def loaded_uids(subject: Subject) -> Iterator[tuple[str, int, int]]:
             if isinstance(first, ast.Name):
                 first = known.get(first.id)
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and "/" in first.value:
-                yield (first.value, *_place(subject, token, first.value, first.lineno))
+                yield (first.value, *_place(context, token, first.value, first.lineno))
 
 
 def _is_loader(called: ast.expr) -> bool:
@@ -149,10 +149,10 @@ def _is_loader(called: ast.expr) -> bool:
     return isinstance(called.value, ast.Name) and called.value.id in _CLIENTS
 
 
-def _place(subject: Subject, token: Token, text: str, line: int) -> tuple[int, int]:
+def _place(context: CardContext, token: Token, text: str, line: int) -> tuple[int, int]:
     at = (token.map or [0])[0] + line
-    start, end = subject.body_range([at, at + 1])
-    found = subject.text.find(text, start, end)
+    start, end = context.body_range([at, at + 1])
+    found = context.text.find(text, start, end)
     return (found, found + len(text)) if found >= 0 else (start, end)
 
 
@@ -164,16 +164,18 @@ def _place(subject: Subject, token: Token, text: str, line: int) -> tuple[int, i
     bad="---\n\nThis network finds things on pictures.",
     good="---\n\n## What it is\n\nThis network finds things on pictures.",
 )
-def headings(subject: Subject) -> Iterator[Hit]:
+def headings(context: CardContext) -> Iterator[Violation]:
     """A body without text, or without a heading; infos: a heading that is empty or ends with a colon."""
-    source = subject.source
+    source = context.source
     if source.front is None:
         return
-    start, end = subject.head
-    if not subject.text[source.body :].strip():
-        yield Hit(start, end, "the card has no text behind its front matter", "say what it is, and show how to use it")
+    start, end = context.head
+    if not context.text[source.body :].strip():
+        yield Violation(
+            start, end, "the card has no text behind its front matter", "say what it is, and show how to use it"
+        )
         return
-    tokens = subject.tokens
+    tokens = context.tokens
     count = 0
     for token, inline in itertools.pairwise(tokens):
         if token.type != "heading_open":
@@ -181,14 +183,14 @@ def headings(subject: Subject) -> Iterator[Hit]:
         count += 1
         text = inline.content.strip()
         if not text or text.endswith((":", "\uff1a")):
-            first, last = subject.body_range(token.map)
+            first, last = context.body_range(token.map)
             message = "the heading ends with a colon" if text else "the heading has no text"
-            yield Hit(first, last, message, "leave the colon out" if text else "give it one", severity="info")
+            yield Violation(first, last, message, "leave the colon out" if text else "give it one", severity="info")
     if not count and tokens:
-        first = len(subject.text) - len(subject.text[source.body :].lstrip())
-        line = subject.source.span(first, first).line - 1 - subject.first_body_line
-        yield Hit(
-            *subject.body_range([line, line + 1]), "the body has no heading", "begin it with a heading: ## What it is"
+        first = len(context.text) - len(context.text[source.body :].lstrip())
+        line = context.source.span(first, first).line - 1 - context.first_body_line
+        yield Violation(
+            *context.body_range([line, line + 1]), "the body has no heading", "begin it with a heading: ## What it is"
         )
 
 
@@ -200,35 +202,35 @@ def headings(subject: Subject) -> Iterator[Hit]:
     bad="[the paper](htps://arxiv.org/abs/1512.02325)",
     good="[the paper](https://arxiv.org/abs/1512.02325)",
 )
-def malformed_link(subject: Subject) -> Iterator[Hit]:
+def malformed_link(context: CardContext) -> Iterator[Violation]:
     """A link or picture in the body with an empty, unreadable or unknown address, or that is none to Markdown."""
-    for token in subject.tokens:
+    for token in context.tokens:
         if token.type != "inline" or not token.children:
             continue
-        at, below = subject.body_range(token.map)
+        at, below = context.body_range(token.map)
         for child in token.children:
             if child.type in ("link_open", "image"):
                 address = str(child.attrs.get("href" if child.type == "link_open" else "src", ""))
                 fault = _fault(address)
-                start, end = _find(subject, address, at, below)
+                start, end = _find(context, address, at, below)
                 if at <= start < below:
                     at = end
                 if fault:
                     place = (start, end) if start >= 0 else (at, below)
                     kind = "link" if child.type == "link_open" else "picture"
-                    yield Hit(*place, f"the {kind} {fault}", "mend the address")
+                    yield Violation(*place, f"the {kind} {fault}", "correct the address")
             elif child.type == "text" and "](" in child.content:
                 for written in _unrecognised(child.content):
-                    start = subject.text.find(written, at, below)
-                    if start < 0 or subject.text[start - 1] == "\\":
+                    start = context.text.find(written, at, below)
+                    if start < 0 or context.text[start - 1] == "\\":
                         continue  # escaped: no link was meant
                     at = start + len(written)
                     address = written.rpartition("](")[2]
                     if _SCHEME.match(address) and _fault(address):
-                        yield Hit(start, at, f"the link {_fault(address)}", "mend the address")
+                        yield Violation(start, at, f"the link {_fault(address)}", "correct the address")
                     else:
                         hint = "write spaces in addresses as %20, and close every bracket"
-                        yield Hit(start, at, "to Markdown this is no link", hint)
+                        yield Violation(start, at, "to Markdown this is no link", hint)
 
 
 def _unrecognised(text: str) -> Iterator[str]:
@@ -242,12 +244,12 @@ def _unrecognised(text: str) -> Iterator[str]:
         at = text.find("](", at + 2)
 
 
-def _find(subject: Subject, what: str, start: int, end: int) -> tuple[int, int]:
+def _find(context: CardContext, what: str, start: int, end: int) -> tuple[int, int]:
     """Where an address stands in a paragraph; behind it, where a reference defines it; else nowhere."""
     for wanted in (what,) if what else ("()", "(<>)"):
-        found = subject.text.find(wanted, start, end)
+        found = context.text.find(wanted, start, end)
         for before in ("]: ", "]: <") if found < 0 and what else ():
-            defined = subject.text.find(f"{before}{wanted}", subject.source.body)
+            defined = context.text.find(f"{before}{wanted}", context.source.body)
             found = defined + len(before) if defined >= 0 else found
         if found >= 0:
             return found, found + len(wanted)
@@ -276,16 +278,18 @@ def _fault(address: str) -> str | None:
     bad="(a paragraph of ten thousand links)",
     good="(a link to where they are listed)",
 )
-def unchecked_body(subject: Subject) -> Iterator[Hit]:
+def unchecked_body(context: CardContext) -> Iterator[Violation]:
     """A body that is too much to read as Markdown, so that its examples, headings and links were not checked.
 
     That is above 100,000 characters, 5,000 lines, or 10,000 steps of the Markdown reader. Of assets the first 50 are
     checked.
     """
-    start, end = subject.head
-    if not subject.tokens and subject.unparsed_body:
-        yield Hit(start, end, "the body is too much to check", "keep long texts out of the card: link to them")
-    found = subject.fields.get("asset")
+    start, end = context.head
+    if not context.tokens and context.unparsed_body:
+        yield Violation(start, end, "the body is too much to check", "keep long texts out of the card: link to them")
+    found = context.fields.get("asset")
     if found and isinstance(found[1], SeqNode) and len(found[1].items) > MAX_ASSETS:
         place = found[0]
-        yield Hit(place.start, place.end, f"only the first {MAX_ASSETS} assets are checked", "make a card per model")
+        yield Violation(
+            place.start, place.end, f"only the first {MAX_ASSETS} assets are checked", "make a card per model"
+        )

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from mshub_ssd.cards import parse_metric
 from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
 from mshub_ssd.cards.parse import KNOWN_KEYS
+from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject, edit, meaning
 
 REQUIRED = (
     "model-name",
@@ -100,15 +100,15 @@ def quoted(node: Scalar) -> Fix:
     bad="repo-link:",
     good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
 )
-def missing_field(subject: Subject) -> Iterator[Hit]:
+def missing_field(context: CardContext) -> Iterator[Violation]:
     """A required field that is not there, or has no value."""
-    if not subject.fields:
+    if not context.fields:
         return
-    start, end = subject.head
+    start, end = context.head
     for name in REQUIRED:
-        found = subject.fields.get(name)
+        found = context.fields.get(name)
         if found is None:
-            yield Hit(start, end, f"the field {name} is missing", _how_to_add(subject, name))
+            yield Violation(start, end, f"the field {name} is missing", _how_to_add(context, name))
             continue
         key, node = found
         if isinstance(node, Scalar):
@@ -116,16 +116,16 @@ def missing_field(subject: Subject) -> Iterator[Hit]:
         else:
             empty = not node.items
         if empty:
-            yield Hit(key.start, key.end, f"the field {name} has no value", f"give {name} a value")
+            yield Violation(key.start, key.end, f"the field {name} has no value", f"give {name} a value")
 
 
-def _how_to_add(subject: Subject, name: str) -> str:
-    strange = [key for key in subject.fields if key not in PUBLISHED_KEYS and len(key) < 60][:_MAX_GUESSES]
+def _how_to_add(context: CardContext, name: str) -> str:
+    strange = [key for key in context.fields if key not in PUBLISHED_KEYS and len(key) < 60][:_MAX_GUESSES]
     near = difflib.get_close_matches(name, strange, n=1, cutoff=0.75)
     if not near:
         return f"add a line {name}: ..."
-    key = subject.fields[near[0]][0]
-    return f"call the field {near[0]} in line {subject.source.span(key.start, key.end).line} {name}"
+    key = context.fields[near[0]][0]
+    return f"call the field {near[0]} in line {context.source.span(key.start, key.end).line} {name}"
 
 
 @rule(
@@ -137,14 +137,14 @@ def _how_to_add(subject: Subject, name: str) -> str:
     bad="licence: Apache-2.0",
     good="license: Apache-2.0",
 )
-def unknown_key(subject: Subject) -> Iterator[Hit]:
+def unknown_key(context: CardContext) -> Iterator[Violation]:
     """A field that no reader knows, with the nearest one that they do."""
-    yield from _unknown({name: key for name, (key, _) in subject.fields.items()}, sorted(PUBLISHED_KEYS))
-    for asset in subject.assets:
+    yield from _unknown({name: key for name, (key, _) in context.fields.items()}, sorted(PUBLISHED_KEYS))
+    for asset in context.assets:
         yield from _unknown({name: key for name, (key, _) in asset.fields.items()}, list(_ASSET_KEYS))
 
 
-def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
+def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Violation]:
     free = [name for name in known if name not in keys]
     tried = 0
     for name, key in keys.items():
@@ -152,19 +152,19 @@ def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Hit]:
             continue
         message = f"unknown field {name[:60]!r}"
         if name.lower() in ("map", "metrics", "metric", "results"):
-            yield Hit(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
+            yield Violation(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
             continue
         tried += 1
         near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 and tried <= _MAX_GUESSES else []
         if not near:
             taken = _nearest(name.lower().replace("_", "-"), known) if len(name) < 60 and tried <= _MAX_GUESSES else []
             hint = f"delete it: {taken[0]} is there" if taken else "the fields and their meaning: mshub schema"
-            yield Hit(key.start, key.end, message, hint)
+            yield Violation(key.start, key.end, message, hint)
             continue
         # Two keys may not be given one name.
         free.remove(near[0])
         fix = Fix(f"call it {near[0]}", edit(key, near[0]), safe=False)
-        yield Hit(key.start, key.end, message, f"did you mean {near[0]}?", fix)
+        yield Violation(key.start, key.end, message, f"did you mean {near[0]}?", fix)
 
 
 def _nearest(name: str, free: list[str]) -> list[str]:
@@ -184,15 +184,15 @@ def _nearest(name: str, free: list[str]) -> list[str]:
     bad="mindspore-version: 1.10",
     good='mindspore-version: "1.10"',
 )
-def lossy_version(subject: Subject) -> Iterator[Hit]:
+def lossy_version(context: CardContext) -> Iterator[Violation]:
     """A version without quotes that changes when YAML reads it as a number, such as 1.10."""
     for name in _VERSIONS:
-        node = subject.scalar(name)
+        node = context.scalar(name)
         if node is None or yaml_type(node) != "number":
             continue
         read = _as_number(node.text.strip())
         if read != node.text.strip():
-            yield Hit(
+            yield Violation(
                 node.start, node.end, f"{name} reads as {read}", f'put it in quotes: "{node.text[:40]}"', quoted(node)
             )
 
@@ -219,16 +219,16 @@ def _as_number(text: str) -> str:
     bad="update-time: 2023-2-17",
     good='update-time: "2023-02-17"',
 )
-def date_format(subject: Subject) -> Iterator[Hit]:
+def date_format(context: CardContext) -> Iterator[Violation]:
     """An update-time that is no ISO date YYYY-MM-DD."""
     import datetime
 
-    found = subject.fields.get("update-time")
+    found = context.fields.get("update-time")
     if found is None:
         return
     node = found[1]
     if not isinstance(node, Scalar):
-        yield Hit(node.start, node.end, "update-time is no date", 'write it as "2022-06-22"')
+        yield Violation(node.start, node.end, "update-time is no date", 'write it as "2022-06-22"')
         return
     text = meaning(node)
     if text is None:
@@ -239,11 +239,11 @@ def date_format(subject: Subject) -> Iterator[Hit]:
     except ValueError:
         day = None
     if day is None:
-        yield Hit(node.start, node.end, f"update-time is no date: {text[:40]!r}", 'write it as "2022-06-22"')
+        yield Violation(node.start, node.end, f"update-time is no date: {text[:40]!r}", 'write it as "2022-06-22"')
     elif not _ISO.fullmatch(text):
         iso = day.isoformat()
         fix = Fix(f"write {iso}", edit(node, f'"{iso}"'))
-        yield Hit(node.start, node.end, "update-time is not of the form YYYY-MM-DD", f'write "{iso}"', fix)
+        yield Violation(node.start, node.end, "update-time is not of the form YYYY-MM-DD", f'write "{iso}"', fix)
 
 
 @rule(
@@ -256,15 +256,17 @@ def date_format(subject: Subject) -> Iterator[Hit]:
     bad="evaluation: -",
     good='evaluation: "-"',
 )
-def evaluation_trap(subject: Subject) -> Iterator[Hit]:
+def evaluation_trap(context: CardContext) -> Iterator[Violation]:
     """An evaluation that YAML does not read as text: a bare dash, `no`, `true`."""
-    node = subject.scalar("evaluation")
+    node = context.scalar("evaluation")
     if node is None or not node.plain:
         return
     text = node.text.strip()
     if text == "-" or yaml_type(node) == "boolean":
         what = "is no valid YAML" if text == "-" else f"reads as {str(text.lower() in ('yes', 'true', 'on')).lower()}"
-        yield Hit(node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node))
+        yield Violation(
+            node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node)
+        )
 
 
 @rule(
@@ -277,12 +279,12 @@ def evaluation_trap(subject: Subject) -> Iterator[Hit]:
     bad="evaluation: F1score61.94",
     good='evaluation: "F1score: 61.94"',
 )
-def unreadable_evaluation(subject: Subject) -> Iterator[Hit]:
+def unreadable_evaluation(context: CardContext) -> Iterator[Violation]:
     """An evaluation that cannot be read as pairs of metric and value.
 
     Where a name with digits or signs runs into its value, it is an info, with a fix that separates them.
     """
-    found = subject.fields.get("evaluation")
+    found = context.fields.get("evaluation")
     if found is None:
         return
     node = found[1]
@@ -293,49 +295,49 @@ def unreadable_evaluation(subject: Subject) -> Iterator[Hit]:
         if isinstance(item, MapNode):
             yield from _pairs(item)
         elif isinstance(item, Scalar):
-            yield from _pieces(subject, item)
+            yield from _pieces(context, item)
         else:
-            yield Hit(item.start, item.end, "a list is no metric and value", "write `top1acc: 64.82`")
+            yield Violation(item.start, item.end, "a list is no metric and value", "write `top1acc: 64.82`")
 
 
-def _pairs(node: MapNode) -> Iterator[Hit]:
+def _pairs(node: MapNode) -> Iterator[Violation]:
     for key, value in node.items:
         text = value.text.strip().removesuffix("%").rstrip() if isinstance(value, Scalar) else ""
         if not _is_number(text):
-            yield Hit(
+            yield Violation(
                 value.start, value.end, f"the value of {key.text[:40]} is no number", "give one number per metric"
             )
 
 
-def _pieces(subject: Subject, node: Scalar) -> Iterator[Hit]:
+def _pieces(context: CardContext, node: Scalar) -> Iterator[Violation]:
     text = node.text.strip()
     if text.lower() in _NONE_GIVEN or meaning(node) is None:
         return
-    pieces = list(subject.pieces(node))
+    pieces = list(context.pieces(node))
     read = [parse_metric(piece) for piece, _, _ in pieces]
     doubtful = []
     names: set[str] = set()
     for (wanted, start, end), metric in zip(pieces, read, strict=True):
         if metric is None:
             shown = f": {wanted[:40]!r}" if wanted else ": nothing between two `|`"
-            yield Hit(start, end, f"no metric and value{shown}", "write `top1acc: 64.82 | top5acc: 85.66`")
+            yield Violation(start, end, f"no metric and value{shown}", "write `top1acc: 64.82 | top5acc: 85.66`")
             continue
         if metric.name in names:
-            yield Hit(start, end, f"the metric {metric.name[:40]!r} stands twice", "mend one of the two names")
+            yield Violation(start, end, f"the metric {metric.name[:40]!r} stands twice", "correct one of the two names")
         names.add(metric.name)
         if _SIGNS.search(metric.name):
             message = f"other readers may split {metric.name[:40]!r} in the wrong place"
             hint = f"write evaluation as a mapping: {{{json.dumps(metric.name[:40])}: {metric.value:g}}}"
-            yield Hit(start, end, message, hint, severity="info")
+            yield Violation(start, end, message, hint, severity="info")
         elif not _CLEAR.fullmatch(wanted):
             doubtful.append((start, end, metric.name))
     fix = None
-    if doubtful and None not in read and "\n" not in subject.text[node.start : node.end]:
+    if doubtful and None not in read and "\n" not in context.text[node.start : node.end]:
         clear = " | ".join(_separated(piece) for piece, _, _ in pieces)
         if '"' not in clear and "\\" not in clear and not _SIGNS.search(clear):
             fix = Fix("separate names and values", edit(node, f'"{clear}"'), safe=False)
     for start, end, name in doubtful:
-        yield Hit(
+        yield Violation(
             start, end, f"where {name!r} ends and its value begins is a guess", f"write `{name}: ...`", fix, "info"
         )
 
@@ -364,10 +366,10 @@ def _is_number(text: str) -> bool:
     bad="model-version: 1.7",
     good='model-version: "1.7"',
 )
-def typed_value(subject: Subject) -> Iterator[Hit]:
+def typed_value(context: CardContext) -> Iterator[Violation]:
     """A text without quotes that YAML reads as a number, date or boolean; an info where it is a version or a date."""
     for name in (*_VERSIONS, *_TEXTS):
-        node = subject.scalar(name)
+        node = context.scalar(name)
         kind = yaml_type(node) if node else None
         if node is None or kind is None or kind == "nothing":
             continue
@@ -375,7 +377,7 @@ def typed_value(subject: Subject) -> Iterator[Hit]:
             continue  # MC008
         severity: Severity | None = None if name in _VERSIONS or kind == "date" else "warning"
         hint = f'put it in quotes: "{node.text[:40]}"'
-        yield Hit(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node), severity)
+        yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node), severity)
 
 
 @rule(
@@ -387,12 +389,12 @@ def typed_value(subject: Subject) -> Iterator[Hit]:
     bad='model-version: "1.7"\nmindspore-version: "1.7"',
     good='model-version: "2"\nmindspore-version: "1.7"',
 )
-def repeated_version(subject: Subject) -> Iterator[Hit]:
+def repeated_version(context: CardContext) -> Iterator[Violation]:
     """A model-version that repeats mindspore-version."""
-    mine, framework = subject.value("model-version"), subject.value("mindspore-version")
-    node = subject.scalar("model-version")
+    mine, framework = context.value("model-version"), context.value("mindspore-version")
+    node = context.scalar("model-version")
     if node and mine and mine == framework:
-        yield Hit(node.start, node.end, "model-version repeats mindspore-version", "give the model's own version")
+        yield Violation(node.start, node.end, "model-version repeats mindspore-version", "give the model's own version")
 
 
 @rule(
@@ -403,11 +405,11 @@ def repeated_version(subject: Subject) -> Iterator[Hit]:
     bad="summary: ssd300 is used for cv",
     good="summary: Finds 80 kinds of things on pictures of 300 x 300 pixels",
 )
-def boilerplate_summary(subject: Subject) -> Iterator[Hit]:
+def boilerplate_summary(context: CardContext) -> Iterator[Violation]:
     """A summary of the form `X is used for Y`."""
-    node = subject.scalar("summary")
+    node = context.scalar("summary")
     if node and len(node.text) < 130 and _BOILERPLATE.fullmatch(node.text.strip()):
-        yield Hit(
+        yield Violation(
             node.start,
             node.end,
             "the summary says nothing that other fields do not",

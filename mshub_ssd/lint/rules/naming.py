@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from mshub_ssd.cards import parse_metric, valid_uid
 from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.assets import file_name
 from mshub_ssd.lint.rules.fields import each_text
-from mshub_ssd.lint.subject import Hit, Subject, edit
 
 # Publishers whose folders are named after versions of MindSpore.
 _MINDSPORE_FOLDERS = {"mindspore", "noah-cvlab"}
@@ -72,12 +72,12 @@ def squeeze(text: str) -> str:
     return _SQUEEZE.sub("", text.lower())
 
 
-def _datasets(subject: Subject) -> Iterator[tuple[str, int, int]]:
+def _datasets(context: CardContext) -> Iterator[tuple[str, int, int]]:
     """The names in train-dataset and their places."""
-    found = subject.fields.get("train-dataset")
+    found = context.fields.get("train-dataset")
     if found is None:
         return
-    pieces = (piece for node in each_text(found[1]) for piece in subject.pieces(node, _BETWEEN_NAMES) if piece[0])
+    pieces = (piece for node in each_text(found[1]) for piece in context.pieces(node, _BETWEEN_NAMES) if piece[0])
     yield from itertools.islice(pieces, _MAX_NAMES)
 
 
@@ -90,23 +90,27 @@ def _datasets(subject: Subject) -> Iterator[tuple[str, int, int]]:
     bad="model-name: ssd300       # in ssdresnet50fpn_coco2017.md",
     good="model-name: ssd_resnet50_fpn       # in ssdresnet50fpn_coco2017.md",
 )
-def file_name_of_model(subject: Subject) -> Iterator[Hit]:
+def file_name_of_model(context: CardContext) -> Iterator[Violation]:
     """A file name that is not model-name and train-dataset. Case, `_`, `-` and dots do not matter."""
-    node, model = subject.scalar("model-name"), subject.value("model-name")
+    node, model = context.scalar("model-name"), context.value("model-name")
     if node is None or model is None:
         return
-    name, start = squeeze(subject.name.removesuffix("_cn")), squeeze(model)
-    sets = [squeeze(text) for text, _, _ in _datasets(subject) if text.lower() not in _PLACEHOLDERS]
+    name, start = squeeze(context.name.removesuffix("_cn")), squeeze(model)
+    sets = [squeeze(text) for text, _, _ in _datasets(context) if text.lower() not in _PLACEHOLDERS]
     if name == start if not sets else name in {start + one for one in [*sets, "".join(sets)]}:
         return
-    shown = subject.name[:80]
+    shown = context.name[:80]
     if not name.startswith(start):
-        yield Hit(node.start, node.end, f"the file is named {shown}, not after its model", "let both agree")
+        yield Violation(node.start, node.end, f"the file is named {shown}, not after its model", "let both agree")
     elif sets and not any(one in name for one in sets):
-        yield Hit(node.start, node.end, f"the file name {shown} lacks the data set", f"name it {start}_{sets[0]}.md")
+        yield Violation(
+            node.start, node.end, f"the file name {shown} lacks the data set", f"name it {start}_{sets[0]}.md"
+        )
     else:
         message = f"the file name {shown} is not just model and data set"
-        yield Hit(node.start, node.end, message, "say in model-name what sets this model apart, or rename the file")
+        yield Violation(
+            node.start, node.end, message, "say in model-name what sets this model apart, or rename the file"
+        )
 
 
 @rule(
@@ -118,17 +122,17 @@ def file_name_of_model(subject: Subject) -> Iterator[Hit]:
     bad="# resnet\n\n---\nmodel-name: ssd300",
     good="# ssd300\n\n---\nmodel-name: ssd300",
 )
-def title_is_model(subject: Subject) -> Iterator[Hit]:
+def title_is_model(context: CardContext) -> Iterator[Violation]:
     """A card without a title, or with one that is not the model-name. Case, `_`, `-` and spaces do not matter."""
-    if not subject.fields:
+    if not context.fields:
         return
-    title, model = subject.source.title, subject.value("model-name")
+    title, model = context.source.title, context.value("model-name")
     if title is None:
-        yield Hit(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
+        yield Violation(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
     elif model is not None and not _CHINESE.search(title[0]) and squeeze(title[0]) != squeeze(model):
         plain = "\n" not in model and not model.startswith("#") and len(model) < 200
         fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False) if plain else None
-        yield Hit(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
+        yield Violation(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
 
 
 @rule(
@@ -141,24 +145,24 @@ def title_is_model(subject: Subject) -> Iterator[Hit]:
     bad="train-dataset: ImageNet2012",
     good="train-dataset: imagenet2012",
 )
-def dataset_name(subject: Subject) -> Iterator[Hit]:
+def dataset_name(context: CardContext) -> Iterator[Violation]:
     """A train-dataset that is a placeholder, not spelt as the hub does, or not the one in the asset's file name."""
-    names = list(_datasets(subject))
+    names = list(_datasets(context))
     real = []
     for name, start, end in names:
         if name.lower() in _PLACEHOLDERS:
-            yield Hit(start, end, f"{name!r} is no data set", "name the data set, or leave train-dataset out")
+            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or leave train-dataset out")
             continue
         real.append(squeeze(name))
         right = _CANONICAL.get(squeeze(name))
         if right and right != name:
             fix = Fix(f"write {right}", edit((start, end), right))
-            yield Hit(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
-    files = [file_name(link) for asset in subject.assets if (link := asset.value("asset-link")) and "://" in link]
+            yield Violation(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
+    files = [file_name(link) for asset in context.assets if (link := asset.value("asset-link")) and "://" in link]
     known = [one for one in real if one]
     squeezed = "/".join(squeeze(name) for name in files)
     if known and files and not any(one in squeezed for one in known):
-        yield Hit(
+        yield Violation(
             names[0][1],
             names[-1][2],
             f"the asset's file name does not name the data set: {files[0][:80]}",
@@ -174,16 +178,16 @@ def dataset_name(subject: Subject) -> Iterator[Hit]:
     bad="evaluation: acc80.04      # and asset-link: .../net_acc79.54.ckpt",
     good="evaluation: acc79.54      # and asset-link: .../net_acc79.54.ckpt",
 )
-def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
+def evaluation_mismatch(context: CardContext) -> Iterator[Violation]:
     """A figure that is another one in the asset's file name; an info where the file name gives none."""
-    node = subject.scalar("evaluation")
-    links = [link for asset in subject.assets[:3] if (link := asset.value("asset-link")) and "://" in link]
+    node = context.scalar("evaluation")
+    links = [link for asset in context.assets[:3] if (link := asset.value("asset-link")) and "://" in link]
     if node is None or not links:
         return
     silent = []
     files = [_figures(file_name(link)) for link in links]
     letters = " ".join(_LETTERS.sub("", name) for name in files)
-    for piece, start, end in subject.pieces(node):
+    for piece, start, end in context.pieces(node):
         metric = parse_metric(piece)
         if metric is None or _LETTERS.sub("", piece.lower()) in letters:
             continue
@@ -192,9 +196,9 @@ def evaluation_mismatch(subject: Subject) -> Iterator[Hit]:
             silent.append(metric.name)
         elif not any(abs(value - metric.value) < 1e-9 for values in named for value in values):
             given = ", ".join(f"{value:g}" for value in named[0][:3])
-            yield Hit(start, end, f"the asset's file name says {given}", "let card and file agree")
+            yield Violation(start, end, f"the asset's file name says {given}", "let card and file agree")
     if silent:
-        yield Hit(
+        yield Violation(
             node.start,
             node.end,
             f"the asset's file name does not give {', '.join(silent[:4])[:80]}",
@@ -236,41 +240,41 @@ def _values(figures: str, name: str) -> list[float]:
     bad='network = mshub.load("mindspore/1.7/resnet50_cifar10")',
     good='network = mshub.load("mindspore/1.7/ssd300_coco2017")',
 )
-def foreign_identity(subject: Subject) -> Iterator[Hit]:
+def foreign_identity(context: CardContext) -> Iterator[Violation]:
     """A usage example that loads another uid, a user-id that is not the publisher, a file name with dots.
 
     A uid of more than three parts is an info: the official hub's addresses lose its publisher.
     """
     from mshub_ssd.lint.rules.body import loaded_uids
 
-    uid = subject.uid
+    uid = context.uid
     if uid is not None:
-        for named, start, end in loaded_uids(subject) if valid_uid(uid) else ():
+        for named, start, end in loaded_uids(context) if valid_uid(uid) else ():
             if named == uid:
                 continue
             if named == uid.removesuffix("_cn"):
-                yield Hit(start, end, "the example loads the card that this one translates", severity="info")
+                yield Violation(start, end, "the example loads the card that this one translates", severity="info")
                 continue
-            exact = subject.text[start:end] == named
+            exact = context.text[start:end] == named
             fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
             what = "names the card's file" if named == f"{uid}.md" else f"loads {named[:80]}, not this card"
-            yield Hit(start, end, f"the example {what}", f"write {uid}", fix)
+            yield Violation(start, end, f"the example {what}", f"write {uid}", fix)
         parts = uid.split("/")
-        node, user = subject.scalar("user-id"), subject.value("user-id")
+        node, user = context.scalar("user-id"), context.value("user-id")
         if len(parts) > 1 and node is not None and user and squeeze(user) != squeeze(parts[0]):
             fix = Fix(f"write {parts[0]}", edit(node, parts[0]), safe=False)
-            yield Hit(
+            yield Violation(
                 node.start, node.end, f"user-id is not the publisher, {parts[0][:60]!r}", f"write {parts[0][:60]}", fix
             )
         if len(parts) > 3:
-            yield Hit(
+            yield Violation(
                 0, 0, f"the uid has {len(parts)} parts", "the official hub knows publisher/version/name", None, "info"
             )
-    if subject.name and not _SAFE_NAME.fullmatch(subject.name):
-        shown = subject.name[:80]
-        dots = "." in subject.name and _SAFE_NAME.fullmatch(subject.name.replace(".", "_"))
+    if context.name and not _SAFE_NAME.fullmatch(context.name):
+        shown = context.name[:80]
+        dots = "." in context.name and _SAFE_NAME.fullmatch(context.name.replace(".", "_"))
         message = f"the file name {shown!r} has dots" if dots else f"the file name {shown!r} is no part of a uid"
-        yield Hit(0, 0, message, "use letters, digits, _ and -")
+        yield Violation(0, 0, message, "use letters, digits, _ and -")
 
 
 @rule(
@@ -282,35 +286,37 @@ def foreign_identity(subject: Subject) -> Iterator[Hit]:
     bad='mindspore-version: "1.9"       # in mindspore/1.10/',
     good='mindspore-version: "1.10"       # in mindspore/1.10/',
 )
-def version_against_folder(subject: Subject) -> Iterator[Hit]:
+def version_against_folder(context: CardContext) -> Iterator[Violation]:
     """A mindspore-version that is not the folder's; warnings: a branch or a file of another release.
 
     Only for publishers whose folders are versions of MindSpore.
     """
-    parts = (subject.uid or "").split("/")
+    parts = (context.uid or "").split("/")
     folder = parts[-2] if len(parts) > 2 else ""
     if parts[0] not in _MINDSPORE_FOLDERS or not _VERSION_FOLDER.fullmatch(folder):
         return
-    node, version = subject.scalar("mindspore-version"), subject.value("mindspore-version")
+    node, version = context.scalar("mindspore-version"), context.value("mindspore-version")
     if node is not None and version is not None and version != folder:
         shown = f"the folder is {folder}"
-        yield Hit(node.start, node.end, f"mindspore-version is {version[:20]}, and {shown}", "let both agree")
-    yield from _other_release(subject, subject.scalar("repo-link"), folder, _BRANCH)
-    for asset in subject.assets:
+        yield Violation(node.start, node.end, f"mindspore-version is {version[:20]}, and {shown}", "let both agree")
+    yield from _other_release(context, context.scalar("repo-link"), folder, _BRANCH)
+    for asset in context.assets:
         link = asset.scalar("asset-link")
-        found = list(_other_release(subject, link, folder, _MODELS_FOLDER))
+        found = list(_other_release(context, link, folder, _MODELS_FOLDER))
         yield from found
         name = _FILE_VERSION.search(file_name(link.text)) if link and not found else None
         if link and name and name[1].rstrip("0") != folder.replace(".", "").rstrip("0"):
             message = f"the file name says v{name[1]}, and the folder is {folder}"
-            yield Hit(link.start, link.end, message, "check that file and card belong together", None, "warning")
+            yield Violation(link.start, link.end, message, "check that file and card belong together", None, "warning")
 
 
-def _other_release(subject: Subject, link: Scalar | None, folder: str, where: re.Pattern[str]) -> Iterator[Hit]:
+def _other_release(
+    context: CardContext, link: Scalar | None, folder: str, where: re.Pattern[str]
+) -> Iterator[Violation]:
     found = where.search(link.text) if link else None
     if link and found and found[1] != folder:
         message = f"the link is for {found[1]}, and the folder is {folder}"
-        yield Hit(link.start, link.end, message, "link what belongs to this version", None, "warning")
+        yield Violation(link.start, link.end, message, "link what belongs to this version", None, "warning")
 
 
 @rule(
@@ -322,13 +328,13 @@ def _other_release(subject: Subject, link: Scalar | None, folder: str, where: re
     bad="model-name: VGG-Small-low bit",
     good="model-name: vgg-small-low-bit",
 )
-def awkward_name(subject: Subject) -> Iterator[Hit]:
+def awkward_name(context: CardContext) -> Iterator[Violation]:
     """A model-name, module-type or file name with capitals, spaces or other unusual characters."""
     for key in ("model-name", "module-type"):
-        node, text = subject.scalar(key), subject.value(key)
+        node, text = context.scalar(key), context.value(key)
         if node is None or text is None or _PLAIN_NAME.fullmatch(text):
             continue
         odd = "capitals" if _PLAIN_NAME.fullmatch(text.lower()) else "unusual characters"
-        yield Hit(node.start, node.end, f"{key} has {odd}", "use small letters, digits, _ and -")
-    if subject.name != subject.name.lower():
-        yield Hit(0, 0, f"the file name {subject.name[:80]!r} has capitals", "use small letters, digits, _ and -")
+        yield Violation(node.start, node.end, f"{key} has {odd}", "use small letters, digits, _ and -")
+    if context.name != context.name.lower():
+        yield Violation(0, 0, f"the file name {context.name[:80]!r} has capitals", "use small letters, digits, _ and -")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.lint.context import CardContext, Violation, edit, meaning, too_long
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject, edit, meaning, too_long
 
 _MOVING = re.compile(r"/(?:tree|blob|src/branch)/(?:refs/heads/)?(master|main|trunk|develop|dev|HEAD)(?=[/?#]|$)")
 _PINNED = re.compile(r"/(?:tree|blob|src|commit|releases)/")
@@ -50,22 +50,22 @@ _LICENCES = {
     bad="repo-link: gitee.com/mindspore/models",
     good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
 )
-def repo_link(subject: Subject) -> Iterator[Hit]:
+def repo_link(context: CardContext) -> Iterator[Violation]:
     """A repo-link that is empty or no http(s) address. That there is one at all is for MC006 to say."""
-    found = subject.fields.get("repo-link")
+    found = context.fields.get("repo-link")
     if found is None:
         return
     key, node = found
     if not isinstance(node, Scalar):
-        yield Hit(node.start, node.end, "repo-link is no text", _FORM)
+        yield Violation(node.start, node.end, "repo-link is no text", _FORM)
         return
     text = meaning(node, "repo-link")
     if too_long(node):
-        yield Hit(node.start, node.end, "repo-link is longer than 2,000 characters", _FORM)
+        yield Violation(node.start, node.end, "repo-link is longer than 2,000 characters", _FORM)
     elif text is None:
-        yield Hit(key.start, key.end, "repo-link is empty", _FORM)
+        yield Violation(key.start, key.end, "repo-link is empty", _FORM)
     elif fault := fault_of(text):
-        yield Hit(node.start, node.end, f"repo-link {fault}", _FORM)
+        yield Violation(node.start, node.end, f"repo-link {fault}", _FORM)
 
 
 _FORM = "write https://HOST/OWNER/REPOSITORY/tree/TAG/FOLDER"
@@ -95,17 +95,17 @@ def fault_of(link: str) -> str | None:
     bad="repo-link: https://gitee.com/mindspore/models/tree/master/official/cv/ssd",
     good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
 )
-def moving_branch(subject: Subject) -> Iterator[Hit]:
+def moving_branch(context: CardContext) -> Iterator[Violation]:
     """A repo-link to a branch that moves, or to a repository without naming a release."""
-    node, link = subject.scalar("repo-link"), subject.value("repo-link")
+    node, link = context.scalar("repo-link"), context.value("repo-link")
     if node is None or link is None or fault_of(link):
         return
     found = _MOVING.search(link)
     if found:
         message = f"repo-link follows the branch {found[1]}"
-        yield Hit(node.start, node.end, message, "link a tag, a commit or a release branch")
+        yield Violation(node.start, node.end, message, "link a tag, a commit or a release branch")
     elif (urlsplit(link).hostname or "").removeprefix("www.") in _HOSTS_OF_CODE and not _PINNED.search(link):
-        yield Hit(node.start, node.end, "repo-link names no release", "link a tag: .../tree/TAG/FOLDER")
+        yield Violation(node.start, node.end, "repo-link names no release", "link a tag: .../tree/TAG/FOLDER")
 
 
 @rule(
@@ -117,9 +117,9 @@ def moving_branch(subject: Subject) -> Iterator[Hit]:
     bad="license: Apache2.0",
     good="license: Apache-2.0",
 )
-def license_identifier(subject: Subject) -> Iterator[Hit]:
+def license_identifier(context: CardContext) -> Iterator[Violation]:
     """A licence that is no SPDX identifier or expression."""
-    node, text = subject.scalar("license"), subject.value("license")
+    node, text = context.scalar("license"), context.value("license")
     if node is None or text is None:
         return
     right = _canonical(text)
@@ -128,7 +128,7 @@ def license_identifier(subject: Subject) -> Iterator[Hit]:
     right = right or _LICENCES.get(re.sub(r"[^a-z0-9]+", "", text.lower())) or _canonical(text.strip("<>"))
     if right:
         fix = Fix(f"write {right}", edit(node, right))
-        yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", f"write {right}", fix)
+        yield Violation(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", f"write {right}", fix)
         return
     own = re.sub(r"[^A-Za-z0-9.]+", "-", text.removesuffix(" License").removesuffix(" Licence")).strip("-.")
     choose = "choose one of https://spdx.org/licenses/"
@@ -136,11 +136,11 @@ def license_identifier(subject: Subject) -> Iterator[Hit]:
     if gpl:
         choose = f"write {gpl[1].upper()}-{gpl[2]}.0-only or {gpl[1].upper()}-{gpl[2]}.0-or-later"
     if gpl or not own or len(own) > 40 or re.search(r"\b(?:AND|OR|WITH)\b", text, re.IGNORECASE):
-        yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", choose)
+        yield Violation(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", choose)
         return
     fix = Fix(f"write LicenseRef-{own}", edit(node, f"LicenseRef-{own}"), safe=False)
     hint = f"{choose}, or write LicenseRef-{own}"
-    yield Hit(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", hint, fix)
+    yield Violation(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", hint, fix)
 
 
 @functools.lru_cache(256)
@@ -168,13 +168,13 @@ def _canonical(text: str) -> str | None:
     bad="repo-link: <https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd>",
     good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
 )
-def bracketed_link(subject: Subject) -> Iterator[Hit]:
+def bracketed_link(context: CardContext) -> Iterator[Violation]:
     """A repo-link or asset-link in angle brackets."""
-    for node in [subject.scalar("repo-link"), *(asset.scalar("asset-link") for asset in subject.assets)]:
+    for node in [context.scalar("repo-link"), *(asset.scalar("asset-link") for asset in context.assets)]:
         if node is None or not node.text.startswith("<"):
             continue
         found = _BRACKETED.fullmatch(node.text)
         # A colon at the end would make a key of it.
         plain = found and node.plain and not found[1].endswith(":")
         fix = Fix("take them off", edit(node, found[1])) if found and plain else None
-        yield Hit(node.start, node.end, "the link stands in angle brackets", "write it without < and >", fix)
+        yield Violation(node.start, node.end, "the link stands in angle brackets", "write it without < and >", fix)

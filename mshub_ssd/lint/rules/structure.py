@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject, edit
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
@@ -24,26 +24,30 @@ _SPECIAL = ("evaluation", "update-time")
     bad="accuracy: vit-base: 83.78",
     good='accuracy: "vit-base: 83.78"',
 )
-def broken_front_matter(subject: Subject) -> Iterator[Hit]:
+def broken_front_matter(context: CardContext) -> Iterator[Violation]:
     """A front matter that is not one YAML mapping between two exact lines `---`.
 
     Behind a syntax error the other fields are still checked, each on its own.
     """
-    for problem in subject.problems_of("front-matter", "yaml", "yaml-document", "fullwidth-colon"):
-        hit = subject.at_problem(problem)
-        yield hit._replace(fix=_in_quotes(subject, hit.start)) if "holds a second" in hit.message else hit
-    for problem in subject.problems_of("bare-dash"):
-        start, end = subject.offsets(problem.span)
-        found = subject.fields.get("evaluation")
+    for problem in context.problems_of("front-matter", "yaml", "yaml-document", "fullwidth-colon"):
+        violation = context.at_problem(problem)
+        yield (
+            violation._replace(fix=_in_quotes(context, violation.start))
+            if "holds a second" in violation.message
+            else violation
+        )
+    for problem in context.problems_of("bare-dash"):
+        start, end = context.offsets(problem.span)
+        found = context.fields.get("evaluation")
         if found and found[1].start <= start < max(found[1].end, found[1].start + 1):
             continue  # told by MC010
-        yield Hit(start, end, problem.message, problem.hint)
+        yield Violation(start, end, problem.message, problem.hint)
 
 
-def _in_quotes(subject: Subject, at: int) -> Fix | None:
+def _in_quotes(context: CardContext, at: int) -> Fix | None:
     """Put the value of the line in quotes, where it needs no escapes."""
-    start, end = subject.source.line_of(at)
-    key, colon, value = subject.text[start:end].partition(": ")
+    start, end = context.source.line_of(at)
+    key, colon, value = context.text[start:end].partition(": ")
     bare = value.strip()
     if not colon or not key.strip(" -") or not bare or any(sign in bare for sign in "\"'\\#[]{}"):
         return None
@@ -61,11 +65,11 @@ def _in_quotes(subject: Subject, at: int) -> Fix | None:
     bad="# ssd_resnet50_fpn\n\n---",
     good="---",
 )
-def title_before_front_matter(subject: Subject) -> Iterator[Hit]:
+def title_before_front_matter(context: CardContext) -> Iterator[Violation]:
     """A title that stands before the front matter, so that generic readers see none."""
-    front, title = subject.source.front, subject.source.title
+    front, title = context.source.front, context.source.title
     if front and title and title[2] <= front[0]:
-        yield Hit(title[1], title[2], "generic readers see no front matter behind a title")
+        yield Violation(title[1], title[2], "generic readers see no front matter behind a title")
 
 
 @rule(
@@ -77,12 +81,12 @@ def title_before_front_matter(subject: Subject) -> Iterator[Hit]:
     bad="---\nA line between two rules.\n---",
     good="***\nA line between two rules.\n***",
 )
-def fence_in_body(subject: Subject) -> Iterator[Hit]:
+def fence_in_body(context: CardContext) -> Iterator[Violation]:
     """A line `---` in the body. It is good Markdown, and only simple readers stumble over it."""
-    if subject.source.front is None:
+    if context.source.front is None:
         return
-    for found in _FENCE_LINE.finditer(subject.text, subject.source.body):
-        yield Hit(found.start(), found.start() + 3, "a line --- in the body", "write *** for a thematic break")
+    for found in _FENCE_LINE.finditer(context.text, context.source.body):
+        yield Violation(found.start(), found.start() + 3, "a line --- in the body", "write *** for a thematic break")
 
 
 @rule(
@@ -93,12 +97,12 @@ def fence_in_body(subject: Subject) -> Iterator[Hit]:
     bad="asset:\n- asset-link: https://example.org/a.ckpt\n  asset-link: https://example.org/b.ckpt",
     good="asset:\n- asset-link: https://example.org/a.ckpt\n- asset-link: https://example.org/b.ckpt",
 )
-def duplicate_key(subject: Subject) -> Iterator[Hit]:
+def duplicate_key(context: CardContext) -> Iterator[Violation]:
     """A key that stands twice in one mapping, at any level."""
-    for problem in subject.problems_of("duplicate-key"):
-        start, end = subject.offsets(problem.span)
+    for problem in context.problems_of("duplicate-key"):
+        start, end = context.offsets(problem.span)
         earlier = (problem.got or "").partition("; ")[2]
-        yield Hit(start, end, f"{problem.message}{'; ' if earlier else ''}{earlier}", problem.hint)
+        yield Violation(start, end, f"{problem.message}{'; ' if earlier else ''}{earlier}", problem.hint)
 
 
 @rule(
@@ -110,10 +114,10 @@ def duplicate_key(subject: Subject) -> Iterator[Hit]:
     bad="summary: a detector<NUL>",
     good="summary: a detector",
 )
-def unreadable_text(subject: Subject) -> Iterator[Hit]:
+def unreadable_text(context: CardContext) -> Iterator[Violation]:
     """A file that is not UTF-8, has control characters in its front matter, a NUL anywhere, or more than 1 MiB."""
-    for problem in subject.problems_of("encoding", "control", "size"):
-        yield subject.at_problem(problem)
+    for problem in context.problems_of("encoding", "control", "size"):
+        yield context.at_problem(problem)
 
 
 @rule(
@@ -125,10 +129,10 @@ def unreadable_text(subject: Subject) -> Iterator[Hit]:
     bad="summary: &text a detector",
     good="summary: a detector",
 )
-def refused_yaml(subject: Subject) -> Iterator[Hit]:
+def refused_yaml(context: CardContext) -> Iterator[Violation]:
     """YAML that cards may not use: anchors, aliases, tags, keys that are no words, deep nesting, 10,000 values."""
-    for problem in subject.problems_of("yaml-alias", "yaml-tag", "yaml-key", "yaml-depth", "yaml-size"):
-        yield subject.at_problem(problem)
+    for problem in context.problems_of("yaml-alias", "yaml-tag", "yaml-key", "yaml-depth", "yaml-size"):
+        yield context.at_problem(problem)
 
 
 @rule(
@@ -139,13 +143,13 @@ def refused_yaml(subject: Subject) -> Iterator[Hit]:
     bad="input-shape: 3x300x300",
     good="input-shape: [3, 300, 300]",
 )
-def unreadable_value(subject: Subject) -> Iterator[Hit]:
+def unreadable_value(context: CardContext) -> Iterator[Violation]:
     """A known field with a value of the wrong form, such as a shape that is no list, or `asset` without dashes."""
-    if subject.by_lines:
+    if context.by_lines:
         return
-    for problem in subject.problems_of("value", "asset-shape"):
+    for problem in context.problems_of("value", "asset-shape"):
         if any(problem.message.endswith(f"of {key} cannot be read") for key in _SPECIAL):
             continue
-        start, end = subject.offsets(problem.span)
+        start, end = context.offsets(problem.span)
         hint = problem.hint if problem.code == "asset-shape" else f"write {problem.expected}, or leave it out"
-        yield Hit(start, end, problem.message, hint)
+        yield Violation(start, end, problem.message, hint)

@@ -8,9 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from mshub_ssd.lint.context import CardContext, Violation
 from mshub_ssd.lint.finding import Edit, Fix
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.subject import Hit, Subject
 
 _ENDS = (" \n", "\t\n", " \r", "\t\r")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
@@ -19,7 +19,7 @@ _INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 MAX_EDITS = 1000
-"""Of one fix; the rounds of ``--fix`` mend the rest."""
+"""Of one fix; the rounds of ``--fix`` do the rest."""
 _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
 
 
@@ -33,11 +33,11 @@ _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
     bad="(a file that begins with a byte order mark, has CRLF line ends, or no line end at its end)",
     good="(UTF-8 without byte order mark, LF line ends, the last one included)",
 )
-def line_endings(subject: Subject) -> Iterator[Hit]:
+def line_endings(context: CardContext) -> Iterator[Violation]:
     """A byte order mark, CRLF or CR line ends, or a last line without an end."""
-    text = subject.text
-    if subject.bom:
-        yield Hit(
+    text = context.text
+    if context.bom:
+        yield Violation(
             0,
             0,
             "the file begins with a byte order mark",
@@ -53,11 +53,11 @@ def line_endings(subject: Subject) -> Iterator[Hit]:
         kind = "CRLF" if not alone else "CR" if not crlf else "CRLF and CR"
         rest = text[first:].replace("\r\n", "\n").replace("\r", "\n")
         fix = Fix("end all lines with LF", (Edit(first, len(text), rest),))
-        yield Hit(first, first, f"{crlf + alone} lines end with {kind}", "save the file with LF line ends", fix)
+        yield Violation(first, first, f"{crlf + alone} lines end with {kind}", "save the file with LF line ends", fix)
     if text[-1] not in "\r\n":
         end = len(text)
         line_end = "\r\n" if crlf else "\n"
-        yield Hit(
+        yield Violation(
             end,
             end,
             "the last line has no end",
@@ -76,13 +76,13 @@ def line_endings(subject: Subject) -> Iterator[Hit]:
     bad="summary: a\u00a0detector",
     good="summary: a detector",
 )
-def odd_character(subject: Subject) -> Iterator[Hit]:
+def odd_character(context: CardContext) -> Iterator[Violation]:
     """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors).
 
-    Each is told once a card, at the first of its kind; the fix mends all of them.
+    Each is told once a card, at the first of its kind; the fix is for all of them.
     """
-    text = subject.text
-    odd = [(text.index(char), char, found) for char in subject.unusual if (found := _ODD.fullmatch(char))]
+    text = context.text
+    odd = [(text.index(char), char, found) for char in context.unusual if (found := _ODD.fullmatch(char))]
     for first, char, kind in sorted(odd, key=lambda one: one[0]):
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
         count = text.count(char)
@@ -90,7 +90,7 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
         title = "put a space in its place" if kind[1] else "delete it"
         places = itertools.islice(re.finditer(re.escape(char), text), MAX_EDITS)
         edits = tuple(Edit(*found.span(), " " if kind[1] else "") for found in places)
-        yield Hit(
+        yield Violation(
             first,
             first + 1,
             f"{name} (U+{ord(char):04X}){several}",
@@ -109,15 +109,15 @@ def odd_character(subject: Subject) -> Iterator[Hit]:
     bad="summary: a \u201cfast\u201d detector",
     good='summary: a "fast" detector',
 )
-def non_ascii(subject: Subject) -> Iterator[Hit]:
+def non_ascii(context: CardContext) -> Iterator[Violation]:
     """Characters beyond ASCII; told once a card, at the first of them."""
     # Where the file is no UTF-8 (MC026), the marks of that stand for other characters.
-    strange = [char for char in subject.unusual if not char.isascii()] if subject.whole else []
+    strange = [char for char in context.unusual if not char.isascii()] if context.whole else []
     if strange:
-        found = _NON_ASCII.match(subject.text, min(map(subject.text.index, strange)))
+        found = _NON_ASCII.match(context.text, min(map(context.text.index, strange)))
         assert found is not None
-        count = len(subject.text) - len(subject.text.encode("ascii", "ignore"))
-        yield Hit(
+        count = len(context.text) - len(context.text.encode("ascii", "ignore"))
+        yield Violation(
             *found.span(),
             f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
             "leave them where names and words need them; quotes, dashes and dots have ASCII forms",
@@ -133,23 +133,23 @@ def non_ascii(subject: Subject) -> Iterator[Hit]:
     bad="license: Apache-2.0  ",
     good="license: Apache-2.0",
 )
-def trailing_space(subject: Subject) -> Iterator[Hit]:
+def trailing_space(context: CardContext) -> Iterator[Violation]:
     """White space at the end of lines of the front matter; told once a card, at the first of them."""
-    front = subject.source.front
+    front = context.source.front
     if front is None:
         return
-    if not any(subject.text.find(pair, *front) >= 0 for pair in _ENDS):
+    if not any(context.text.find(pair, *front) >= 0 for pair in _ENDS):
         return
-    spaces = [found.span() for found in itertools.islice(_TRAILING.finditer(subject.text, *front), MAX_EDITS)]
+    spaces = [found.span() for found in itertools.islice(_TRAILING.finditer(context.text, *front), MAX_EDITS)]
     if not spaces:
         return
-    values = subject.value_spans()
+    values = context.value_spans()
     # Within a text over several lines they are part of it.
     edits = [Edit(*span, "") for span in spaces if not _inside(values, span)]
     if edits:
         count = "the line ends" if len(edits) == 1 else f"{len(edits)} lines end"
         fix = Fix("delete it", tuple(edits))
-        yield Hit(edits[0].start, edits[0].end, f"{count} with white space", "delete it", fix)
+        yield Violation(edits[0].start, edits[0].end, f"{count} with white space", "delete it", fix)
 
 
 def _inside(spans: list[tuple[int, int]], span: tuple[int, int]) -> bool:
@@ -167,6 +167,6 @@ def _inside(spans: list[tuple[int, int]], span: tuple[int, int]) -> bool:
     bad="license: Apache-2.0  # mshub: ignore[MC024]",
     good="license: Apache-2.0",
 )
-def idle_suppression(subject: Subject) -> Iterator[Hit]:
+def idle_suppression(context: CardContext) -> Iterator[Violation]:
     """A comment `mshub: ignore[...]` that gives no reason, names no known rule, is misspelt, or silences nothing."""
     return iter(())  # the engine knows what was silenced: see `suppress.complaints`

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-__all__ = ["MAX_ASSETS", "AssetNode", "Hit", "Subject", "edit", "meaning", "too_long"]
+__all__ = ["MAX_ASSETS", "AssetNode", "CardContext", "Violation", "edit", "meaning", "too_long"]
 
 # What Markdown costs depends on how often its rules are tried, not on the size of the text; the largest
 # published card, of 78 KB, takes 8,600 tries.
@@ -40,7 +40,7 @@ _TRIED = "\n\\!&*<>[]_`"
 _NOTHING = {"", "~", "null", "-"}
 
 
-class Hit(NamedTuple):
+class Violation(NamedTuple):
     """What a rule yields: a place and what to say about it."""
 
     start: int
@@ -70,14 +70,14 @@ class AssetNode:
         return None if node is None else meaning(node, key)
 
 
-class Subject:
+class CardContext:
     """A card under examination.
 
     Attributes:
         path: The file as findings show it.
         uid: The card's uid, None where the file's place does not tell.
         file: The file itself, None for a text without one.
-        text: The decoded text without byte order mark; offsets of hits and edits count in it.
+        text: The decoded text without byte order mark; offsets of violations and edits count in it.
         bom: Whether there was a byte order mark.
         whole: Whether the file is valid UTF-8, so that it can be written back.
         source: The text taken apart.
@@ -189,13 +189,13 @@ class Subject:
         """The parser's objections of these kinds."""
         return (problem for problem in self.problems if problem.code in codes)
 
-    def at_problem(self, problem: Problem, severity: Severity | None = None) -> Hit:
-        """A hit where the parser objects, in its words."""
+    def at_problem(self, problem: Problem, severity: Severity | None = None) -> Violation:
+        """A violation where the parser objects, in its words."""
         message = problem.message
         if problem.got and problem.code not in ("yaml", "front-matter"):
             message = f"{message}: {problem.got}"
         start, end = self.offsets(problem.span)
-        return Hit(start, end, message, problem.hint, severity=severity)
+        return Violation(start, end, message, problem.hint, severity=severity)
 
     def offsets(self, span: Span | None) -> tuple[int, int]:
         """From lines and columns back to offsets."""

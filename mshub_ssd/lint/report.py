@@ -1,0 +1,83 @@
+"""What a run of the linter has to say, as one object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from mshub_ssd.lint.finding import Finding, Severity
+from mshub_ssd.lint.formats import text
+
+__all__ = ["Report", "Unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file or folder below a given path that could not be read, so nothing is known about it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run of the linter found.
+
+    Attributes:
+        findings: By card in the order of the files, then by place.
+        checked: Number of cards looked at.
+        unreadable: What could not be looked at.
+        suppressed: Number of findings that comments in the cards suppress.
+        baselined: Number of findings that the baseline knows already.
+        outdated: Number of findings of the baseline that are no more.
+        fixes: Codes of the fixes applied (or shown, with a diff), by card.
+        diff: What the fixes change, as a unified diff; only where one was asked for.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    checked: int = 0
+    unreadable: tuple[Unreadable, ...] = ()
+    suppressed: int = 0
+    baselined: int = 0
+    outdated: int = 0
+    fixes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    diff: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are neither errors nor warnings, and every card could be read."""
+        return not self.unreadable and all(finding.severity == "info" for finding in self.findings)
+
+    @property
+    def fixed(self) -> int:
+        """Number of fixes applied, or shown with a diff."""
+        return sum(len(codes) for _, codes in self.fixes)
+
+    def count(self, severity: Severity) -> int:
+        """Number of findings of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, JSON-ready."""
+        return {
+            "cards": self.checked,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "infos": self.count("info"),
+            "fixable": sum(finding.fix is not None for finding in self.findings),
+            "suppressed": self.suppressed,
+            "baselined": self.baselined,
+            "outdated_baseline": self.outdated,
+            "fixed": self.fixed,
+            "codes": dict(sorted(Counter(finding.code for finding in self.findings).items())),
+            "unreadable": [{"path": item.path, "reason": item.reason} for item in self.unreadable],
+            "ok": self.ok,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values, as ``mshub validate --format json`` prints them."""
+        return {"findings": [finding.to_dict() for finding in self.findings], "summary": self.summary()}
+
+    def __str__(self) -> str:
+        return text.render(self)
