@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import mshub_ssd as mshub
-from mshub_ssd import cpu, families, runtime
+from mshub_ssd import cpu, engines, families, networks
 from mshub_ssd.networks.ssd.matching import match_batch
 
 UID = "mshub/1.0/ssdmobilenetv2_digits"
@@ -229,7 +229,7 @@ def detect_all(network: Any, scenes: list[Scene], score_threshold: float | None 
     """Detections on each scene, in one pass through the network."""
     family = families.of(network.config)
     inputs = np.concatenate([family.preprocess(scene.image) for scene in scenes])
-    locations, scores = runtime.call(network, inputs)
+    locations, scores = engines.call(network, inputs)
     return [
         mshub.postprocess(network, (locations[i], scores[i]), scene.image.shape[:2], score_threshold)
         for i, scene in enumerate(scenes)
@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ssdmobilenetv2_digits.ckpt"), help="checkpoint to write")
     options = parser.parse_args()
 
-    runtime.require_mindspore()
+    networks.require_mindspore()
     cpu.ensure_fast_cpu()
     import mindspore as ms
 

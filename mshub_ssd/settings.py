@@ -66,42 +66,47 @@ class Settings:
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
-def current(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings as they are now.
+def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """The settings as they are now.
 
     Args:
         environ: Environment to read instead of the process's own.
+        given: Values that win over both, by their keys in the user's file; None stands for nothing given.
 
     Raises:
-        UsageError: A variable or the user's file holds something unreadable.
+        UsageError: A value makes no sense, or the user's file cannot be read.
     """
     env = os.environ if environ is None else environ
     stored = _read_user_file()
 
-    def text(variable: str, key: str) -> str | None:
-        value = env.get(variable)
-        if value is None and key in stored:
-            value = str(stored[key])
-        return value or None
+    def value(key: str) -> tuple[str, Any]:
+        """Whose value it is, for messages, and the value; None where nobody gave one."""
+        variable = f"MSHUB_{key.upper()}"
+        if given.get(key) is not None:
+            return key, given[key]
+        return variable, env[variable] if variable in env else stored.get(key)
 
-    def folders(variable: str, key: str) -> tuple[Path, ...]:
-        value, listed = env.get(variable), stored.get(key, [])
-        if value is not None:
-            names = value.split(os.pathsep)
-        else:
-            names = [str(item) for item in listed] if isinstance(listed, list) else str(listed).split(os.pathsep)
-        return tuple(_folder(name, variable) for name in names if name)
+    def text(key: str) -> str | None:
+        found = value(key)[1]
+        return None if found is None else str(found) or None
 
-    homes = folders("MSHUB_HOME", "home") or (_default_home(),)
+    def folders(key: str) -> tuple[Path, ...]:
+        name, found = value(key)
+        if isinstance(found, os.PathLike):
+            found = [found]
+        listed = found if isinstance(found, list | tuple) else str(found or "").split(os.pathsep)
+        return tuple(_folder(str(item), name) for item in listed if str(item))
+
+    homes = folders("home") or (_default_home(),)
     return Settings(
         home=homes[0],
         more_homes=homes[1:],
-        registry=folders("MSHUB_REGISTRY", "registry"),
-        offline=_switch("MSHUB_OFFLINE", text("MSHUB_OFFLINE", "offline")),
-        endpoint=text("MSHUB_ENDPOINT", "endpoint"),
-        token=text("MSHUB_TOKEN", "token"),
-        verify_always=_switch("MSHUB_VERIFY", text("MSHUB_VERIFY", "verify")),
-        connections=_count("MSHUB_CONNECTIONS", text("MSHUB_CONNECTIONS", "connections"), most=16),
+        registry=folders("registry"),
+        offline=_switch(*value("offline")),
+        endpoint=text("endpoint"),
+        token=text("token"),
+        verify_always=_switch(*value("verify")),
+        connections=_count(*value("connections"), most=16),
     )
 
 
@@ -152,8 +157,8 @@ def _folder(name: str, variable: str) -> Path:
         ) from error
 
 
-def _switch(name: str, value: str | None) -> bool:
-    word = (value or "").strip().lower()
+def _switch(name: str, value: object) -> bool:
+    word = str("" if value is None else value).strip().lower()
     if word in _TRUE:
         return True
     if word in _FALSE:
@@ -166,8 +171,8 @@ def _switch(name: str, value: str | None) -> bool:
     )
 
 
-def _count(name: str, value: str | None, *, most: int) -> int:
-    word = (value or "1").strip()
+def _count(name: str, value: object, *, most: int) -> int:
+    word = str("1" if value is None or value == "" else value).strip()
     if word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= most:
         return int(word)
     raise UsageError(

@@ -14,9 +14,10 @@ from typing import Any
 from faultserver import FaultServer, noise
 from shelf import Shelf, card_text, sha256, tree
 
-from mshub_ssd import bundles, store
+from mshub_ssd import store
 from mshub_ssd.bundles import archive
 from mshub_ssd.errors import MshubError
+from mshub_ssd.hub import Hub
 
 CAT, TWIN, DOG, BIRD, FISH = "own/1.0/cat", "own/1.1/cat", "own/1.0/dog", "own/1.0/bird", "other/2.0/fish"
 ALL = sorted([CAT, TWIN, DOG, BIRD, FISH])
@@ -39,7 +40,7 @@ def make(folder: Path) -> Path:
         with FaultServer() as server:
             fill(Shelf(folder / "cards", server))
             os.environ |= {"MSHUB_HOME": str(folder / "home"), "MSHUB_REGISTRY": str(folder / "cards")}
-            bundles.write(ALL, folder / "all.tar")
+            Hub().make_bundle(ALL, folder / "all.tar")
     finally:
         for name, value in before.items():
             os.environ.pop(name)
@@ -94,7 +95,7 @@ def attack(whole: bytes, kind: str, seed: int) -> str | None:
         os.environ["MSHUB_HOME"] = str(sandbox / "home")
         before = tree(sandbox)
         try:
-            done = bundles.install(path)
+            done = Hub().install_bundle(path)
         except MshubError as error:
             said = error.message
         else:

@@ -20,40 +20,25 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "redaction": set(),
     "errors": {"redaction"},
-    "files": set(),
-    "formats": {"errors"},
+    "files": {"errors", "redaction"},
+    "formats": {"errors", "redaction"},
     "terminal": {"errors", "redaction"},
     "settings": {"errors", "files", "redaction"},
-    "cards": {"terminal", "errors", "files", "redaction"},
-    "checkpoints": {"terminal", "errors", "files", "formats"},
-    "store": {"terminal", "errors", "files", "redaction", "settings"},
-    "lint": {"terminal", "errors", "files", "formats", "redaction", "cards"},
-    "registry": {"terminal", "errors", "files", "redaction", "settings", "cards", "store"},
+    "cards": {"errors", "files", "redaction", "terminal"},
+    "results": {"errors", "files"},
+    "checkpoints": {"errors", "files", "formats", "terminal"},
+    "store": {"errors", "files", "redaction", "settings", "terminal"},
+    "lint": {"errors", "files", "formats", "redaction", "cards", "terminal"},
     "cpu": {"errors"},
     "networks": {"errors", "cpu", "results"},
-    "catalog": {"errors", "files", "formats", "redaction", "settings", "cards", "registry", "checkpoints", "networks"},
-    "runtime": {"errors", "cpu"},
-    "engines": {"errors", "settings", "runtime", "networks"},
-    "results": {"errors", "files"},
     "pictures": {"errors", "files"},
+    "registry": {"errors", "files", "redaction", "settings", "cards"},
     "families": {"errors", "networks", "pictures", "results"},
-    "recognise": {"errors", "checkpoints", "networks", "runtime"},
-    "bundles": {"terminal", "errors", "files", "settings", "cards", "registry", "catalog", "store"},
-    "loading": {
-        "errors",
-        "catalog",
-        "cpu",
-        "settings",
-        "cards",
-        "registry",
-        "store",
-        "checkpoints",
-        "networks",
-        "recognise",
-        "runtime",
-        "engines",
-    },
-    "inference": {"errors", "cards", "catalog", "loading", "runtime", "engines", "pictures", "families", "results"},
+    "providers": {"errors", "files", "formats", "redaction", "settings", "cards", "checkpoints", "networks"},
+    "engines": {"errors", "cpu"},
+    "bundles": {"errors", "files", "settings", "terminal", "cards", "registry", "providers", "loading", "store"},
+    "loading": {"errors", "cpu", "settings", "store", "checkpoints", "networks", "providers"},
+    "predictor": {"errors", "engines", "families", "pictures", "results"},
 }
 # The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {
@@ -65,8 +50,8 @@ NUMPY_ONLY = {
     "networks.ssd.openmmlab_config",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
-NUMPY_ROOMS = {"networks", "results", "pictures", "families", "engines", "inference"}
-MINDSPORE_ROOMS = {"networks", "runtime", "engines", "loading", "inference"}
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "predictor"}
+MINDSPORE_ROOMS = {"networks", "engines", "loading", "predictor", "hub"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm"}
@@ -134,10 +119,7 @@ def test_mindspore_stays_in_its_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_light_rooms_import_nothing_heavy_at_their_top_level(path: Path) -> None:
-    if (
-        room_of(path) in ("networks", "results", "pictures", "families", "inference", "engines")
-        or module_name(path) in FILE_READERS
-    ):
+    if room_of(path) in NUMPY_ROOMS or module_name(path) in FILE_READERS:
         return
     heavy = {name for name, eager in imports(path) if eager and name.split(".")[0] in HEAVY}
     assert not heavy

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mshub_ssd import networks, runtime
+from mshub_ssd import networks
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -23,7 +23,7 @@ def primitives(key: str, folder: Path) -> set[str]:
     """Names of the primitives in a network's inference graph."""
     from mindspore.train.mind_ir_pb2 import ModelProto
 
-    with runtime.uninitialised_parameters():
+    with networks.building(initialised=False):
         network = networks.constructor(key)()
     for parameter in network.get_parameters():
         # Values do not matter to the graph; drawing them would take most of the time.

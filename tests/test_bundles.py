@@ -32,6 +32,7 @@ import mshub_ssd
 from mshub_ssd import bundles, store
 from mshub_ssd.bundles import archive
 from mshub_ssd.errors import CardError, IntegrityError, MshubError, TransferError, UsageError
+from mshub_ssd.hub import Hub
 
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
 
@@ -124,7 +125,7 @@ def test_a_network_is_loaded_on_a_machine_without_a_network(
 
 def test_the_same_cards_give_the_same_bytes(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, other = tmp_path / "first.tar", tmp_path / "other.tar"
-    bundles.write(ALL, first)
+    Hub().make_bundle(ALL, first)
     for path in shelf.folder.rglob("*"):
         path.chmod(0o700)
         os.utime(path, (1, 1))
@@ -190,7 +191,7 @@ def test_making_refuses_before_it_writes(shelf: Shelf, tmp_path: Path) -> None:
     assert run("bundle", CAT).exit_code == 2
     assert run("bundle", "-o", out).exit_code == 2
     with pytest.raises(UsageError):
-        bundles.write([], out)
+        Hub().make_bundle([], out)
     assert list(out.parent.iterdir()) == []
     assert run("bundle", CAT, "-o", out).exit_code == 0
     first = out.read_bytes()
@@ -201,12 +202,12 @@ def test_making_refuses_before_it_writes(shelf: Shelf, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_no_half_bundle(shelf: Shelf, tmp_path: Path) -> None:
-    bundles.write([CAT], tmp_path / "first.tar")
+    Hub().make_bundle([CAT], tmp_path / "first.tar")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(MshubError, match="cannot be written"):
-            bundles.write([CAT], tmp_path / "second.tar")
+            Hub().make_bundle([CAT], tmp_path / "second.tar")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["first.tar"]
@@ -301,7 +302,7 @@ def test_a_read_only_cache_refuses_and_the_next_one_receives(made: Path, monkeyp
 @pytest.mark.parametrize("warm", [False, True])
 def test_every_member_is_verified_whoever_reads_it(away: Path, bundle: Path, warm: bool) -> None:
     if warm:  # the cache has the files, and need not read those of the bundle
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
         shutil.rmtree(away / "cards")
     whole = bundle.read_bytes()
     end = 512 + -(-int(whole[124:135], 8) // 512) * 512
@@ -312,7 +313,7 @@ def test_every_member_is_verified_whoever_reads_it(away: Path, bundle: Path, war
             bundle.write_bytes(whole[:last] + bytes([whole[last] ^ 1]) + whole[last + 1 :])
             for dry_run in (True, False):
                 with pytest.raises(IntegrityError) as caught:
-                    bundles.install(bundle, dry_run=dry_run)
+                    Hub().install_bundle(bundle, dry_run=dry_run)
                 assert member.sha256 in str(caught.value)
                 assert no_card_came(away)
     assert all(sha256(entry.path.read_bytes()) == entry.digest for entry in store.entries())
@@ -336,11 +337,11 @@ def test_killed_at_any_moment_every_card_there_is_whole_and_has_its_file(
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.setprofile(count)
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
         sys.setprofile(None)
         told.put(calls)
 
-    bundles.install(bundle)
+    Hub().install_bundle(bundle)
     whole = 0
     for number in range(21):
         shutil.rmtree(away)
@@ -356,7 +357,7 @@ def test_killed_at_any_moment_every_card_there_is_whole_and_has_its_file(
             card = away / "cards" / f"{uid}.md"
             assert card.read_bytes() == (made / "cards" / f"{uid}.md").read_bytes()
             assert Path(mshub_ssd.fetch(uid)).read_bytes() == DATA[uid]
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
         assert all(Path(mshub_ssd.fetch(uid)).read_bytes() == DATA[uid] for uid in ALL)
 
 
@@ -366,7 +367,7 @@ def test_what_a_killed_installation_left_goes_with_the_next_one_a_day_later(away
         left.mkdir(parents=True)
         (left / "0").write_bytes(b"x")
     os.utime(old, (1, 1))
-    bundles.install(bundle)
+    Hub().install_bundle(bundle)
     assert not old.exists()
     assert young.exists()
 
@@ -377,7 +378,7 @@ def test_cards_that_cannot_all_be_written_are_all_taken_back(away: Path, bundle:
     stuck.write_bytes(b"a file where a folder should be")
     before = tree(away)
     with pytest.raises(TransferError, match="cannot be written"):
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
     assert {name: what for name, what in tree(away).items() if name.startswith("cards")} == before | {"cards": "folder"}
 
 
@@ -393,7 +394,7 @@ def test_what_is_no_file_where_one_is_to_go_is_told_and_stays(away: Path, bundle
     before = tree(away / "cards")
     for force in (False, True):
         with pytest.raises(MshubError) as caught:
-            bundles.install(bundle, force=force)
+            Hub().install_bundle(bundle, force=force)
         assert place.name in str(caught.value)
         assert tree(away / "cards") == before
 
@@ -402,7 +403,7 @@ def test_what_is_no_file_where_one_is_to_go_is_told_and_stays(away: Path, bundle
 def test_cards_that_are_replaced_come_back_where_not_all_can_be(
     away: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
-    bundles.install(bundle)
+    Hub().install_bundle(bundle)
     card = away / "cards" / "own" / "1.0" / "cat.md"
     card.write_bytes(card.read_bytes() + b"\nmore\n")
     (away / "cards" / "own" / "1.1" / "cat.md").unlink()
@@ -422,7 +423,7 @@ def test_cards_that_are_replaced_come_back_where_not_all_can_be(
         if not links:  # some file systems have none
             patch.setattr(os, "link", link)
         with pytest.raises(MshubError):
-            bundles.install(bundle, force=True)
+            Hub().install_bundle(bundle, force=True)
     assert tree(away / "cards") == before
     assert card.read_bytes().endswith(b"more\n")
 
@@ -433,7 +434,7 @@ def test_links_among_the_installed_cards_are_not_followed_out(away: Path, bundle
     (away / "cards").mkdir(parents=True)
     (away / "cards" / "own").symlink_to(outside)
     with pytest.raises(UsageError, match="leads out"):
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
     assert list(outside.iterdir()) == []
     assert sorted(tree(away / "cards")) == ["own"]
 
@@ -564,7 +565,7 @@ def test_what_is_no_bundle_is_refused_and_changes_nothing(
     before = tree(tmp_path)
     for dry_run in (True, False):
         with pytest.raises(error) as caught:
-            bundles.install(bundle, dry_run=dry_run)
+            Hub().install_bundle(bundle, dry_run=dry_run)
         assert said in str(caught.value)
         assert no_card_came(away)
     after = tree(tmp_path)
@@ -604,7 +605,7 @@ def test_a_name_that_is_no_uid_is_refused(away: Path, bundle: Path, tmp_path: Pa
     bundle.write_bytes(archive.header(archive.MANIFEST, len(body)) + body + archive.padding(len(body)) + rest)
     before = tree(tmp_path)
     with pytest.raises(IntegrityError, match="uids"):
-        bundles.install(bundle)
+        Hub().install_bundle(bundle)
     assert tree(tmp_path) == before
 
 
@@ -633,7 +634,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(IntegrityError):
             bundles.inspect(path)
         with pytest.raises(IntegrityError):
-            bundles.install(path)
+            Hub().install_bundle(path)
 
 
 def test_deep_json_is_no_manifest(away: Path, bundle: Path) -> None:

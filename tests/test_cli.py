@@ -21,8 +21,8 @@ from commands import PATIENCE, answer, environment, interrupted, process, refuse
 from PIL import Image
 
 import mshub_ssd
-from mshub_ssd import catalog
 from mshub_ssd.cli.output import emit_json
+from mshub_ssd.hub import Hub
 
 PETS = "own/1.0/small_pets"
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
@@ -220,7 +220,7 @@ def test_info_shows_the_facts(root: Path) -> None:
     assert facts["network"].startswith("ssd_mobilenetV2, ")
     assert facts["classes"] == "cat, dog"
     assert facts["metrics"] == "mAP 0.5"
-    assert facts["sha256"] == catalog.info(PETS).assets[0].sha256
+    assert facts["sha256"] == Hub().info(PETS).assets[0].sha256
     assert facts["card"] == str(root / f"{PETS}.md")
     assert f'mshub.load("{PETS}")' in shown
     assert f"detect picture.jpg --model {PETS}" in shown
@@ -399,7 +399,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> list[str]:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(catalog, "list_models", broken)
+    monkeypatch.setattr(Hub, "list_models", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run("list")
 

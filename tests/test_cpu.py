@@ -83,8 +83,8 @@ mindspore.ops.Conv2D(8, 3)(mindspore.ops.ones((1, 8, 9, 9)), mindspore.ops.ones(
 """
 OWN_CELL = """
 import mindspore, numpy
-from mshub_ssd import runtime
-runtime.call(mindspore.nn.Conv2d(8, 8, 3), numpy.ones((1, 8, 16, 16), numpy.float32))
+from mshub_ssd import engines
+engines.call(mindspore.nn.Conv2d(8, 8, 3), numpy.ones((1, 8, 16, 16), numpy.float32))
 """
 
 

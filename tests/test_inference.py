@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import mshub_ssd as mshub
-from mshub_ssd import families, inference, pictures
+from mshub_ssd import families, loading, pictures
 from mshub_ssd.errors import ImageError, UsageError
 
 mindspore = pytest.importorskip("mindspore")
@@ -44,7 +44,7 @@ def test_every_form_of_a_picture_gives_the_same_detections(network) -> None:
 
 def test_a_uid_works_as_well_and_is_loaded_once(network, monkeypatch: pytest.MonkeyPatch) -> None:
     first = mshub.detect(DIGITS, DEMO)
-    monkeypatch.setattr(inference.loading, "load", lambda *_: pytest.fail("loaded again"))
+    monkeypatch.setattr(loading, "load", lambda *_: pytest.fail("loaded again"))
     second = mshub.detect(DIGITS, DEMO)
     assert first.to_dict() == second.to_dict() == mshub.detect(network, DEMO).to_dict()
 

@@ -305,7 +305,7 @@ def test_relative_assets_are_verified_on_every_use_and_stay_in_their_folder(root
     ],
 )
 def test_which_network_a_card_means(root: Path, uid: str, fields: dict, key: str | None) -> None:
-    from mshub_ssd.catalog import plan
+    from mshub_ssd.providers import plan
 
     link = fields.pop("link", "https://h/x.ckpt")
     put(root, uid, card_text("thing", link, "0" * 64, **fields))
@@ -316,7 +316,7 @@ def test_which_network_a_card_means(root: Path, uid: str, fields: dict, key: str
         assert uid in mshub.list_models(loadable=False)
     else:
         planned = plan(mshub.info(uid))
-        assert planned.choice.key == key
+        assert planned.recipe.key == key
         assert uid in mshub.list_models(loadable=True)
 
 

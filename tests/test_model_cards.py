@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import mshub_ssd as mshub
-from mshub_ssd import catalog
+from mshub_ssd import providers
 from mshub_ssd.cards import Card, Version, examine_card
 from mshub_ssd.errors import UnsupportedFormatError
+from mshub_ssd.hub import Hub
 from mshub_ssd.registry import Registry
 
 ROOT = Path(mshub.__file__).parent.parent / "hub_models"
@@ -104,7 +105,7 @@ def test_cards_read_without_a_problem(uid: str) -> None:
 
 @pytest.mark.parametrize("uid", EXPECTED)
 def test_cards_lead_to_their_network(uid: str, cards: dict[str, Card]) -> None:
-    choice = catalog.choose_network(cards[uid])
+    choice = providers.choose_network(cards[uid])
     assert choice.key == EXPECTED[uid]
     assert "network:" in choice.reason  # never left to guessing
     assert cards[uid].title == EXPECTED[uid]
@@ -211,12 +212,12 @@ def test_cards_without_a_checkpoint_name_the_newest_sibling(
 ) -> None:
     newest = "mindspore/1.10/ssdghostnet_coco2017"
     with pytest.raises(UnsupportedFormatError) as caught:
-        catalog.choose_asset(cards[uid])
+        Hub().checkpoint(uid)
     assert caught.value.hint is not None
     assert newest in caught.value.hint
     assert ("pretrained=False" in caught.value.hint) == (not cards[uid].assets)
     assert newest in cards[uid].body
-    assert catalog.plan(cards[uid], pretrained=False).choice.key == "ssd_ghostnet"
+    assert providers.plan(cards[uid], pretrained=False).recipe.key == "ssd_ghostnet"
     # Computed, not written down: a newer card of the same network takes its place, one of other classes does not.
     own = REGISTRY.path(newest).read_text(encoding="utf-8").replace("2023-02-17", "2031-01-01")
     monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path))
@@ -228,7 +229,7 @@ def test_cards_without_a_checkpoint_name_the_newest_sibling(
     }.items():
         (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
         with pytest.raises(UnsupportedFormatError, match="load ours, the same network"):
-            catalog.choose_asset(cards[uid])
+            Hub().checkpoint(uid)
 
 
 @pytest.mark.parametrize("key", sorted(set(EXPECTED.values())))
@@ -263,7 +264,7 @@ def test_published_cards_that_name_no_network_lead_to_it_too(tmp_path: Path) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(published(name, model, backbone, file), encoding="utf-8")
             card = Registry([tmp_path]).card(name)
-            choice = catalog.choose_network(card)
+            choice = providers.choose_network(card)
             assert (choice.key, "network:" in choice.reason) == (STEMS[stem], False), (name, file)
             assert card.mindspore_version == version
 
@@ -274,14 +275,14 @@ def test_two_networks_of_one_name_are_told_apart_by_their_publisher(tmp_path: Pa
             path = tmp_path / f"{uid}.md"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(published(uid, "ssd", "vgg", "https://example.com/model.pth", "pth"), encoding="utf-8")
-            choice = catalog.choose_network(Registry([tmp_path]).card(uid))
+            choice = providers.choose_network(Registry([tmp_path]).card(uid))
             assert choice.key == key
             assert "openmmlab" in choice.reason
     # A publisher's name alone means nothing, and a card outside of a registry has none.
     (tmp_path / "ssd300").mkdir()
     (tmp_path / "ssd300" / "ssd_vgg16.md").write_text(published("a/1/b", "x", "y", None), encoding="utf-8")
-    assert catalog.choose_network(Registry([tmp_path]).card("ssd300/ssd_vgg16")).key == "ssd_vgg16"
-    bare = catalog.choose_network(catalog.find_card(str(tmp_path / "ssd300" / "ssd_vgg16.md")))
+    assert providers.choose_network(Registry([tmp_path]).card("ssd300/ssd_vgg16")).key == "ssd_vgg16"
+    bare = providers.choose_network(Hub().info(str(tmp_path / "ssd300" / "ssd_vgg16.md")))
     assert (bare.key, bare.reason) == ("ssd_vgg16", "the uid's 'ssd_vgg16'")
 
 
@@ -292,11 +293,11 @@ def test_the_published_ghostnet_cards_lead_to_it_by_their_words(tmp_path: Path) 
         path.parent.mkdir(parents=True)
         path.write_text(published(uid, "GhostNet_SSD", "ghostnet1.3x", link, "mslite"), encoding="utf-8")
         card = Registry([tmp_path]).card(uid)
-        choice = catalog.choose_network(card)
+        choice = providers.choose_network(card)
         assert choice.key == "ssd_ghostnet"
         assert "ghostnet1.3x" in choice.reason
         with pytest.raises(UnsupportedFormatError, match=r"mindspore/1\.10/ssdghostnet_coco2017"):
-            catalog.choose_asset(card)
+            Hub(registry=tmp_path).checkpoint(uid)
 
 
 def test_the_linter_finds_nothing_but_what_the_cards_suppress_with_a_reason() -> None:

@@ -25,6 +25,7 @@ from mshub_ssd.errors import (
     UnknownModelError,
     UsageError,
 )
+from mshub_ssd.hub import Hub
 from mshub_ssd.registry import Registry
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import transfer
@@ -456,9 +457,8 @@ def test_names_that_are_no_texts_are_errors_of_ours(name: Any) -> None:
     for call in (mshub_ssd.load, mshub_ssd.load_weights, mshub_ssd.fetch, mshub_ssd.info):
         with pytest.raises(UsageError, match="named by text"):
             call(name)
-    from mshub_ssd import loading
 
     for names in (name, [name]):
         if names != []:
             with pytest.raises(UsageError):
-                loading.fetch_many(names)
+                Hub().fetch_many(names)

@@ -12,7 +12,7 @@ import pytest
 from networks import DATA, save_checkpoint, sha256
 
 import mshub_ssd as mshub
-from mshub_ssd import networks, recognise
+from mshub_ssd import networks, providers
 from mshub_ssd.checkpoints import match_parameters
 from mshub_ssd.errors import MismatchError
 
@@ -133,12 +133,12 @@ def test_each_checkpoint_is_recognised(key: str) -> None:
     if (DATA / key / "old_params.json").exists():
         files.append(file_shapes(key, "old_params.json"))
     for file in files:
-        ranking = recognise.fits(arrays_of(file))
+        ranking = providers.fits(arrays_of(file))
         assert {fit.key for fit in ranking if fit.exact} == twins
         assert {fit.key for fit in ranking[: len(twins)]} == twins
         assert ranking[0].share == 1
         assert all(fit.share < 1 for fit in ranking[len(twins) :])
-        told = recognise.owner(arrays_of(file), refused="ssd_vgg16" if key != "ssd_vgg16" else "ssd300")
+        told = providers.owner(arrays_of(file), refused="ssd_vgg16" if key != "ssd_vgg16" else "ssd300")
         assert told is not None
         assert all(twin in told for twin in twins)
         assert ("one network" in told) == (len(twins) > 1)
@@ -147,14 +147,14 @@ def test_each_checkpoint_is_recognised(key: str) -> None:
 def test_a_checkpoint_that_is_nearly_one_of_another_network_is_told_as_such() -> None:
     shapes = cell_shapes("ssd_resnet50_fpn")
     lost = {name: shape for name, shape in shapes.items() if not name.endswith("cls_layers.0.bias")}
-    told = recognise.owner(arrays_of(trained(lost)), refused="ssd_resnet50")
+    told = providers.owner(arrays_of(trained(lost)), refused="ssd_resnet50")
     assert told == f"nearly the parameters of ssd_resnet50_fpn: {len(lost)} fit, 1 do not"
     # For its own network, and for a stranger, there is nothing to add to the diff.
-    assert recognise.owner(arrays_of(lost), refused="ssd_resnet50_fpn") is None
-    assert recognise.owner(arrays_of({"some.weight": (3, 4), "conv1.weight": (1,)}), refused="ssd300") is None
-    assert recognise.owner({}, refused="ssd300") is None
+    assert providers.owner(arrays_of(lost), refused="ssd_resnet50_fpn") is None
+    assert providers.owner(arrays_of({"some.weight": (3, 4), "conv1.weight": (1,)}), refused="ssd300") is None
+    assert providers.owner({}, refused="ssd300") is None
     # The right network, built with arguments that made it another.
-    told = recognise.owner(arrays_of(shapes), refused="ssd_resnet50_fpn")
+    told = providers.owner(arrays_of(shapes), refused="ssd_resnet50_fpn")
     assert told == "the parameters of ssd_resnet50_fpn as it is built without arguments"
 
 

@@ -13,7 +13,8 @@ import pytest
 import mshub_ssd
 from mshub_ssd.cards import Card, parse_card
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
-from mshub_ssd.registry import Registry, default_registry
+from mshub_ssd.hub import Hub
+from mshub_ssd.registry import Registry
 
 RESNET = "mindspore/1.7/ssdresnet50fpn_coco2017"
 MOBILENET = "mindspore/1.8/ssdmobilenetv2_coco2017"
@@ -198,7 +199,7 @@ def test_earlier_roots_hide_later_ones(root: Path, tmp_path: Path) -> None:
 def test_missing_roots_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path / "none"))
     with pytest.raises(UsageError) as caught:
-        default_registry()
+        Hub().list_models()
     assert str(tmp_path / "none") in str(caught.value)
     assert "MSHUB_REGISTRY" in str(caught.value)
 
@@ -208,7 +209,7 @@ def test_default_registry_joins_own_folders_and_bundled_cards(
 ) -> None:
     shadow = put(tmp_path / "shadow", RESNET, "model-name: mine")
     monkeypatch.setenv("MSHUB_REGISTRY", os.pathsep.join([str(tmp_path / "shadow"), str(root)]))
-    registry = default_registry()
+    registry = Hub().registry
     assert {*ORDER, RESNET, MOBILENET} <= set(registry.uids())
     assert registry.path(RESNET) == shadow
     assert registry.card(RESNET).model_name == "mine"
@@ -253,7 +254,7 @@ def test_default_registry_joins_own_folders_and_bundled_cards(
     ],
 )
 def test_bundled_cards(uid: str, expected: dict[str, object]) -> None:
-    card = default_registry().card(uid)
+    card = Hub().registry.card(uid)
     assert card.network is not None
     assert card.update_time is not None
     (metric,) = card.metrics
@@ -285,7 +286,7 @@ def test_bundled_cards_read_with_plain_yaml_too() -> None:
     """Old tools take the lines between the two fences to YAML as they are."""
     import yaml
 
-    registry = default_registry()
+    registry = Hub().registry
     for uid in (RESNET, MOBILENET):
         text = registry.path(uid).read_text(encoding="utf-8")
         plain = yaml.safe_load(text.split("\n---\n")[1])
@@ -299,11 +300,11 @@ def test_bundled_cards_read_with_plain_yaml_too() -> None:
 def test_listing_is_light() -> None:
     """Neither heavy packages nor the parser are imported for a plain listing."""
     code = (
-        "import sys; from mshub_ssd.registry import default_registry\n"
-        "assert default_registry().list_models()\n"
+        "import sys; from mshub_ssd.hub import Hub\n"
+        "assert Hub().registry.list_models()\n"
         "heavy = {'numpy', 'requests', 'mindspore', 'yaml', 'markdown_it', 'tqdm', 'PIL', 'cv2', 'click'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
-        "default_registry().list_models(task='*')\n"
+        "Hub().registry.list_models(task='*')\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     environ = {key: text for key, text in os.environ.items() if key != "MSHUB_REGISTRY"}
@@ -313,4 +314,4 @@ def test_listing_is_light() -> None:
 
 
 def test_cards_are_typed() -> None:
-    assert isinstance(default_registry().card(RESNET), Card)
+    assert isinstance(Hub().registry.card(RESNET), Card)

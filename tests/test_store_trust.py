@@ -546,11 +546,10 @@ def test_a_known_network_limits_its_checkpoints_download(
 
 def test_what_a_checkpoint_can_weigh_follows_from_the_networks() -> None:
     pytest.importorskip("mindspore")
-    from mshub_ssd import runtime
 
     for key in networks.ARCHITECTURES:
-        with runtime.uninitialised_parameters():
-            expected = runtime.parameter_types(networks.constructor(key)())
+        with networks.building(initialised=False):
+            expected = networks.parameter_types(networks.constructor(key)())
         weights = sum(kind.itemsize * math.prod(shape) for shape, kind in expected.values())
         cap = networks.largest_checkpoint(key)
         assert cap is not None

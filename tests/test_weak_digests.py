@@ -13,8 +13,9 @@ from faultserver import FaultServer, noise
 from shelf import Shelf, sha256
 
 import mshub_ssd
-from mshub_ssd import loading, store
+from mshub_ssd import store
 from mshub_ssd.errors import IntegrityError, WeakDigestWarning
+from mshub_ssd.hub import Hub
 from mshub_ssd.settings import Settings
 
 CAT, DOG = "own/1.0/cat", "own/1.0/dog"
@@ -63,7 +64,7 @@ def test_it_is_a_warning_that_can_be_made_an_error(shelf: Shelf, cat: str) -> No
 def test_several_downloads_tell_it_for_each(shelf: Shelf, cat: str) -> None:
     shelf.put(DOG, noise(3000, 77), digits=63)
     shelf.put("own/1.0/whole", noise(3000, 78))
-    told = warned(lambda: loading.fetch_many([CAT, DOG, "own/1.0/whole"]))
+    told = warned(lambda: Hub().fetch_many([CAT, DOG, "own/1.0/whole"]))
     assert sorted(text.partition(":")[0] for text in told) == [CAT, DOG]
     assert "only 63 of the 64" in "".join(told)
 
@@ -86,7 +87,7 @@ def test_a_whole_digest_and_a_listing_tell_nothing(shelf: Shelf, cat: str, tmp_p
         mshub_ssd.list_models(loadable=True)
         mshub_ssd.info(CAT)
         mshub_ssd.search("small")
-        loading.plan_fetch(CAT)
+        Hub().plan_fetch(CAT)
         store.cached([shelf.url(CAT)], cat[:12], Settings(home=tmp_path))
     for command in (
         ("list", "--json"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from mshub_ssd import catalog, settings, store
+from mshub_ssd import providers, store
 from mshub_ssd.bundles.archive import Advance, Archive, Body, Bundle, Member
 from mshub_ssd.bundles.staging import Staging, reading, refuse_card_as_asset
 from mshub_ssd.errors import CardError, IntegrityError, TransferError, UsageError
@@ -19,6 +19,7 @@ from mshub_ssd.registry import default_registry, installed_cards
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
+    from mshub_ssd.settings import Settings
 
 __all__ = ["Installed", "install"]
 
@@ -86,7 +87,12 @@ class _Use:
 
 
 def install(
-    path: Path, *, force: bool = False, dry_run: bool = False, advance: Advance = lambda count: None
+    path: Path,
+    *,
+    settings: Settings,
+    force: bool = False,
+    dry_run: bool = False,
+    advance: Advance = lambda count: None,
 ) -> Installed:
     """Take a bundle in: checkpoints into the store, cards to where the registry finds them.
 
@@ -95,6 +101,7 @@ def install(
 
     Args:
         path: The archive.
+        settings: The caches, and the folders of cards.
         force: Replace cards of the same uids that say something else, and files beside them.
         dry_run: Verify the whole archive and decide, and write nothing.
         advance: Told about the bytes read.
@@ -106,7 +113,7 @@ def install(
         UsageError: A card of that uid, or a file beside it, is there and is another one.
         TransferError, DiskSpaceError: The cache cannot be written.
     """
-    caches = store.caches()
+    caches = store.caches(settings)
     receiving = next((cache.path for cache in caches if cache.receives), None)
     if receiving is None:
         raise TransferError(
@@ -118,7 +125,7 @@ def install(
     with Archive(path) as archive, closing(Staging(folder, force)) as staging:
         members = archive.bundle.members
         cards = [_read_card(archive, member, folder, advance) for member in members if member.is_card]
-        decided = _decide(archive.bundle, folder, cards, force)
+        decided = _decide(archive.bundle, folder, cards, force, settings)
         for incoming in decided.values():
             if incoming.wanted:
                 staging.claim(incoming.path)
@@ -128,11 +135,11 @@ def install(
         for member, places in uses.items():
             with archive.member(member, advance) as body:
                 if not dry_run:
-                    short += _take_in(body, member, places, staging)
+                    short += _take_in(body, member, places, staging, settings)
         archive.finish()
         if not dry_run:
             for file, use in short:
-                _record(file, str(use.asset.sha256), str(use.url), use.incoming.card.uid)
+                _record(file, str(use.asset.sha256), str(use.url), use.incoming.card.uid, settings)
             for incoming in decided.values():
                 if incoming.wanted:
                     staging.add(incoming.path, io.BytesIO(incoming.data))
@@ -159,7 +166,9 @@ def _read_card(archive: Archive, member: Member, folder: Path, advance: Advance)
         raise
 
 
-def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], force: bool) -> dict[str, _Incoming]:
+def _decide(
+    bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], force: bool, settings: Settings
+) -> dict[str, _Incoming]:
     """What becomes of each card, by uid.
 
     Raises:
@@ -167,7 +176,7 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
     """
     from mshub_ssd.cards import read_bytes
 
-    registry = default_registry()
+    registry = default_registry(settings)
     known = set(registry.uids())
     decided = {}
     conflicts = []
@@ -181,7 +190,7 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
         if same:
             decided[card.uid] = _Incoming(card, data, wanted=False, beside=ours)
             continue
-        if old is not None and not ours and _before(old, folder):
+        if old is not None and not ours and _before(old, folder, settings):
             raise UsageError(
                 f"the card {card.uid} would be hidden by another one, whose folder is searched earlier",
                 where=str(old),
@@ -200,10 +209,9 @@ def _decide(bundle: Bundle, folder: Path, cards: Sequence[tuple[Card, bytes]], f
     return decided
 
 
-def _before(path: Path, folder: Path) -> bool:
+def _before(path: Path, folder: Path, settings: Settings) -> bool:
     """Whether a registry finds a card before those of `folder`."""
-    chosen = settings.current()
-    earlier = [*chosen.registry, *map(installed_cards, chosen.homes)]
+    earlier = [*settings.registry, *map(installed_cards, settings.homes)]
     return any(path.is_relative_to(root) for root in earlier[: earlier.index(folder)])
 
 
@@ -228,11 +236,11 @@ def _uses(archive: Archive, member: Member, decided: dict[str, _Incoming], stagi
                 hint="make the bundle anew where there is a network: mshub bundle UID... -o FILE",
             )
         for asset in fitting:
-            where = catalog.locate(incoming.card, asset)
-            if isinstance(where, str):
-                yield _Use(incoming, asset, url=where)
+            checkpoint = providers.checkpoint_of(incoming.card, asset)
+            if (where := checkpoint.path) is None:
+                yield _Use(incoming, asset, url=checkpoint.location)
                 continue
-            refuse_card_as_asset(where, asset)
+            refuse_card_as_asset(where)
             if incoming.beside and where not in targets:
                 targets[where] = staging.claim(where, member.sha256, member.size)
                 yield _Use(incoming, asset, target=where if targets[where] else None)
@@ -243,7 +251,9 @@ def _promises(asset: Asset, hexdigest: str) -> bool:
     return re.fullmatch("[0-9a-f]{8,64}", digest) is not None and hexdigest.startswith(digest)
 
 
-def _take_in(body: Body, member: Member, uses: Sequence[_Use], staging: Staging) -> list[tuple[Path, _Use]]:
+def _take_in(
+    body: Body, member: Member, uses: Sequence[_Use], staging: Staging, settings: Settings
+) -> list[tuple[Path, _Use]]:
     """Store a file of the bundle where its cards look for it.
 
     Returns:
@@ -253,7 +263,14 @@ def _take_in(body: Body, member: Member, uses: Sequence[_Use], staging: Staging)
     short = []
     for use in uses:
         if use.url is not None:
-            source = store.add(source, member.sha256, urls=[use.url], size=member.size, label=use.incoming.card.uid)
+            source = store.add(
+                source,
+                member.sha256,
+                urls=[use.url],
+                size=member.size,
+                label=use.incoming.card.uid,
+                settings=settings,
+            )
             if len(str(use.asset.sha256)) < len(member.sha256):
                 short.append((source, use))
     for use in uses:
@@ -262,9 +279,9 @@ def _take_in(body: Body, member: Member, uses: Sequence[_Use], staging: Staging)
     return short
 
 
-def _record(file: Path, stated: str, url: str, uid: str) -> None:
+def _record(file: Path, stated: str, url: str, uid: str, settings: Settings) -> None:
     """Record which file a short digest stands for, as on a first download."""
-    known = store.cached([url], stated)
+    known = store.cached([url], stated, settings)
     if known is None or known.name != file.name:
         _log.warning("%s states %s only; the bundle's file is taken for it from now on", uid, stated)
-        store.add(file, stated, urls=[url], label=uid)
+        store.add(file, stated, urls=[url], label=uid, settings=settings)

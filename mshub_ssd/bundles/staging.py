@@ -12,14 +12,11 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from mshub_ssd.bundles.archive import CHUNK, unreadable
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
 from mshub_ssd.files import is_shared, lies_in, open_folder, open_regular
-
-if TYPE_CHECKING:
-    from mshub_ssd.cards import Asset
 
 __all__ = ["Staging", "hash_of", "not_written", "reading", "refuse_card_as_asset"]
 
@@ -185,7 +182,7 @@ def hash_of(path: Path) -> str:
         raise unreadable(path, error) from error
 
 
-def refuse_card_as_asset(path: Path, asset: Asset) -> None:
+def refuse_card_as_asset(path: Path) -> None:
     """Refuse a checkpoint whose name a registry would take for a card.
 
     Raises:
@@ -195,7 +192,7 @@ def refuse_card_as_asset(path: Path, asset: Asset) -> None:
         raise CardError(
             "the asset-link names a card, not a checkpoint",
             where=str(path),
-            got=asset.url,
+            got=path.name,
             hint="correct the asset-link",
         )
 

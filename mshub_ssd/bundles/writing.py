@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from mshub_ssd import catalog, store
+from mshub_ssd import loading, providers
 from mshub_ssd.bundles.archive import (
     CHUNK,
     END,
@@ -30,33 +30,35 @@ from mshub_ssd.bundles.staging import hash_of, not_written, reading, refuse_card
 from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Asset, Card
+    from mshub_ssd.cards import Card
+    from mshub_ssd.settings import Settings
 
 __all__ = ["write"]
 
 
-def write(names: Sequence[str], out: Path, *, force: bool = False) -> Bundle:
+def write(cards: Sequence[Card], out: Path, *, settings: Settings, force: bool = False) -> Bundle:
     """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
     The same cards give the same bytes. The file appears when it is whole.
 
     Args:
-        names: Uids or paths of card files.
+        cards: The cards, read from files.
         out: The archive.
+        settings: The caches, and how to download.
         force: Overwrite it.
 
     Raises:
-        MshubError: A card cannot be found or read, a checkpoint cannot be had, or `out` cannot be written.
+        MshubError: A card cannot be read again, a checkpoint cannot be had, or `out` cannot be written.
     """
-    if not names:
+    if not cards:
         raise UsageError("a bundle needs a card", expected="at least one uid")
     if out.exists() and not force:
         raise UsageError("the file is there already", where=str(out), hint="choose another name, or --force")
-    cards = _cards(names)
-    files = _checkpoints(cards)
+    read = _read(cards)
+    files = _checkpoints([card for card, _ in read], settings)
     sources: dict[str, bytes | Path] = {}
     members = []
-    for card, data in cards:
+    for card, data in read:
         path = f"cards/{card.uid}.md"
         sources[path] = data
         members.append(Member(path, len(data), hashlib.sha256(data).hexdigest(), (card.uid,)))
@@ -78,18 +80,17 @@ def write(names: Sequence[str], out: Path, *, force: bool = False) -> Bundle:
     return bundle
 
 
-def _cards(names: Sequence[str]) -> list[tuple[Card, bytes]]:
+def _read(cards: Sequence[Card]) -> list[tuple[Card, bytes]]:
     """The cards with the bytes they were read from, in the archive's order, each once."""
     from mshub_ssd.cards import parse_card, read_bytes
 
     found: dict[str, tuple[Card, bytes]] = {}
-    for name in names:
-        card = catalog.find_card(name)
+    for card in cards:
         assert card.path is not None  # it was read from a file
         with reading(card.path):
             data = read_bytes(card.path)
         # The bytes that travel are the ones that were understood.
-        card = parse_card(data, uid=card.uid, path=card.path)
+        again = parse_card(data, uid=card.uid, path=card.path)
         if not travels(card.uid):
             raise UsageError(
                 "the card's name is no uid, and no registry would list it",
@@ -98,7 +99,7 @@ def _cards(names: Sequence[str]) -> list[tuple[Card, bytes]]:
                 got=repr(card.uid),
                 hint="rename the file",
             )
-        if found.setdefault(card.uid, (card, data))[1] != data:
+        if found.setdefault(card.uid, (again, data))[1] != data:
             raise UsageError(
                 f"two different cards have the uid {card.uid}",
                 got=f"{found[card.uid][0].path} and {card.path}",
@@ -107,36 +108,20 @@ def _cards(names: Sequence[str]) -> list[tuple[Card, bytes]]:
     return [found[uid] for uid in sorted(found, key=lambda uid: f"{uid}.md")]
 
 
-def _checkpoints(cards: Sequence[tuple[Card, bytes]]) -> dict[str, tuple[Path, list[str]]]:
+def _checkpoints(cards: Sequence[Card], settings: Settings) -> dict[str, tuple[Path, list[str]]]:
     """Digest → a verified file with it, and the uids it is for."""
-    chosen: list[tuple[Card, Asset]] = []
-    paths: dict[str, Path] = {}
-    wanted: dict[str, store.FileRequest] = {}
-    for card, _ in cards:
-        asset = catalog.choose_asset(card)[0]
-        assert asset.sha256 is not None  # choose_asset saw to it
-        where = catalog.locate(card, asset)
-        chosen.append((card, asset))
-        if isinstance(where, str):
-            wanted[card.uid] = store.FileRequest(
-                [where], asset.sha256, label=card.uid, max_bytes=catalog.size_limit(card)
-            )
-        else:
-            refuse_card_as_asset(where, asset)
-            paths[card.uid] = store.verify_local(where, asset.sha256)
-    results = store.fetch_many(list(wanted.values())) if wanted else []
-    for uid, result in zip(wanted, results, strict=True):
+    wanted = [providers.choose_checkpoint(card) for card in cards]
+    for checkpoint in wanted:
+        if checkpoint.path is not None:
+            refuse_card_as_asset(checkpoint.path)
+    files: dict[str, tuple[Path, list[str]]] = {}
+    for checkpoint, result in zip(wanted, loading.fetch_many(wanted, settings=settings), strict=True):
         if isinstance(result, MshubError):
             raise result
-        paths[uid] = result
-    files: dict[str, tuple[Path, list[str]]] = {}
-    for card, asset in chosen:
-        assert asset.sha256 is not None
-        path = paths[card.uid]
-        digest = asset.sha256.lower()
+        digest = checkpoint.sha256.lower()
         if not FULL.fullmatch(digest):
-            digest = hash_of(path)
-        files.setdefault(digest, (path, []))[1].append(card.uid)
+            digest = hash_of(result)
+        files.setdefault(digest, (result, []))[1].append(checkpoint.label)
     return files
 
 

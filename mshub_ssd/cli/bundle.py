@@ -54,9 +54,9 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
     Checkpoints come from the cache, or are downloaded. UID may be a wildcard such as 'mindspore/1.8/*'; quote it. The
     same cards give the same bytes.
     """
-    from mshub_ssd import bundles
+    from mshub_ssd.hub import default_hub
 
-    bundle = bundles.write(expand(uids), out, force=force)
+    bundle = default_hub().make_bundle(expand(uids), out, force=force)
     if as_json:
         emit_json(bundle.to_dict())
         return
@@ -76,9 +76,10 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
     Every byte is verified before a card is installed; then all cards are, or none.
     """
     from mshub_ssd import bundles
+    from mshub_ssd.hub import default_hub
 
     with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
-        done = bundles.install(file, force=force, dry_run=dry_run, advance=bar.advance)
+        done = default_hub().install_bundle(file, force=force, dry_run=dry_run, advance=bar.advance)
     if as_json:
         emit_json(
             {

@@ -248,20 +248,20 @@ def add_command(files: tuple[Path, ...], sha256: str | None, as_json: bool) -> N
 
 def _users() -> list[_Use]:
     """Every asset of every card."""
-    from mshub_ssd import catalog
-    from mshub_ssd.registry import default_registry
+    from mshub_ssd import providers
+    from mshub_ssd.hub import default_hub
 
     found = []
-    for card in default_registry().cards():
+    for card in default_hub().registry.cards():
         for asset in card.assets:
             if asset.sha256 is None or not _HEX.fullmatch(asset.sha256):
                 continue
             try:
-                where = catalog.locate(card, asset)
+                checkpoint = providers.checkpoint_of(card, asset)
             except MshubError:
                 continue  # `mshub info` tells it
-            url, path = (where, None) if isinstance(where, str) else (None, where)
-            found.append(_Use(card.uid, asset.sha256.lower(), url, path))
+            url = checkpoint.location if checkpoint.path is None else None
+            found.append(_Use(card.uid, asset.sha256.lower(), url, checkpoint.path))
     return found
 
 
@@ -279,7 +279,8 @@ def _digests(names: Iterable[str]) -> list[str]:
     Raises:
         MshubError: No such model, or its file is not in the cache.
     """
-    from mshub_ssd import catalog, store
+    from mshub_ssd import providers, store
+    from mshub_ssd.hub import default_hub
 
     found: dict[str, None] = {}
     entries = store.entries(kinds=("file", "part", "quarantined"))
@@ -287,17 +288,17 @@ def _digests(names: Iterable[str]) -> list[str]:
         if _HEX.fullmatch(name):
             found[name.lower()] = None
             continue
-        card = catalog.find_card(name)
+        card = default_hub().info(name)
         here, beside = [], None
         for asset in card.assets:
-            where = catalog.locate(card, asset)
+            where = providers.checkpoint_of(card, asset)
             digest = (asset.sha256 or "").lower()
-            if isinstance(where, str) and _HEX.fullmatch(digest):
-                pinned = store.cached([where], digest) if len(digest) < 64 else None
+            if where.path is None and _HEX.fullmatch(digest):
+                pinned = store.cached([where.location], digest) if len(digest) < 64 else None
                 digest = digest if pinned is None else pinned.name
                 here += [entry.digest for entry in entries if entry.digest == digest]
-            elif isinstance(where, Path):
-                beside = where
+            elif where.path is not None:
+                beside = where.path
         if not here:
             raise UsageError(
                 f"nothing of {card.uid} is in the cache",
@@ -315,19 +316,18 @@ def _here(uid: str) -> Path:
     Raises:
         MshubError: It is not.
     """
-    from mshub_ssd import catalog, store
+    from mshub_ssd import store
+    from mshub_ssd.hub import default_hub
 
-    card = catalog.find_card(uid)
-    asset = catalog.choose_asset(card)[0]
-    where = catalog.locate(card, asset)
-    if isinstance(where, Path):
-        return store.verify_local(where, str(asset.sha256))
-    path = store.cached([where], str(asset.sha256))
+    checkpoint = default_hub().checkpoint(uid)
+    if checkpoint.path is not None:
+        return store.verify_local(checkpoint.path, checkpoint.sha256)
+    path = store.cached([checkpoint.location], checkpoint.sha256)
     if path is None:
         raise UsageError(
-            f"the checkpoint of {card.uid} is not in the cache",
+            f"the checkpoint of {checkpoint.label} is not in the cache",
             where=" or ".join(str(cache.path) for cache in store.caches()),
-            expected=f"sha256 {asset.sha256}",
+            expected=f"sha256 {checkpoint.sha256}",
             hint=f"{mshub_command()} fetch {shlex.quote(uid)}",
         )
     return path

@@ -70,19 +70,19 @@ def convert_command(old: Path, new: Path, network: str | None, force: bool, as_j
 
 def _fitted(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> dict[str, NDArray[Any]]:
     """The values of a network's parameters, all of them and no others."""
-    from mshub_ssd import checkpoints, networks, recognise, runtime
+    from mshub_ssd import checkpoints, networks, providers
 
     build = networks.constructor(key)
-    runtime.require_mindspore()
-    with guarded_stdout(), runtime.uninitialised_parameters():
-        expected = runtime.parameter_types(build())
+    networks.require_mindspore()
+    with guarded_stdout(), networks.building(initialised=False):
+        expected = networks.parameter_types(build())
         values, report = checkpoints.match_parameters(arrays, expected)
         if not report.ok:
             raise checkpoints.refuse(
                 report,
                 network=key,
                 where=str(path),
-                got=recognise.owner(arrays, key),
+                got=providers.owner(arrays, key),
                 hint="give another --network, or leave it out to convert the names alone",
             )
     return values

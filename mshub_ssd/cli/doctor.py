@@ -111,7 +111,7 @@ def _environment() -> Iterator[Finding]:
 
 
 def _mindspore() -> Iterator[Finding]:
-    from mshub_ssd import runtime
+    from mshub_ssd import engines, networks
 
     for package in ("numpy", "mindspore"):
         try:
@@ -120,8 +120,8 @@ def _mindspore() -> Iterator[Finding]:
             continue  # told below, with what to do
         yield Finding(package, "ok", version, facts={"version": version})
     try:
-        runtime.require_mindspore()
-        target = runtime.device_target()
+        networks.require_mindspore()
+        target = engines.device_target()
     except MshubError as error:
         yield _fault("device", error)
     else:
@@ -130,17 +130,19 @@ def _mindspore() -> Iterator[Finding]:
 
 def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
     """From a name to matched parameters; `builds` says whether networks can be built here at all."""
-    from mshub_ssd import catalog, networks
+    from mshub_ssd import networks, providers
+    from mshub_ssd.hub import default_hub
 
+    hub = default_hub()
     try:
-        card = catalog.find_card(name)
+        card = hub.info(name)
     except MshubError as error:
         yield _fault("card", error)
         return
     yield from _card(card)
     network = False
     try:
-        choice = catalog.choose_network(card)
+        choice = providers.choose_network(card)
     except MshubError as error:
         yield _fault("network", error)
     else:
@@ -150,9 +152,10 @@ def _chain(name: str, fetch: bool, *, builds: bool) -> Iterator[Finding]:
         yield Finding("network", "ok", f"{choice.key}, by {choice.reason}: {constructor}", facts=facts)
     here = False
     try:
-        asset, file_format = catalog.choose_asset(card)
+        asset, file_format = providers.choose_asset(card)
     except MshubError as error:
-        yield _fault("asset", error)
+        found = hub.standing(card)
+        yield _fault("asset", found.error or error)
     else:
         text = f"{file_format}, {hide(asset.url)}, sha256 {digest_text(asset)}"
         hint = f"get the file, and give the whole digest in the card: {mshub_command()} fetch {shlex.quote(name)}"
@@ -182,7 +185,8 @@ def _card(card: Card) -> Iterator[Finding]:
 
 
 def _file(name: str, card: Card, asset: Asset, fetch: bool) -> Finding:
-    from mshub_ssd import loading, store
+    from mshub_ssd import store
+    from mshub_ssd.hub import default_hub
 
     assert asset.sha256 is not None  # choose_asset saw to it
     try:
@@ -194,7 +198,7 @@ def _file(name: str, card: Card, asset: Asset, fetch: bool) -> Finding:
                 text = f"not here; load would download it from {', else '.join(sources)}"
                 hint = f"{mshub_command()} doctor {shlex.quote(name)} --fetch"
                 return Finding("file", "note", text, hint, {"path": None, "sources": sources})
-        path = loading.fetch(name)
+        path = default_hub().fetch(name)
     except MshubError as error:
         return _fault("file", error)
     size = path.stat().st_size
@@ -203,10 +207,10 @@ def _file(name: str, card: Card, asset: Asset, fetch: bool) -> Finding:
 
 def _parameters(name: str, here: bool) -> Finding:
     """The proof: load it, as far as it can be loaded without a download."""
-    from mshub_ssd import loading
+    from mshub_ssd.hub import default_hub
 
     try:
-        network = loading.load(name, pretrained=here)
+        network = default_hub().load(name, pretrained=here)
     except MshubError as error:
         return _fault("parameters", error)
     count = len(list(network.get_parameters()))

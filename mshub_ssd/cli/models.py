@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from mshub_ssd.terminal import counted, size_text, table, width
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card, Metric
+    from mshub_ssd.providers import Standing
     from mshub_ssd.registry import Registry
 
 __all__ = [
@@ -51,44 +51,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JS
 
 def complete_uid(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Uids for the shell's completion."""
-    from mshub_ssd import catalog
+    from mshub_ssd.hub import default_hub
 
     try:
-        return catalog.list_models(f"{incomplete}*")
+        return default_hub().list_models(f"{incomplete}*")
     except MshubError:
         return []  # a completion has nowhere to tell it
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Whether a card can be loaded here, and as what.
-
-    Attributes:
-        key: Architecture key, None if the card means none that is known.
-        reason: What in the card says so.
-        obstacle: Why it cannot be loaded; None if it can.
-        hint: What would help.
-    """
-
-    key: str | None = None
-    reason: str | None = None
-    obstacle: str | None = None
-    hint: str | None = None
-
-
-def standing(card: Card) -> Standing:
-    """Whether `card` can be loaded; decided from its text alone."""
-    from mshub_ssd import catalog
-
-    try:
-        choice = catalog.choose_network(card)
-    except MshubError as error:
-        return Standing(obstacle=error.message, hint=error.hint)
-    try:
-        catalog.plan(card)
-    except MshubError as error:
-        return Standing(choice.key, choice.reason, error.message, error.hint)
-    return Standing(choice.key, choice.reason)
 
 
 @click.command("list")
@@ -107,9 +75,9 @@ def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: 
     PATTERN is a wildcard for the uid, such as 'mindspore/*' or '*resnet50*'; quote it. Filters take wildcards, too.
     A terminal also shows task, data sets and the first published figure; a pipe gets the bare uids.
     """
-    from mshub_ssd import catalog
+    from mshub_ssd.hub import default_hub
 
-    uids = catalog.list_models(pattern, loadable=loadable, **filters)
+    uids = default_hub().list_models(pattern, loadable=loadable, **filters)
     if not uids:
         part = pattern != "*" and not set(pattern) & set("*?[")
         why = "PATTERN must fit the whole uid. " if part else ""
@@ -123,10 +91,10 @@ def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: 
 @verbosity_options
 def search_command(text: tuple[str, ...], as_json: bool) -> None:
     """Find models whose cards mention every word of TEXT, best first."""
-    from mshub_ssd import catalog
+    from mshub_ssd.hub import default_hub
 
     words = " ".join(text)
-    uids = catalog.search(words)
+    uids = default_hub().search(words)
     if not uids:
         note(f"No card mentions {words!r}. Try fewer words, or: {mshub_command()} list")
     _show(uids, as_json)
@@ -141,10 +109,11 @@ def info_command(uid: str, as_json: bool) -> None:
 
     UID is a name as `mshub list` shows it, or the path of a card file.
     """
-    from mshub_ssd import catalog
+    from mshub_ssd.hub import default_hub
 
-    card = catalog.info(uid)
-    found = standing(card)
+    hub = default_hub()
+    card = hub.info(uid)
+    found = hub.standing(card)
     if as_json:
         facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
         assets = [asset_facts(asset) for asset in card.assets]
@@ -168,7 +137,7 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     the exit code is 1, and the JSON answer has an `error` in its place. After Ctrl-C the same command goes on where it
     was.
     """
-    from mshub_ssd import loading
+    from mshub_ssd.hub import default_hub
 
     names = expand(uids)
     if dry_run:
@@ -177,7 +146,7 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
             _show_plans([facts for facts in answer if "error" not in facts])
     else:
         try:
-            results = loading.fetch_many(names)
+            results = default_hub().fetch_many(names)
         except KeyboardInterrupt:
             _tell_how_to_go_on(uids)
             raise
@@ -191,14 +160,14 @@ def expand(names: Sequence[str]) -> list[str]:
     Raises:
         UnknownModelError: A wildcard fits none.
     """
-    from mshub_ssd import catalog
+    from mshub_ssd.hub import default_hub
 
     found: dict[str, None] = {}
     for name in names:
         if not set(name) & set("*?[") or Path(name).is_file():
             found[name] = None
             continue
-        fitting = catalog.list_models(name)
+        fitting = default_hub().list_models(name)
         usable = [uid for uid in fitting if _has_checkpoint(uid)]
         if not usable:
             raise UnknownModelError(
@@ -214,10 +183,11 @@ def expand(names: Sequence[str]) -> list[str]:
 
 
 def _has_checkpoint(uid: str) -> bool:
-    from mshub_ssd import catalog
+    from mshub_ssd import providers
+    from mshub_ssd.hub import default_hub
 
     try:
-        catalog.choose_asset(catalog.find_card(uid))
+        providers.choose_asset(default_hub().info(uid))
     except MshubError:
         return False
     return True
@@ -225,11 +195,12 @@ def _has_checkpoint(uid: str) -> bool:
 
 def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any]:
     """Show the outcome for one model; the facts for JSON."""
-    from mshub_ssd import catalog, store
+    from mshub_ssd import providers, store
+    from mshub_ssd.hub import default_hub
 
     if isinstance(result, MshubError):
         return failed_entry(result, uid=uid)
-    asset = catalog.choose_asset(catalog.find_card(uid))[0]
+    asset = providers.choose_asset(default_hub().info(uid))[0]
     # Of what lies beside its card, and has no digest for a name, it is always told.
     if asset.sha256 and is_weak(asset) and len(result.name) == 64:
         store.warn_of_weak_digest(asset.sha256, result.name, uid)
@@ -249,14 +220,15 @@ def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, An
 
 def _plans(names: Sequence[str]) -> list[dict[str, Any]]:
     """For each model what fetching would do."""
-    from mshub_ssd import catalog, loading, store
+    from mshub_ssd import providers, store
+    from mshub_ssd.hub import default_hub
 
     parts = store.entries(kinds=("part",))
     plans: list[dict[str, Any]] = []
     for name in names:
         try:
-            plan = loading.plan_fetch(name)
-            asset = catalog.choose_asset(catalog.find_card(name))[0]
+            plan = default_hub().plan_fetch(name)
+            asset = providers.choose_asset(default_hub().info(name))[0]
         except MshubError as error:
             plans.append(failed_entry(error, uid=name))
             continue
@@ -326,10 +298,10 @@ def metric_text(metric: Metric) -> str:
 
 
 def _show(uids: list[str], as_json: bool) -> None:
-    from mshub_ssd.registry import default_registry
+    from mshub_ssd.hub import default_hub
 
     # One for all cards: each looks through its folders once.
-    registry = default_registry()
+    registry = default_hub().registry
     if as_json:
         emit_json(without_secrets([_entry(uid, registry) for uid in uids]))
     elif not uids:
@@ -354,12 +326,14 @@ def _aside(uid: str, registry: Registry) -> str:
 
 
 def _entry(uid: str, registry: Registry) -> dict[str, Any]:
+    from mshub_ssd import providers
+
     try:
         card = registry.card(uid)
     except CardError as error:
         return {"uid": uid, "loadable": False, "obstacle": error.message}
     whole = card.to_dict()
-    found = standing(card)
+    found = providers.standing(card)
     names = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
     return {
         "uid": uid,

@@ -102,9 +102,9 @@ def detect_command(
     """
 
     def look(network: Any, pixels: RGB) -> Detections:
-        from mshub_ssd import inference
+        from mshub_ssd import predictor
 
-        return inference.detect(network, pixels, score_threshold, max_detections)
+        return predictor.detect(network, pixels, score_threshold, max_detections)
 
     card, network, found = _look_at(image, model, out, look)
     if as_json:
@@ -133,9 +133,9 @@ def classify_command(image: Path, model: str, out: Path | None, top_k: int, as_j
     """
 
     def look(network: Any, pixels: RGB) -> Classification:
-        from mshub_ssd import inference
+        from mshub_ssd import predictor
 
-        return inference.classify(network, pixels, top_k)
+        return predictor.classify(network, pixels, top_k)
 
     card, _, found = _look_at(image, model, out, look)
     if as_json:
@@ -163,16 +163,18 @@ def demo_command(out: Path, as_json: bool) -> None:
 
     Needs no network. The digits are held-out ones, which the model was not trained on.
     """
-    from mshub_ssd import catalog, loading, runtime
+    from mshub_ssd import networks
+    from mshub_ssd.hub import default_hub
 
-    runtime.require_mindspore()
-    card = catalog.find_card(_DEMO_MODEL)
+    hub = default_hub()
+    networks.require_mindspore()
+    card = hub.info(_DEMO_MODEL)
     picture = _demo_picture()
     with guarded_stdout():
-        from mshub_ssd import inference, pictures
+        from mshub_ssd import pictures, predictor
 
         _check_out(out)
-        checkpoint = loading.fetch(_DEMO_MODEL)
+        checkpoint = hub.fetch(_DEMO_MODEL)
         pixels = pictures.read_image(picture)
     # fetch has just compared the file with this digest, and load does so once more.
     digest = next(asset.sha256 for asset in card.assets if asset.sha256)
@@ -193,11 +195,11 @@ def demo_command(out: Path, as_json: bool) -> None:
         )
     with guarded_stdout():
         began = time.perf_counter()
-        network = loading.load(_DEMO_MODEL)
+        network = hub.load(_DEMO_MODEL)
         loaded = time.perf_counter()
-        found = inference.detect(network, pixels)
+        found = predictor.detect(network, pixels)
         first = time.perf_counter()
-        inference.detect(network, pixels)
+        predictor.detect(network, pixels)
         seconds = {
             "load": loaded - began,
             "first_picture": first - loaded,
@@ -220,12 +222,14 @@ def demo_command(out: Path, as_json: bool) -> None:
 
 def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> tuple[Card, Any, Answer]:
     """Read the picture, load the model, ask it, and write what it says if that is wanted."""
-    from mshub_ssd import catalog, loading, runtime
+    from mshub_ssd import networks
+    from mshub_ssd.hub import default_hub
 
+    hub = default_hub()
     if out is not None and _same_file(out, image):
         raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
-    card = catalog.find_card(model)
-    runtime.require_mindspore()
+    card = hub.info(model)
+    networks.require_mindspore()
     with guarded_stdout():
         from mshub_ssd import pictures
 
@@ -234,9 +238,9 @@ def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> t
             _check_out(out)
         pixels = pictures.read_image(image)
         began = time.perf_counter()
-        network = loading.load(model)
+        network = hub.load(model)
         loaded = time.perf_counter()
-        _log.info("loaded %s as %s in %.2f s", card.uid, catalog.plan(card).choice.key, loaded - began)
+        _log.info("loaded %s as %s in %.2f s", card.uid, hub.plan(model).recipe.key, loaded - began)
         found = look(network, pixels)
         _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
         if out is not None:

@@ -158,12 +158,12 @@ def _questions(context: CardContext, rules: frozenset[str], deep: bool) -> Itera
 
 def _network(context: CardContext) -> str | None:
     """The network of this library that a card means."""
-    from mshub_ssd import catalog
+    from mshub_ssd import providers
 
     if context.card is None:
         return None
     try:
-        return catalog.choose_network(context.card).key
+        return providers.choose_network(context.card).key
     except MshubError:
         return None
 

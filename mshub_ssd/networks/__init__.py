@@ -15,17 +15,21 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
+from mshub_ssd.networks.building import building, parameter_types, require_mindspore
 
 __all__ = [
     "ARCHITECTURES",
+    "building",
     "constructor",
     "describe",
     "find",
     "largest_checkpoint",
     "names",
     "normal",
+    "parameter_types",
     "register_network",
     "require",
+    "require_mindspore",
 ]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import initializer
 
 from mshub_ssd.cpu import ensure_fast_cpu
 
-__all__ = ["Parameter", "Tensor", "initializer", "mstype", "nn", "ops"]
+try:
+    from mindspore.nn.utils import no_init_parameters
+except ImportError:  # other versions of MindSpore: slower, and just as right
+    no_init_parameters = contextlib.nullcontext
+
+__all__ = ["Parameter", "Tensor", "initializer", "mstype", "nn", "no_init_parameters", "ops"]
 
 ensure_fast_cpu()

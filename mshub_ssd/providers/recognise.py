@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import networks, runtime
+from mshub_ssd import networks
 from mshub_ssd.checkpoints import LoadReport, match_parameters
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def owner(arrays: Mapping[str, NDArray[Any]], refused: str) -> str | None:
 def _expected(build: Callable[..., Any]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]] | None:
     """Shapes and types of a network's parameters by name, None if it cannot be built without arguments."""
     try:
-        with runtime.uninitialised_parameters():
-            return runtime.parameter_types(build())
+        with networks.building(initialised=False):
+            return networks.parameter_types(build())
     except Exception as error:  # noqa: BLE001 - somebody's constructor must not hide the error that is being told
         _log.debug("left out, it cannot be built without arguments: %s: %s", build, error)
         return None

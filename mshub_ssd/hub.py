@@ -1,0 +1,603 @@
+"""One session: settings, the cards, and the networks that were loaded for pictures.
+
+`mshub_ssd.load` and its neighbours are the methods of a `Hub` that follows the environment; a program that wants
+other settings, or several at once, makes Hubs of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import inspect
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd import settings as _settings
+from mshub_ssd.errors import MshubError, UnknownModelError, UnsupportedFormatError, UsageError, needing_extra
+from mshub_ssd.settings import Settings
+
+if TYPE_CHECKING:
+    import mindspore
+    from mindspore import nn
+
+    from mshub_ssd.bundles import Bundle, Installed
+    from mshub_ssd.cards import Card
+    from mshub_ssd.providers import Checkpoint, Plan, Standing
+    from mshub_ssd.registry import Registry
+    from mshub_ssd.results import Classification, Detections
+    from mshub_ssd.store import Plan as DownloadPlan
+
+__all__ = ["Hub", "default_hub", "verb"]
+
+_log = logging.getLogger(__name__)
+
+# The official client's words for where its cards lie; the cards are part of this library.
+_SOURCES = (None, "local", "gitee", "github")
+
+Folders = str | Path | Sequence[str | Path]
+
+
+class Hub:
+    """A session with settings, model cards and loaded networks of its own; may be used by many threads.
+
+    What is not given here follows from the environment and the user's file as they are when the Hub is made. The
+    cards are looked up anew each time, so what is edited, added or removed is seen.
+
+    Args:
+        registry: Folders of cards that are searched before the package's own, instead of ``MSHUB_REGISTRY``.
+        home: Root of the download cache, or several of them, instead of ``MSHUB_HOME``.
+        offline: Forbid the network, or allow it.
+        endpoint: A mirror, tried first as ``<endpoint>/<host>/<path>``.
+        token: Secret sent to the endpoint's host only.
+        verify_always: Hash cached files on every use.
+        connections: Connections per download, 1 to 16.
+        max_networks: So many networks are kept for `detect`, `classify` and `postprocess` by uid, those used last.
+            Networks are large.
+
+    Attributes:
+        settings: What holds in this session.
+
+    Raises:
+        UsageError: An argument, a variable or the user's file makes no sense.
+    """
+
+    def __init__(
+        self,
+        registry: Folders | None = None,
+        home: Folders | None = None,
+        offline: bool | None = None,
+        *,
+        endpoint: str | None = None,
+        token: str | None = None,
+        verify_always: bool | None = None,
+        connections: int | None = None,
+        max_networks: int = 1,
+    ) -> None:
+        if max_networks < 1:
+            raise UsageError("a Hub keeps one network at least", expected="max_networks >= 1", got=repr(max_networks))
+        self._settings = _settings.current(
+            registry=registry,
+            home=home,
+            offline=offline,
+            endpoint=endpoint,
+            token=token,
+            verify=verify_always,
+            connections=connections,
+        )
+        self._max_networks = max_networks
+        self._networks: OrderedDict[str, _Slot] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the networks; the Hub cannot be used any more. Networks that `load` returned are not touched."""
+        with self._lock:
+            self._closed = True
+            self._networks.clear()
+
+    @property
+    def settings(self) -> Settings:
+        """What holds in this session.
+
+        Raises:
+            UsageError: It was closed.
+        """
+        if self._closed:
+            raise UsageError("this Hub is closed", hint="make a new one: mshub_ssd.Hub()")
+        return self._settings
+
+    @property
+    def registry(self) -> Registry:
+        """The cards, as their folders are now.
+
+        Raises:
+            UsageError: A folder of cards does not exist.
+        """
+        from mshub_ssd.registry import default_registry
+
+        return default_registry(self.settings)
+
+    def info(self, name: str | Path, source: str | None = None) -> Card:
+        """The card of a uid or of a card file.
+
+        Args:
+            name: A uid such as ``mindspore/1.7/ssdresnet50fpn_coco2017``, or the path of a card file.
+            source: ``"local"`` forces `name` to be a path; ``"gitee"`` and ``"github"`` are accepted and mean a uid.
+
+        Raises:
+            UnknownModelError: No such uid, no such file.
+            CardError: The card cannot be read.
+            UsageError: `source` is not one of the known words.
+        """
+        if source not in _SOURCES:
+            raise UsageError(
+                "unknown source", expected='None, "local", "gitee" or "github"', got=repr(source), hint="leave it out"
+            )
+        if not isinstance(name, str | Path):
+            raise UsageError("a model is named by text", expected="a uid or the path of a card", got=repr(type(name)))
+        registry = self.registry
+        path = _card_file(name)
+        looks_like_path = isinstance(name, Path) or name.endswith(".md")
+        if source == "local" or (source is None and looks_like_path and path is not None):
+            if path is None:
+                raise UnknownModelError("no such card file", where=str(name), hint="give the path of a .md file")
+            # Listing goes through this module and needs no parser.
+            from mshub_ssd.cards import read_card
+
+            return read_card(path)
+        return registry.card(str(name))
+
+    def list_models(
+        self,
+        pattern: str = "*",
+        *,
+        task: str | None = None,
+        dataset: str | None = None,
+        backbone: str | None = None,
+        publisher: str | None = None,
+        mindspore_version: str | None = None,
+        loadable: bool | None = None,
+    ) -> list[str]:
+        """Uids of the models, in natural order (1.9 before 1.10).
+
+        Args:
+            pattern: Shell-style pattern on the uid.
+            task: E.g. ``object-detection``.
+            dataset: Name of a training data set.
+            backbone: Name of the backbone.
+            publisher: First part of the uid.
+            mindspore_version: The card's MindSpore version, e.g. ``"1.10"``.
+            loadable: Only models that `load` has a network and a checkpoint for (True), or only the others (False).
+
+        Raises:
+            UsageError: A filter is not text.
+        """
+        return self.registry.list_models(
+            pattern,
+            task=task,
+            dataset=dataset,
+            backbone=backbone,
+            publisher=publisher,
+            mindspore_version=mindspore_version,
+            predicate=None if loadable is None else lambda card: _is_loadable(card) is loadable,
+        )
+
+    def search(self, text: str) -> list[str]:
+        """Uids of the models whose cards mention every word of `text`, best first."""
+        return self.registry.search(text)
+
+    def plan(self, name: str | Path, source: str | None = None, *, pretrained: bool = True) -> Plan:
+        """What `load` would do: the network, why it, and the checkpoint. Nothing is fetched, opened or built.
+
+        Args:
+            name: A uid or the path of a card file.
+            source: As for `info`.
+            pretrained: With the card's checkpoint.
+
+        Raises:
+            UnknownModelError: No such card, or one of no network that is known here.
+            CardError: The card cannot be read, or its asset-link makes no sense.
+            UnsupportedFormatError: No asset can be loaded; names the newest card of the same network that has one.
+            IntegrityError: The asset has no digest.
+        """
+        from mshub_ssd import providers
+
+        card = self.info(name, source)
+        with self._advising(card):
+            return providers.plan(card, pretrained=pretrained)
+
+    def checkpoint(self, name: str | Path, source: str | None = None) -> Checkpoint:
+        """The checkpoint of a card; nothing is fetched or opened.
+
+        Args:
+            name: A uid or the path of a card file.
+            source: As for `info`.
+
+        Raises:
+            MshubError: As for `plan`, but that the network need not be known.
+        """
+        from mshub_ssd import providers
+
+        card = self.info(name, source)
+        with self._advising(card):
+            return providers.choose_checkpoint(card)
+
+    def standing(self, card: Card) -> Standing:
+        """Whether a card can be loaded here, and as what; without a checkpoint, the hint names a sibling with one."""
+        from mshub_ssd import providers
+
+        found = providers.standing(card)
+        if found.error is not None:
+            self._advise(card, found.error)
+        return found
+
+    @needing_extra("mshub_ssd.load")
+    def load(
+        self,
+        name: str | Path,
+        *args: Any,
+        source: str | None = None,
+        pretrained: bool = True,
+        force_reload: bool = False,
+        strict: bool = True,
+        **kwargs: Any,
+    ) -> nn.Cell:
+        """A ready-to-infer network from a model card.
+
+        Args:
+            name: A uid such as ``mindspore/1.7/ssdresnet50fpn_coco2017``, or the path of a card file.
+            *args: Passed on to the network's constructor.
+            source: As for `info`.
+            pretrained: Load the card's checkpoint; otherwise the weights are initialised at random.
+            force_reload: Download the checkpoint again even if it is cached.
+            strict: Refuse a checkpoint whose parameters are not exactly the network's. With False, load what
+                fits; the account is at ``network.load_report``.
+            **kwargs: Passed on to the constructor, before the card's own arguments, e.g. ``num_classes=21``.
+
+        Returns:
+            The network in inference mode, with ``card``, ``config`` and ``load_report``.
+
+        Raises:
+            MshubError: In one of its kinds; every failure arrives as one.
+        """
+        from mshub_ssd import loading
+
+        plan = self.plan(name, source, pretrained=pretrained)
+        return loading.load(plan, args, kwargs, settings=self.settings, force=force_reload, strict=strict)
+
+    @needing_extra("mshub_ssd.load_weights")
+    def load_weights(
+        self, name: str | Path, source: str | None = None, force_reload: bool = False
+    ) -> dict[str, mindspore.Parameter]:
+        """The parameters of a card's checkpoint, named as in the network.
+
+        Args:
+            name: A uid or the path of a card file.
+            source: As for `info`.
+            force_reload: Download the checkpoint again even if it is cached.
+
+        Returns:
+            Parameters by name; the training wrapper's prefix is taken off, optimizer state left out.
+
+        Raises:
+            MshubError: In one of its kinds.
+        """
+        from mshub_ssd import loading, providers
+
+        checkpoint = self.checkpoint(name, source)
+        try:
+            recipe = providers.choose_network(self.info(name, source))
+        except UnknownModelError:
+            recipe = None
+        return loading.load_weights(checkpoint, recipe, settings=self.settings, force=force_reload)
+
+    def fetch(self, name: str | Path) -> Path:
+        """The verified checkpoint file of a card, downloaded if need be.
+
+        Args:
+            name: A uid or the path of a card file.
+
+        Raises:
+            MshubError: In one of its kinds.
+        """
+        from mshub_ssd import loading
+
+        return loading.fetch(self.checkpoint(name), settings=self.settings)
+
+    def fetch_many(self, names: Sequence[str | Path]) -> list[Path | MshubError]:
+        """`fetch` for several cards, several downloads at once.
+
+        Args:
+            names: Uids or paths of card files.
+
+        Returns:
+            For each, in order, the verified file or the error that kept it away: one failure does not stop the others.
+        """
+        from mshub_ssd import loading
+
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise UsageError("fetch_many takes several names", expected="a list of uids", got=repr(type(names)))
+        listed = list(names)
+        if not all(isinstance(name, str | Path) for name in listed):
+            got = repr(list(map(type, listed)))[:200]
+            raise UsageError("a model is named by text", expected="a list of uids", got=got)
+
+        def wanted(name: str | Path) -> Checkpoint | MshubError:
+            try:
+                return self.checkpoint(name)
+            except MshubError as error:
+                return error
+
+        return loading.fetch_many(map(wanted, listed), settings=self.settings)
+
+    def plan_fetch(self, name: str | Path) -> DownloadPlan:
+        """What `fetch` would do: the file that is here, or the addresses it would be downloaded from. No network.
+
+        Args:
+            name: A uid or the path of a card file.
+
+        Raises:
+            MshubError: What `fetch` would refuse; an `OfflineError` where a download is needed and forbidden.
+        """
+        from mshub_ssd import loading
+
+        return loading.plan_fetch(self.checkpoint(name), settings=self.settings)
+
+    def make_bundle(self, names: Sequence[str | Path], out: str | Path, *, force: bool = False) -> Bundle:
+        """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
+
+        The same cards give the same bytes. The file appears when it is whole.
+
+        Args:
+            names: Uids or paths of card files.
+            out: The archive.
+            force: Overwrite it.
+
+        Raises:
+            MshubError: A card cannot be found or read, a checkpoint cannot be had, or `out` cannot be written.
+        """
+        from mshub_ssd import bundles
+
+        cards = []
+        for name in names:
+            self.checkpoint(name)
+            cards.append(self.info(name))
+        return bundles.write(cards, Path(out), settings=self.settings, force=force)
+
+    def install_bundle(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        dry_run: bool = False,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> Installed:
+        """Take a bundle in: checkpoints into the cache, cards to where this Hub finds them; all of them or none.
+
+        Args:
+            path: The archive.
+            force: Replace cards of the same uids that say something else, and files beside them.
+            dry_run: Verify the whole archive and decide, and write nothing.
+            advance: Told about the bytes read.
+
+        Raises:
+            MshubError: The archive is damaged, a card in it cannot be read or is there already as another one, or the
+                cache cannot be written.
+        """
+        from mshub_ssd import bundles
+
+        return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
+
+    @needing_extra("mshub_ssd.detect")
+    def detect(
+        self,
+        model: str | Path | nn.Cell,
+        image: Any,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
+        """Find objects on a picture.
+
+        Args:
+            model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
+                next call.
+            image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
+            score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
+            max_detections: At most so many, the best ones; None for all (for OpenMMLab's networks: for the published
+                200).
+
+        Returns:
+            Boxes in pixels of the original picture, best first.
+
+        Raises:
+            MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
+        """
+        from mshub_ssd import pictures, predictor
+
+        # Whatever can be refused is refused before a network is loaded.
+        picture = pictures.read_image(image)
+        return predictor.detect(self._network(model), picture, score_threshold, max_detections)
+
+    @needing_extra("mshub_ssd.classify")
+    def classify(self, model: str | Path | nn.Cell, image: Any, top_k: int = 5) -> Classification:
+        """Say what is on a picture.
+
+        Args:
+            model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
+                next call.
+            image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
+            top_k: So many classes, or all if there are fewer.
+
+        Returns:
+            The most probable classes, best first.
+
+        Raises:
+            MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
+        """
+        from mshub_ssd import families, pictures, predictor
+
+        families.check_top_k(top_k)
+        picture = pictures.read_image(image)
+        return predictor.classify(self._network(model), picture, top_k)
+
+    @needing_extra("mshub_ssd.postprocess")
+    def postprocess(
+        self,
+        model: str | Path | nn.Cell,
+        outputs: Any,
+        image_size: tuple[int, int],
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+    ) -> Detections:
+        """Turn a network's raw outputs for one picture into detections.
+
+        Args:
+            model: The network, or its uid.
+            outputs: ``(pred_loc [1, N, 4], scores [1, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``,
+                each a tuple of one map per level; arrays or tensors.
+            image_size: (height, width) of the original picture in pixels.
+            score_threshold: As for `detect`.
+            max_detections: As for `detect`.
+
+        Returns:
+            Boxes in pixels of the original picture, best first.
+
+        Raises:
+            UsageError: The outputs do not fit the network.
+        """
+        from mshub_ssd import predictor
+
+        return predictor.postprocess(self._network(model), outputs, image_size, score_threshold, max_detections)
+
+    def _network(self, model: str | Path | nn.Cell) -> nn.Cell:
+        """The network itself, or that of a uid: a kept one if its card says the same."""
+        if not isinstance(model, str | Path):
+            return model
+        card, key = self.info(model), os.fspath(model)
+        with self._lock:
+            slot = self._networks.get(key)
+            if slot is None or slot.card != card:
+                # Out with the old ones first: that makes room for the next before it is built.
+                self._networks.pop(key, None)
+                while len(self._networks) >= self._max_networks:
+                    self._networks.popitem(last=False)
+                slot = self._networks[key] = _Slot(card)
+            self._networks.move_to_end(key)
+        with slot.lock:
+            if slot.network is None:
+                slot.network = self.load(model)
+            return slot.network
+
+    @contextlib.contextmanager
+    def _advising(self, card: Card) -> Iterator[None]:
+        try:
+            yield
+        except MshubError as error:
+            self._advise(card, error)
+            raise
+
+    def _advise(self, card: Card, error: MshubError) -> None:
+        """Let the refusal of a card without a checkpoint name the newest one of the very same network that has one."""
+        if isinstance(error, UnsupportedFormatError) and (sibling := self._sibling(card)) is not None:
+            error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
+
+    def _sibling(self, card: Card) -> Card | None:
+        from mshub_ssd import providers
+        from mshub_ssd.cards import version_key
+
+        def kind(card: Card) -> tuple[object, ...]:
+            # With arguments and classes, for a COCO card is no help to somebody's digits.
+            recipe = providers.choose_network(card)
+            return recipe.key, recipe.arguments, recipe.classes
+
+        def age(card: Card) -> tuple[object, ...]:
+            version = card.mindspore_version or card.model_version or ""
+            return card.update_time or datetime.date.min, version_key(version)
+
+        try:
+            wanted = kind(card)
+        except UnknownModelError:
+            return None
+        found = [other for other in self.registry.cards() if _is_loadable(other) and kind(other) == wanted]
+        return max(reversed(found), key=age, default=None)
+
+
+class _Slot:
+    """Room for the network of one card; whoever comes first loads it, and the others wait."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.lock = threading.RLock()
+        self.network: nn.Cell | None = None
+
+
+_default: Hub | None = None
+_choosing = threading.Lock()
+
+
+def default_hub() -> Hub:
+    """The Hub behind the module's functions; a new one when the environment or the user's file says something else.
+
+    Raises:
+        UsageError: A variable or the user's file makes no sense.
+    """
+    global _default
+    fresh = Hub()
+    with _choosing:
+        if _default is None or _default.settings != fresh.settings:
+            _default = fresh
+        return _default
+
+
+def verb(name: str) -> Callable[..., Any]:
+    """A method of `Hub` as a function: it calls that of the default Hub."""
+    method = getattr(Hub, name)
+
+    @functools.wraps(method)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return getattr(default_hub(), name)(*args, **kwargs)
+
+    signature = inspect.signature(method)
+    function.__signature__ = signature.replace(parameters=[*signature.parameters.values()][1:])  # type: ignore[attr-defined]
+    # Where it is found by its name, e.g. by pickle.
+    function.__module__, function.__qualname__ = "mshub_ssd", name
+    del function.__dict__["__wrapped__"]
+    return function
+
+
+def _is_loadable(card: Card) -> bool:
+    from mshub_ssd import providers
+
+    error = providers.standing(card).error
+    if error is not None:
+        _log.debug("%s is not loadable: %s", card.uid, error.message)
+    return error is None
+
+
+def _card_file(name: str | Path) -> Path | None:
+    """The file of that name, if there is one; what is there and cannot be read is told by whoever reads it."""
+    try:
+        path = Path(name).expanduser()
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError):  # RuntimeError: ~ of nobody
+        return None
+    except OSError as error:
+        # Too long for a name, or below a folder that may not be entered: a uid, unless it is surely a path.
+        _log.debug("no card file: %r: %s", name, error.strerror)
+        return None
+    return None if path.is_dir() else path

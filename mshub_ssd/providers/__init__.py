@@ -1,0 +1,33 @@
+"""From a card to what loading it means: which network, built how, and which checkpoint fills it; decisions only."""
+
+from __future__ import annotations
+
+from mshub_ssd.providers.planning import (
+    Checkpoint,
+    Plan,
+    Recipe,
+    Standing,
+    checkpoint_of,
+    choose_asset,
+    choose_checkpoint,
+    choose_network,
+    plan,
+    standing,
+)
+from mshub_ssd.providers.recognise import Fit, fits, owner
+
+__all__ = [
+    "Checkpoint",
+    "Fit",
+    "Plan",
+    "Recipe",
+    "Standing",
+    "checkpoint_of",
+    "choose_asset",
+    "choose_checkpoint",
+    "choose_network",
+    "fits",
+    "owner",
+    "plan",
+    "standing",
+]

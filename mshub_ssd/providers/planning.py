@@ -1,0 +1,283 @@
+"""What loading a card means, decided from its text: nothing is fetched, opened or built here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd import networks
+from mshub_ssd.errors import CardError, IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError
+from mshub_ssd.files import lies_in
+from mshub_ssd.formats import supported_format
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Asset, Card
+
+__all__ = [
+    "Checkpoint",
+    "Plan",
+    "Recipe",
+    "Standing",
+    "checkpoint_of",
+    "choose_asset",
+    "choose_checkpoint",
+    "choose_network",
+    "plan",
+    "standing",
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network that a card means is built.
+
+    Attributes:
+        key: Architecture key.
+        reason: What in the card says so.
+        arguments: Constructor arguments the card gives.
+        classes: Names of the classes the card gives, without background; None for the network's own.
+    """
+
+    key: str
+    reason: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file that fills a network, and what it must be.
+
+    Attributes:
+        location: Its http(s) url, which may hold a password; or the absolute path of a file in the card's folder.
+        sha256: Hex digits of its digest, 64 or the first 8 or more of them.
+        size: Its number of bytes; None where the card does not say.
+        format: Key of `mshub_ssd.formats`.
+        label: What it is for: the card's uid.
+        max_bytes: Most bytes that it can have, going by its network; None where that is not known.
+    """
+
+    location: str = field(repr=False)
+    sha256: str
+    size: int | None
+    format: str
+    label: str = ""
+    max_bytes: int | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file in the card's folder, None for a url."""
+        return Path(self.location) if os.path.isabs(self.location) else None  # noqa: PTH117
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What loading a card would do; nothing has been done yet.
+
+    Attributes:
+        card: The card.
+        recipe: The network it means.
+        checkpoint: What fills it; None without pretrained weights.
+    """
+
+    card: Card
+    recipe: Recipe
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a card can be loaded here, and as what.
+
+    Attributes:
+        key: Architecture key, None if the card means none that is known.
+        reason: What in the card says so.
+        error: Why it cannot be loaded; None if it can.
+    """
+
+    key: str | None = None
+    reason: str | None = None
+    error: MshubError | None = None
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it cannot be loaded, in one sentence; None if it can."""
+        return None if self.error is None else self.error.message
+
+    @property
+    def hint(self) -> str | None:
+        """What would help."""
+        return None if self.error is None else self.error.hint
+
+
+def plan(card: Card, *, pretrained: bool = True) -> Plan:
+    """Decide what loading the card means.
+
+    Raises:
+        UnknownModelError: The card means no network that is known here.
+        UnsupportedFormatError: None of its assets can be loaded.
+        IntegrityError: The asset has no digest.
+        CardError: The asset's link is neither a url nor a file in the card's folder.
+    """
+    recipe = choose_network(card)
+    return Plan(card, recipe, choose_checkpoint(card) if pretrained else None)
+
+
+def standing(card: Card) -> Standing:
+    """Whether a card can be loaded, without an error."""
+    try:
+        recipe = choose_network(card)
+    except MshubError as error:
+        return Standing(error=error)
+    try:
+        choose_asset(card)
+    except MshubError as error:
+        return Standing(recipe.key, recipe.reason, error)
+    return Standing(recipe.key, recipe.reason)
+
+
+def choose_network(card: Card) -> Recipe:
+    """Which network a card means, from the surest sign to the weakest.
+
+    In this order: its ``network:`` key; the uid's last part before the data set, with the publisher before it and
+    without; the asset's file name; the backbone's name, or the model's name where the backbone's name bears it out.
+    The model's name alone proves nothing: published cards of five different networks say ``ssd300``.
+
+    Raises:
+        UnknownModelError: None of them names a known network.
+    """
+    if card.network is not None:
+        key = networks.require(card.network.name)
+        return Recipe(key, "the card's `network:`", dict(card.network.arguments), card.classes)
+    publisher, _, last = card.uid.rpartition("/")
+    publisher = publisher.split("/")[0]
+    for text, before, reason in [
+        # OpenMMLab's SSD300 is another network than the zoo's.
+        *([(last, publisher, f"the uid's {last!r} with its publisher {publisher!r}")] if publisher else []),
+        (last, "", f"the uid's {last!r}"),
+        *((_file_stem(asset.url), "", f"the asset's file name {_file_stem(asset.url)!r}") for asset in card.assets),
+    ]:
+        found = _leading_key(text, before)
+        if found:
+            return Recipe(found, reason, classes=card.classes)
+    named = _named_key(card)
+    if named:
+        return Recipe(*named, classes=card.classes)
+    raise UnknownModelError(
+        f"the card {card.uid} does not say which network it means, or means one that is not known here",
+        where=str(card.path or card.uid),
+        expected=", ".join(networks.names()),
+        got=f"model-name {card.model_name!r}, backbone-name {card.backbone_name!r}",
+        hint="add `network: <one of these>` to the card, or register the network with mshub_ssd.register_network",
+    )
+
+
+def choose_checkpoint(card: Card) -> Checkpoint:
+    """The checkpoint to load, see `choose_asset` and `checkpoint_of`.
+
+    Raises:
+        UnsupportedFormatError, IntegrityError, CardError: As those do.
+    """
+    asset, file_format = choose_asset(card)
+    return checkpoint_of(card, asset, file_format)
+
+
+def choose_asset(card: Card) -> tuple[Asset, str]:
+    """The asset to load, and its format: the first one that can be loaded.
+
+    Raises:
+        UnsupportedFormatError: The card has none.
+        IntegrityError: The card gives no digest for it.
+    """
+    if not card.assets:
+        raise UnsupportedFormatError(
+            f"the card {card.uid} names no checkpoint",
+            where=str(card.path or card.uid),
+            expected="an `asset:` with link and sha256",
+            hint="load it without weights: pretrained=False",
+        )
+    refusals: list[UnsupportedFormatError] = []
+    for asset in card.assets:
+        try:
+            file_format = supported_format(asset.file_format, asset.url)
+        except UnsupportedFormatError as error:
+            refusals.append(error)
+            continue
+        if not asset.sha256:
+            raise IntegrityError(
+                f"the card {card.uid} gives no digest for its checkpoint, so it cannot be verified",
+                where=str(card.path or card.uid),
+                expected="asset-sha256: 64 hex digits",
+                hint="add the digest of a file you trust: sha256sum FILE",
+            )
+        return asset, file_format
+    raise refusals[0]
+
+
+def checkpoint_of(card: Card, asset: Asset, file_format: str = "") -> Checkpoint:
+    """Where an asset lies and what it must be; nothing is opened.
+
+    Raises:
+        CardError: Its link is neither a url nor the path of a file, or leads out of the card's folder, by its name or
+            by a symbolic link.
+    """
+    target = card.resolve(asset)
+    if isinstance(target, Path):
+        folder = target.parent if card.path is None else card.path.parent
+        if not lies_in(target, folder):
+            raise CardError(
+                "the asset-link leads out of the card's folder",
+                where=str(card.path),
+                expected=f"a file below {folder}",
+                got=f"{asset.url}, which is {os.path.realpath(target)}",
+                hint="put the file beside its card",
+            )
+        target = os.path.abspath(target)
+    return Checkpoint(target, asset.sha256 or "", asset.size, file_format, card.uid, _size_limit(card))
+
+
+def _size_limit(card: Card) -> int | None:
+    """Most bytes that the card's checkpoint can have, going by its network; None where that is not known."""
+    try:
+        recipe = choose_network(card)
+    except UnknownModelError:
+        return None
+    return None if recipe.arguments or recipe.classes else networks.largest_checkpoint(recipe.key)
+
+
+def _leading_key(text: str, before: str = "") -> str | None:
+    """The architecture whose key is `before` and the first words of `text`; the longest match wins."""
+    words = text.split("_")
+    for count in range(len(words), 0, -1):
+        key = networks.find(before + "".join(words[:count]))
+        if key:
+            return key
+    return None
+
+
+def _named_key(card: Card) -> tuple[str, str] | None:
+    by_backbone = networks.find(card.backbone_name or "")
+    if by_backbone:
+        return by_backbone, f"the backbone's name {card.backbone_name!r}"
+    # GhostNet_SSD and ssd_ghostnet are the same words; ghostnet1.3x bears the name out.
+    root = re.match(r"[a-z]*", networks.normal(card.backbone_name or ""))
+    words = sorted(re.split(r"[_-]", (card.model_name or "").lower()))
+    fits = [
+        key
+        for key in networks.names()
+        if sorted(re.split(r"[_-]", key.lower())) == words
+        and root
+        and len(root[0]) > len("ssd")
+        and root[0] in networks.normal(key)
+    ]
+    if len(fits) == 1:
+        return fits[0], f"the model's name {card.model_name!r} with backbone {card.backbone_name!r}"
+    return None
+
+
+def _file_stem(url: str) -> str:
+    return url.split("?")[0].rsplit("/", 1)[-1].rsplit(".", 1)[0]
