@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "families": {"errors", "networks", "pictures", "results"},
     "providers": {"errors", "files", "formats", "redaction", "settings", "cards", "checkpoints", "networks"},
     "engines": {"errors", "cpu"},
+    "online": {"terminal", "errors", "files", "settings", "cards", "lint", "store", "providers"},
     "bundles": {"errors", "files", "settings", "terminal", "cards", "registry", "providers", "loading", "store"},
     "loading": {"errors", "cpu", "settings", "store", "checkpoints", "networks", "providers"},
     "predictor": {"errors", "engines", "families", "pictures", "results"},

@@ -76,7 +76,7 @@ def test_the_reference_is_current() -> None:
 
 
 def test_the_reference_is_sound_markdown() -> None:
-    text = explain.reference(list(all_rules().values()))
+    text = explain.rule_reference(list(all_rules().values()))
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
     headings = {
         re.sub(r"[^\w -]", "", after.content.lower()).replace(" ", "-")
@@ -106,7 +106,7 @@ def test_every_rule_says_what_a_reader_needs(rule: Any) -> None:
     assert rule.bad.strip()
     assert rule.good.strip()
     assert rule.bad != rule.good
-    shown = explain.described(rule)
+    shown = explain.explained(rule)
     assert all(len(line) <= 120 for line in shown.splitlines())
     for part in (rule.code, rule.name, rule.severity, f"ignore[{rule.code}]"):
         assert part in shown

@@ -8,10 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +18,10 @@ import click
 
 from mshub_ssd.cli.output import Refusal, emit, emit_raw, note, on_terminal, verbosity_options
 from mshub_ssd.errors import MshubError, UsageError
-from mshub_ssd.terminal import table
+from mshub_ssd.terminal import Bar, table
 
 if TYPE_CHECKING:
-    from mshub_ssd.lint.config import Config
-    from mshub_ssd.lint.finding import Severity
-    from mshub_ssd.lint.report import Report
+    from mshub_ssd import lint
 
 __all__ = ["schema_command", "validate_command"]
 
@@ -153,9 +149,9 @@ def validate_command(
 @verbosity_options
 def schema_command(output: Path | None) -> None:
     """Print the JSON Schema of a card's fields, for editors and other programs."""
-    from mshub_ssd.lint.schema import front_matter_schema
+    from mshub_ssd import lint
 
-    text = json.dumps(front_matter_schema(), indent=2)
+    text = json.dumps(lint.front_matter_schema(), indent=2)
     if output is None:
         emit(text)
     else:
@@ -232,10 +228,10 @@ def _carry_out(wishes: _Wishes) -> int:
     return 0 if report.ok and not report.diff else 1
 
 
-def _config(wishes: _Wishes) -> Config:
-    from mshub_ssd.lint.config import load_config
+def _config(wishes: _Wishes) -> lint.Config:
+    from mshub_ssd import lint
 
-    config = load_config(
+    config = lint.load_config(
         Path(wishes.paths[0]) if wishes.paths else None,
         select=wishes.select,
         ignore=wishes.ignore,
@@ -253,98 +249,51 @@ def _config(wishes: _Wishes) -> Config:
     return config
 
 
-def _lint(wishes: _Wishes, config: Config) -> Report:
-    from mshub_ssd.lint.engine import lint
-    from mshub_ssd.lint.report import Unreadable
+def _lint(wishes: _Wishes, config: lint.Config) -> lint.Report:
+    from mshub_ssd import lint
 
     # One mistyped path should not keep the others from being checked.
     paths = [path for path in wishes.paths if os.path.lexists(path)]
-    missing = tuple(Unreadable(path, "no such file or folder") for path in wishes.paths if path not in paths)
+    missing = tuple(lint.Unreadable(path, "no such file or folder") for path in wishes.paths if path not in paths)
     answers = None
     if wishes.online and paths:
-        from mshub_ssd.cli.validate_online import gather
+        from mshub_ssd import online
 
-        most = None if wishes.max_size is None else wishes.max_size * 10**6
-        answers = gather(paths, config, deep=wishes.deep, allow_private=wishes.allow_private, most=most)
+        max_bytes = online.MAX_BYTES if wishes.max_size is None else wishes.max_size * 10**6
+        answers = online.gather(
+            paths, config, deep=wishes.deep, allow_private=wishes.allow_private, max_bytes=max_bytes
+        )
     describe = None
     if wishes.format == "text" and not (wishes.update_baseline or wishes.diff or wishes.statistics):
-        from mshub_ssd.lint.formats.text import describer
-
-        describe = describer(color=_in_color(wishes))
-    with _progress() as progress:
-        report = lint(
+        describe = lint.describer(color=_in_color(wishes))
+    with Bar(unit="card", delay=_SLOW) as bar:
+        report = lint.lint(
             paths or wishes.paths,
             config,
             jobs=wishes.jobs,
             fix="unsafe" if wishes.unsafe_fixes else "safe" if wishes.fix or wishes.diff else "none",
             write=not wishes.diff,
-            progress=progress,
+            progress=bar.reach,
             answers=answers,
             describe=describe,
         )
     return dataclasses.replace(report, unreadable=(*missing, *report.unreadable)) if missing else report
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """What shows the progress on a terminal, once it takes long."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
+def _show(wishes: _Wishes, report: lint.Report) -> None:
+    from mshub_ssd import lint
 
-    bars: list[Any] = []
-
-    def advance(done: int, total: int) -> None:
-        if not bars:
-            bars.append(tqdm(total=total, unit="card", delay=_SLOW, leave=False, file=sys.stderr))
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield advance
-    finally:
-        for bar in bars:
-            bar.close()
-
-
-def _show(wishes: _Wishes, report: Report) -> None:
-    from mshub_ssd.lint.formats import render
-
-    shown = _from_level(report, wishes.level)
+    shown = report.from_level(wishes.level)
     color = _in_color(wishes)
-    text = render(shown, wishes.format, color=color, root=_checkout(wishes.format))
-    hidden = len(report.findings) - len(shown.findings)
+    text = lint.render(shown, wishes.format, color=color, root=_checkout(wishes.format))
+    hidden = len(shown.hidden)
     if wishes.format == "text" and hidden:
         text += f"\n{hidden} of them not shown, being milder than --level {wishes.level}"
     _tell(wishes, text, color=color)
 
 
-def _from_level(report: Report, level: str) -> Report:
-    """The report without milder findings, with the verdict and the counts of the whole."""
-    from mshub_ssd.lint.report import Report
-
-    wanted = _LEVELS[: _LEVELS.index(level) + 1]
-
-    class Part(Report):
-        @property
-        def ok(self) -> bool:
-            return report.ok
-
-        def count(self, severity: Severity) -> int:
-            return report.count(severity)
-
-        def summary(self) -> dict[str, Any]:
-            return report.summary()
-
-    findings = tuple(finding for finding in report.findings if finding.severity in wanted)
-    if len(findings) == len(report.findings):
-        return report
-    values = {item.name: getattr(report, item.name) for item in dataclasses.fields(report)}
-    return Part(**{**values, "findings": findings})
-
-
-def _show_diff(wishes: _Wishes, report: Report) -> None:
-    from mshub_ssd.lint.formats.text import summary
+def _show_diff(wishes: _Wishes, report: lint.Report) -> None:
+    from mshub_ssd import lint
 
     if wishes.output is not None:
         _write_file(wishes.output, report.diff)
@@ -353,12 +302,12 @@ def _show_diff(wishes: _Wishes, report: Report) -> None:
             emit(report.diff.rstrip("\n"))
     else:
         emit_raw(report.diff)
-    for line in summary(report):
+    for line in lint.summary(report):
         note(line)
 
 
-def _statistics(report: Report) -> str:
-    from mshub_ssd.lint.formats.text import summary
+def _statistics(report: lint.Report) -> str:
+    from mshub_ssd import lint
 
     numbers = Counter(finding.code for finding in report.findings)
     worst: dict[str, int] = {}
@@ -374,18 +323,17 @@ def _statistics(report: Report) -> str:
     ]
     lost = [f"{item.path}: cannot be read: {item.reason}" for item in report.unreadable]
     blocks = [table(rows, right=(0, 1))] if numbers else []
-    return "\n\n".join([*blocks, "\n".join([*lost, *summary(report)])])
+    return "\n\n".join([*blocks, "\n".join([*lost, *lint.summary(report)])])
 
 
-def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
-    from mshub_ssd.lint.baseline import Baseline
-    from mshub_ssd.lint.discovery import discover
+def _update_baseline(wishes: _Wishes, config: lint.Config, report: lint.Report) -> None:
+    from mshub_ssd import lint
 
     path = config.baseline_file
     assert path is not None  # _config saw to it
-    before = Baseline.load(path) if path.exists() else Baseline(path.parent)
+    before = lint.Baseline.load(path) if path.exists() else lint.Baseline(path.parent)
     existing = [given for given in wishes.paths if os.path.lexists(given)]
-    cards, _ = discover(existing, roots=config.roots, exclude=config.exclude, base=config.base)
+    cards, _ = lint.discover(existing, roots=config.roots, exclude=config.exclude, base=config.base)
     lost = {item.path for item in report.unreadable}
     # What this run says nothing about stays known: cards and rules that it did not look at.
     after = before.updated(
@@ -404,35 +352,35 @@ def _update_baseline(wishes: _Wishes, config: Config, report: Report) -> None:
         note(f"{item.path}: cannot be read: {item.reason}")
 
 
-def _running(wishes: _Wishes, config: Config) -> set[str]:
+def _running(wishes: _Wishes, config: lint.Config) -> set[str]:
     """The codes that can come up in this run."""
-    from mshub_ssd.lint.rules import all_rules
+    from mshub_ssd import lint
 
     return {
         code
-        for code, rule in all_rules().items()
+        for code, rule in lint.all_rules().items()
         if code in config.enabled and (wishes.online or rule.scope != "online")
     }
 
 
 def _explanation(wishes: _Wishes) -> str:
-    from mshub_ssd.lint import explain
+    from mshub_ssd import lint
 
-    rules = explain.find_rules(wishes.explain)
+    rules = lint.find_rules(wishes.explain)
     if wishes.format == "json":
-        return json.dumps([explain.facts(rule) for rule in rules], indent=2)
+        return json.dumps([lint.rule_facts(rule) for rule in rules], indent=2)
     if wishes.format == _MARKDOWN:
-        return explain.reference(rules)
-    return "\n\n\n".join(map(explain.described, rules))
+        return lint.rule_reference(rules)
+    return "\n\n\n".join(map(lint.explained, rules))
 
 
-def _rules(wishes: _Wishes, config: Config) -> str:
-    from mshub_ssd.lint import explain
+def _rules(wishes: _Wishes, config: lint.Config) -> str:
+    from mshub_ssd import lint
 
-    rules = explain.find_rules(["all"])
+    rules = lint.find_rules(["all"])
     if wishes.format == "json":
-        return json.dumps([explain.facts(rule, config) for rule in rules], indent=2)
-    return table(explain.listing(rules, config))
+        return json.dumps([lint.rule_facts(rule, config) for rule in rules], indent=2)
+    return table(lint.rule_table(rules, config))
 
 
 def _tell(wishes: _Wishes, text: str, *, color: bool = False) -> None:

@@ -13,12 +13,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mshub_ssd.lint.finding import Edit, Finding, Fix
-    from mshub_ssd.lint.report import Report
+    from mshub_ssd.lint.baseline import Baseline
+    from mshub_ssd.lint.config import Config, load_config
+    from mshub_ssd.lint.context import CardContext
+    from mshub_ssd.lint.discovery import discover
+    from mshub_ssd.lint.engine import lint
+    from mshub_ssd.lint.explain import explained, find_rules, rule_facts, rule_reference, rule_table
+    from mshub_ssd.lint.finding import Edit, Finding, Fix, Severity
+    from mshub_ssd.lint.formats import FORMATS, render
+    from mshub_ssd.lint.formats.text import describer, summary
+    from mshub_ssd.lint.online import Answers, Question, Reply, cards_to_ask, likeness, questions_of
+    from mshub_ssd.lint.report import Report, Unreadable
+    from mshub_ssd.lint.rules import all_rules
+    from mshub_ssd.lint.schema import front_matter_schema
 
-_HOMES = {"Edit": "finding", "Finding": "finding", "Fix": "finding", "Report": "report"}
+_NAMES = {
+    "baseline": ("Baseline",),
+    "config": ("Config", "load_config"),
+    "context": ("CardContext",),
+    "discovery": ("discover",),
+    "engine": ("lint",),
+    "explain": ("explained", "find_rules", "rule_facts", "rule_reference", "rule_table"),
+    "finding": ("Edit", "Finding", "Fix", "Severity"),
+    "formats": ("FORMATS", "render"),
+    "formats.text": ("describer", "summary"),
+    "online": ("Answers", "Question", "Reply", "cards_to_ask", "likeness", "questions_of"),
+    "report": ("Report", "Unreadable"),
+    "rules": ("all_rules",),
+    "schema": ("front_matter_schema",),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = ["Edit", "Finding", "Fix", "Report", "validate"]
+__all__ = [
+    "FORMATS",
+    "Answers",
+    "Baseline",
+    "CardContext",
+    "Config",
+    "Edit",
+    "Finding",
+    "Fix",
+    "Question",
+    "Reply",
+    "Report",
+    "Severity",
+    "Unreadable",
+    "all_rules",
+    "cards_to_ask",
+    "describer",
+    "discover",
+    "explained",
+    "find_rules",
+    "front_matter_schema",
+    "likeness",
+    "lint",
+    "load_config",
+    "questions_of",
+    "render",
+    "rule_facts",
+    "rule_reference",
+    "rule_table",
+    "summary",
+    "validate",
+]
 
 
 def validate(

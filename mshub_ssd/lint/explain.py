@@ -12,7 +12,7 @@ from mshub_ssd.lint.config import Config, nearest_rule
 from mshub_ssd.lint.formats.shared import visible
 from mshub_ssd.lint.rules import Rule, all_rules
 
-__all__ = ["REGENERATE", "described", "facts", "find_rules", "listing", "reference"]
+__all__ = ["REGENERATE", "explained", "find_rules", "rule_facts", "rule_reference", "rule_table"]
 
 REGENERATE = "mshub validate --explain all --format markdown > docs/rules.md"
 """What writes the reference."""
@@ -68,7 +68,7 @@ def find_rules(wanted: Iterable[str]) -> list[Rule]:
     return [found[code] for code in sorted(found)]
 
 
-def described(rule: Rule) -> str:
+def explained(rule: Rule) -> str:
     """A rule for the terminal."""
     blocks = [
         f"{rule.code} {rule.name}",
@@ -88,7 +88,7 @@ def described(rule: Rule) -> str:
     return "\n\n".join(blocks)
 
 
-def facts(rule: Rule, config: Config | None = None) -> dict[str, Any]:
+def rule_facts(rule: Rule, config: Config | None = None) -> dict[str, Any]:
     """A rule as JSON-ready values; with a configuration also whether it is on there, and how severe."""
     values: dict[str, Any] = {
         "code": rule.code,
@@ -108,7 +108,7 @@ def facts(rule: Rule, config: Config | None = None) -> dict[str, Any]:
     return values
 
 
-def listing(rules: Sequence[Rule], config: Config) -> list[tuple[str, ...]]:
+def rule_table(rules: Sequence[Rule], config: Config) -> list[tuple[str, ...]]:
     """Rows of a table of rules under a configuration, headings first."""
     rows: list[tuple[str, ...]] = [("code", "severity", "runs", "fix", "name", "finds")]
     for rule in rules:
@@ -118,7 +118,7 @@ def listing(rules: Sequence[Rule], config: Config) -> list[tuple[str, ...]]:
     return rows
 
 
-def reference(rules: Sequence[Rule]) -> str:
+def rule_reference(rules: Sequence[Rule]) -> str:
     """Rules as a page of Markdown."""
     lines = [
         "# Rules",

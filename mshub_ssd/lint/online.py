@@ -1,30 +1,73 @@
 """What the rules about the network work on: which addresses a card gives, and what was found out about them.
 
-Nothing here asks anybody; `mshub_ssd.cli.validate_online` does, and hands the answers over.
+Nothing here asks anybody; `mshub_ssd.online` does, and hands the answers over.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import urlsplit
 
-from mshub_ssd.cards import Asset
+from mshub_ssd.cards import Asset, read_bytes
 from mshub_ssd.cards.nodes import Scalar
 from mshub_ssd.errors import CardError
+from mshub_ssd.files import lies_in
 from mshub_ssd.lint.context import AssetNode, CardContext
+from mshub_ssd.lint.discovery import discover
 from mshub_ssd.lint.entry_point import FILE_NAME
 from mshub_ssd.lint.rules.provenance import fault_of
 
-__all__ = ["Answers", "Reply", "asset_addresses", "entry_address", "likeness", "repository"]
+if TYPE_CHECKING:
+    from mshub_ssd.lint.config import Config
+
+__all__ = [
+    "Answers",
+    "Question",
+    "Reply",
+    "asset_addresses",
+    "cards_to_ask",
+    "entry_address",
+    "likeness",
+    "questions_of",
+    "repository",
+]
 
 _TREE = re.compile(r"(?P<repository>/.+?)/(?P<dash>-/)?tree/(?P<place>[^/].*)")
 _PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
 State = Literal["here", "missing", "busy", "private", "dead"]
+Kind = Literal["page", "asset", "whole", "text", "local"]
+_KINDS: tuple[Kind, ...] = ("page", "asset", "whole", "text", "local")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to find out.
+
+    Attributes:
+        where: A url, or the path of a file.
+        kind: Whether a ``page`` is there; what a glance at an ``asset`` shows, and what all of its bytes do
+            (``whole``); the ``text`` of a file; a ``local`` one.
+    """
+
+    where: str
+    kind: Kind
+
+    @property
+    def host(self) -> str:
+        """Whom it is a burden to."""
+        return "" if self.kind == "local" else (urlsplit(self.where).hostname or "")
+
+    def depth(self) -> int:
+        """How much it asks; of several questions about one address, the deepest answers the others."""
+        return _KINDS.index(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +98,52 @@ class Answers(TypedDict):
     Attributes:
         replies: By url, or by path for files beside their card. What is not there was not asked.
         networks: The known network that a card means, by the card's path; other cards mean none.
-        most: Most bytes that an asset may have.
+        max_bytes: Most bytes that an asset may have.
     """
 
     replies: Mapping[str, Reply]
     networks: Mapping[str, str]
-    most: int
+    max_bytes: int
+
+
+def cards_to_ask(paths: Sequence[str | Path], config: Config) -> Iterator[tuple[CardContext, frozenset[str]]]:
+    """The cards below some paths, and the codes of the rules they are held to.
+
+    Raises:
+        UsageError: A path does not exist.
+    """
+    cards, _ = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
+    for card in cards:
+        try:
+            data = read_bytes(card.file)
+        except OSError as error:
+            _log.debug("%s cannot be read: %s", card.path, error)  # the linter reports it
+            continue
+        rules = config.enabled - config.let_off(card.file, card.uid)
+        yield CardContext(data, path=card.path, uid=card.uid, file=card.file), rules
+
+
+def questions_of(context: CardContext, rules: frozenset[str], *, deep: bool) -> Iterator[Question]:
+    """What the rules want to know of a card.
+
+    Args:
+        context: The card.
+        rules: Codes of the rules it is held to.
+        deep: Whether assets are to be read as a whole.
+    """
+    found = repository(context)
+    if found and "MC050" in rules:
+        yield Question(found[1], "page")
+    entry = entry_address(found[1]) if found else None
+    if entry and rules & {"MC018", "MC019"}:
+        yield Question(entry, "text")
+    whole = deep and "MC052" in rules
+    if whole or rules & {"MC050", "MC051"}:
+        for _, _, where in asset_addresses(context):
+            if isinstance(where, str):
+                yield Question(where, "whole" if whole else "asset")
+            elif context.file and lies_in(where, context.file.parent):
+                yield Question(str(where), "local")
 
 
 def repository(context: CardContext) -> tuple[Scalar, str] | None:

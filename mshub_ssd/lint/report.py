@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mshub_ssd.lint.finding import Finding, Severity
+from mshub_ssd.lint.finding import SEVERITIES, Finding, Severity
 from mshub_ssd.lint.formats import text
 
 __all__ = ["Report", "Unreadable"]
@@ -33,6 +33,7 @@ class Report:
         outdated: Number of findings of the baseline that are no more.
         fixes: Codes of the fixes applied (or shown, with a diff), by card.
         diff: What the fixes change, as a unified diff; only where one was asked for.
+        hidden: Milder findings, which count and are not shown; see `from_level`.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -43,11 +44,22 @@ class Report:
     outdated: int = 0
     fixes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     diff: str = ""
+    hidden: tuple[Finding, ...] = ()
+
+    def from_level(self, level: str) -> Report:
+        """The report with the findings that are milder than a severity hidden."""
+        wanted = SEVERITIES[: SEVERITIES.index(level) + 1]
+        shown = tuple(finding for finding in self.findings if finding.severity in wanted)
+        return replace(self, findings=shown, hidden=tuple(one for one in self.findings if one.severity not in wanted))
+
+    @property
+    def _all(self) -> tuple[Finding, ...]:
+        return (*self.findings, *self.hidden)
 
     @property
     def ok(self) -> bool:
         """Whether there are neither errors nor warnings, and every card could be read."""
-        return not self.unreadable and all(finding.severity == "info" for finding in self.findings)
+        return not self.unreadable and all(finding.severity == "info" for finding in self._all)
 
     @property
     def fixed(self) -> int:
@@ -56,7 +68,7 @@ class Report:
 
     def count(self, severity: Severity) -> int:
         """Number of findings of a severity."""
-        return sum(finding.severity == severity for finding in self.findings)
+        return sum(finding.severity == severity for finding in self._all)
 
     def summary(self) -> dict[str, Any]:
         """Counts, JSON-ready."""
@@ -65,12 +77,12 @@ class Report:
             "errors": self.count("error"),
             "warnings": self.count("warning"),
             "infos": self.count("info"),
-            "fixable": sum(finding.fix is not None for finding in self.findings),
+            "fixable": sum(finding.fix is not None for finding in self._all),
             "suppressed": self.suppressed,
             "baselined": self.baselined,
             "outdated_baseline": self.outdated,
             "fixed": self.fixed,
-            "codes": dict(sorted(Counter(finding.code for finding in self.findings).items())),
+            "codes": dict(sorted(Counter(finding.code for finding in self._all).items())),
             "unreadable": [{"path": item.path, "reason": item.reason} for item in self.unreadable],
             "ok": self.ok,
         }

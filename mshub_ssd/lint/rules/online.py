@@ -1,4 +1,4 @@
-"""Rules about what the network says. They run only when it was asked; see `mshub_ssd.cli.validate_online`."""
+"""Rules about what the network says. They run only when it was asked; see `mshub_ssd.online`."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ def suspicious_asset(context: CardContext, answers: Answers) -> Iterator[Violati
             yield Violation(node.start, node.end, f"the asset is {reply.likeness}", "link the file itself")
         elif reply.size == 0:
             yield Violation(node.start, node.end, "the asset is empty", "publish the file again, or correct the link")
-        elif reply.size is not None and reply.size > answers["most"]:
-            message = f"the asset has {reply.size} bytes, more than the {answers['most']} allowed"
+        elif reply.size is not None and reply.size > answers["max_bytes"]:
+            message = f"the asset has {reply.size} bytes, more than the {answers['max_bytes']} allowed"
             yield Violation(node.start, node.end, message, "link a smaller file, or allow more with --max-size")
         else:
             told, text = asset.scalar("asset-size"), asset.value("asset-size") or ""

@@ -1,33 +1,30 @@
-"""What ``validate --online`` asks the network, and how politely; the rules themselves are in `mshub_ssd.lint`."""
+"""What the network says about cards, for ``validate --online``: whom it asks, and how politely.
+
+What is asked, and what follows from the answers, is up to `mshub_ssd.lint`.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
-import sys
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
+from mshub_ssd import providers, store
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import MshubError, UsageError
-from mshub_ssd.files import lies_in, open_regular
+from mshub_ssd.files import open_regular
+from mshub_ssd.lint import Answers, CardContext, Config, Question, Reply, cards_to_ask, likeness, questions_of
+from mshub_ssd.settings import Settings
+from mshub_ssd.terminal import Bar
 
-if TYPE_CHECKING:
-    from mshub_ssd.lint.config import Config
-    from mshub_ssd.lint.context import CardContext
-    from mshub_ssd.lint.online import Answers, Reply
-    from mshub_ssd.settings import Settings
-    from mshub_ssd.store import Probe
+__all__ = ["MAX_BYTES", "gather"]
 
-__all__ = ["MOST", "gather"]
-
-MOST = 5_000_000_000
+MAX_BYTES = 5_000_000_000
 """Bytes of the largest asset, unless told otherwise; the official client loads no larger one."""
 
 _AT_ONCE = 8
@@ -41,28 +38,6 @@ _BUSY = (429, 503)
 _PRIVATE = "the address is private"  # as the store's refusal has it
 
 _log = logging.getLogger(__name__)
-
-_Kind = Literal["page", "asset", "whole", "text", "local"]
-_KINDS: tuple[_Kind, ...] = ("page", "asset", "whole", "text", "local")  # of one address, the last is asked
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Something to find out.
-
-    Attributes:
-        where: A url, or the path of a file.
-        kind: Whether a ``page`` is there; what a glance at an ``asset`` shows, and what all of its bytes do
-            (``whole``); the ``text`` of a file; a ``local`` one.
-    """
-
-    where: str
-    kind: _Kind
-
-    @property
-    def host(self) -> str:
-        """Whom it is a burden to."""
-        return "" if self.kind == "local" else (urlsplit(self.where).hostname or "")
 
 
 class _LaterError(Exception):
@@ -80,7 +55,7 @@ def gather(
     *,
     deep: bool = False,
     allow_private: bool = False,
-    most: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Answers:
     """Ask the network all that the online rules want to know of some cards.
 
@@ -92,7 +67,7 @@ def gather(
         config: Which rules are on; what only others need is not asked.
         deep: Download every asset, and hash it.
         allow_private: Ask loopback, private and link-local addresses, too.
-        most: Bytes of the largest asset, `MOST` by default; larger ones are not downloaded.
+        max_bytes: Size of the largest asset; larger ones are not downloaded.
 
     Returns:
         What `mshub_ssd.lint.engine.lint` takes as its answers.
@@ -106,60 +81,21 @@ def gather(
             "--online needs the network, and MSHUB_OFFLINE forbids it",
             hint="unset MSHUB_OFFLINE (or settings key `offline`), or leave --online out",
         )
-    most = MOST if most is None else most
-    questions: dict[str, _Question] = {}
+    questions: dict[str, Question] = {}
     networks: dict[str, str] = {}
-    for context, rules in _contexts(paths, config):
-        for question in _questions(context, rules, deep):
+    for context, rules in cards_to_ask(paths, config):
+        for question in questions_of(context, rules, deep=deep):
             known = questions.setdefault(question.where, question)
-            if _KINDS.index(question.kind) > _KINDS.index(known.kind):
-                questions[question.where] = question
+            questions[question.where] = max(known, question, key=Question.depth)
         network = _network(context) if "MC018" in rules else None
         if network:
             networks[context.path] = network
-    asker = _Asker(settings, deep=deep, allow_private=allow_private, most=most)
-    return {"replies": _Crew(asker.ask).work(list(questions.values())), "networks": networks, "most": most}
-
-
-def _contexts(paths: Sequence[str | Path], config: Config) -> Iterable[tuple[CardContext, frozenset[str]]]:
-    """The cards, and the rules they are held to."""
-    from mshub_ssd.cards import read_bytes
-    from mshub_ssd.lint.context import CardContext
-    from mshub_ssd.lint.discovery import discover
-
-    cards, _ = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
-    for card in cards:
-        try:
-            data = read_bytes(card.file)
-        except OSError as error:
-            _log.debug("%s cannot be read: %s", card.path, error)  # the linter reports it
-            continue
-        rules = config.enabled - config.let_off(card.file, card.uid)
-        yield CardContext(data, path=card.path, uid=card.uid, file=card.file), rules
-
-
-def _questions(context: CardContext, rules: frozenset[str], deep: bool) -> Iterable[_Question]:
-    from mshub_ssd.lint.online import asset_addresses, entry_address, repository
-
-    found = repository(context)
-    if found and "MC050" in rules:
-        yield _Question(found[1], "page")
-    entry = entry_address(found[1]) if found else None
-    if entry and rules & {"MC018", "MC019"}:
-        yield _Question(entry, "text")
-    whole = deep and "MC052" in rules
-    if whole or rules & {"MC050", "MC051"}:
-        for _, _, where in asset_addresses(context):
-            if isinstance(where, str):
-                yield _Question(where, "whole" if whole else "asset")
-            elif context.file and lies_in(where, context.file.parent):
-                yield _Question(str(where), "local")
+    asker = _Asker(settings, deep=deep, allow_private=allow_private, max_bytes=max_bytes)
+    return {"replies": _Pool(asker.ask).work(list(questions.values())), "networks": networks, "max_bytes": max_bytes}
 
 
 def _network(context: CardContext) -> str | None:
     """The network of this library that a card means."""
-    from mshub_ssd import providers
-
     if context.card is None:
         return None
     try:
@@ -168,23 +104,21 @@ def _network(context: CardContext) -> str | None:
         return None
 
 
+@dataclass(frozen=True)
 class _Asker:
     """One question in, one reply out; for several threads."""
 
-    def __init__(self, settings: Settings, *, deep: bool, allow_private: bool, most: int) -> None:
-        self._settings = settings
-        self._deep = deep
-        self._allow_private = allow_private
-        self._most = most
+    settings: Settings
+    deep: bool
+    allow_private: bool
+    max_bytes: int
 
-    def ask(self, question: _Question) -> Reply:
+    def ask(self, question: Question) -> Reply:
         """Find it out.
 
         Raises:
             _LaterError: The host wants to be asked later.
         """
-        from mshub_ssd.lint.online import Reply
-
         if question.kind == "local":
             return self._file(Path(question.where))
         try:
@@ -202,50 +136,40 @@ class _Asker:
             return Reply(text=_text(found))
         return self._asset(question, found)
 
-    def _probe(self, question: _Question) -> Probe:
-        from mshub_ssd import store
-
+    def _probe(self, question: Question) -> store.Probe:
         # A byte at least: a GET is answered by servers that refuse HEAD, and so one request will do.
         wanted = {"page": 1, "text": _LONGEST_TEXT + 1}.get(question.kind, _HEAD)
-        return store.probe(question.where, allow_private=self._allow_private, max_bytes=wanted, settings=self._settings)
+        return store.probe(question.where, allow_private=self.allow_private, max_bytes=wanted, settings=self.settings)
 
-    def _asset(self, question: _Question, found: Probe) -> Reply:
-        from mshub_ssd import store
-        from mshub_ssd.lint.online import Reply, likeness
-
+    def _asset(self, question: Question, found: store.Probe) -> Reply:
         reply = Reply(size=found.size, likeness=likeness(found.content_type, found.head))
-        if question.kind == "asset" or reply.likeness or found.size == 0 or (found.size or 0) > self._most:
+        if question.kind == "asset" or reply.likeness or found.size == 0 or (found.size or 0) > self.max_bytes:
             return reply
         try:
             digest, size = store.digest_of(
                 question.where,
-                allow_private=self._allow_private,
-                max_bytes=self._most,
+                allow_private=self.allow_private,
+                max_bytes=self.max_bytes,
                 quiet=True,
-                settings=self._settings,
+                settings=self.settings,
             )
         except MshubError as error:
             return self._failed(error)
         return replace(reply, sha256=digest, size=size)
 
     def _failed(self, error: MshubError) -> Reply:
-        from mshub_ssd.lint.online import Reply
-
         reason = (error.got or error.message).partition("\n")[0][:300]
         if _PRIVATE not in reason:
             return Reply("dead", reason)
         # Where they are allowed, it was a public host that led to one.
         return Reply(
-            "dead" if self._allow_private else "private", reason.removeprefix("refused, ").partition(", and ")[0]
+            "dead" if self.allow_private else "private", reason.removeprefix("refused, ").partition(", and ")[0]
         )
 
     def _file(self, path: Path) -> Reply:
-        from mshub_ssd import store
-        from mshub_ssd.lint.online import Reply, likeness
-
         try:
             size = path.stat().st_size
-            if self._deep and size <= self._most:
+            if self.deep and size <= self.max_bytes:
                 hashed = store.hash_file(path)
                 return Reply(size=hashed.size, likeness=likeness(None, hashed.head), sha256=hashed.hexdigest)
             with open_regular(path) as stream:
@@ -254,9 +178,7 @@ class _Asker:
             return Reply("dead", error.strerror or type(error).__name__)  # MC029 tells
 
 
-def _text(found: Probe) -> str | None:
-    from mshub_ssd.lint.online import likeness
-
+def _text(found: store.Probe) -> str | None:
     whole = len(found.head) <= _LONGEST_TEXT and found.size in (None, len(found.head))
     if not whole or likeness(found.content_type, found.head):
         return None
@@ -266,17 +188,17 @@ def _text(found: Probe) -> str | None:
         return None
 
 
-class _Crew:
+class _Pool:
     """Threads that see to all questions, and to it that no host is pressed.
 
     Args:
         ask: Answers a question, in any thread.
     """
 
-    def __init__(self, ask: Callable[[_Question], Reply]) -> None:
+    def __init__(self, ask: Callable[[Question], Reply]) -> None:
         self._ask = ask
         self._changed = threading.Condition()
-        self._waiting: dict[str, deque[_Question]] = defaultdict(deque)
+        self._waiting: dict[str, deque[Question]] = defaultdict(deque)
         self._active: Counter[str] = Counter()
         self._ready: dict[str, float] = defaultdict(float)
         self._pauses: Counter[str] = Counter()
@@ -285,7 +207,7 @@ class _Crew:
         self._failure: BaseException | None = None
         self._over = False
 
-    def work(self, questions: Sequence[_Question]) -> Mapping[str, Reply]:
+    def work(self, questions: Sequence[Question]) -> Mapping[str, Reply]:
         """All replies, by what was asked.
 
         Raises:
@@ -299,14 +221,14 @@ class _Crew:
             for number in range(min(_AT_ONCE, len(questions)))
         ]
         try:
-            with _bar(len(questions)) as bar:
+            with Bar("asking", len(questions), unit="link", delay=_SLOW) as bar:
                 for thread in threads:
                     thread.start()
                 with self._changed:
                     while len(self._replies) < len(questions) and self._failure is None:
                         # Not for ever: a wait without end cannot be interrupted everywhere.
                         self._changed.wait(0.2)
-                        bar.update(len(self._replies) - bar.n)
+                        bar.reach(len(self._replies), len(questions))
         finally:
             with self._changed:
                 self._over = True
@@ -329,7 +251,7 @@ class _Crew:
                     self._changed.notify_all()
                 return
 
-    def _next(self) -> _Question | None:
+    def _next(self) -> Question | None:
         """The next question whose host may be asked now; None when there is nothing left to do."""
         with self._changed:
             while not self._over:
@@ -343,15 +265,13 @@ class _Crew:
                 self._changed.wait(0.1)
             return None
 
-    def _enter(self, question: _Question, reply: Reply) -> None:
+    def _enter(self, question: Question, reply: Reply) -> None:
         with self._changed:
             self._active[question.host] -= 1
             self._replies[question.where] = reply
             self._changed.notify_all()
 
-    def _postpone(self, question: _Question, later: _LaterError) -> None:
-        from mshub_ssd.lint.online import Reply
-
+    def _postpone(self, question: Question, later: _LaterError) -> None:
         host = question.host
         with self._changed:
             self._active[host] -= 1
@@ -371,14 +291,3 @@ class _Crew:
                     )
                     self._waiting[host].clear()
             self._changed.notify_all()
-
-
-def _bar(total: int) -> Any:
-    """A progress bar on a terminal, once it takes long."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[type-arg]  # not generic when it runs
-        monitor_interval = 0  # its thread would outlive the bar
-
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    return Bar(total=total, desc="asking", unit="link", delay=_SLOW, leave=False, file=sys.stderr, disable=not watched)
