@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -103,12 +104,35 @@ def test_wildcards_mean_models_with_a_checkpoint(shelf: Shelf, pets: dict[str, s
     result = run("fetch", "own/1.0/*", TWIN, CAT)
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [str(blob(home, pets[uid])) for uid in (CAT, DOG, TWIN)]
-    assert result.stderr == "Left out of own/1.0/*: 1 without a checkpoint that can be loaded.\n"
+    assert result.stderr == "warning: own/1.0/*: 1 left out, without a checkpoint that can be loaded\n"
     assert "no model fits" in refused("fetch", "own/9.*")
     assert "no model with a checkpoint fits" in refused("fetch", "own/*/ba[r]e")
     odd = shelf.folder / "odd[1].md"
     odd.write_bytes((shelf.folder / f"{DOG}.md").read_bytes())
     assert run("fetch", odd).stdout.splitlines() == [str(blob(home, pets[DOG]))], "a file's name is no wildcard"
+
+
+def test_the_size_is_told_before_a_download(
+    shelf: Shelf, pets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = shelf.folder / f"{CAT}.md"
+    card.write_text(card.read_text().replace("  asset-sha256", "  asset-size: 30000\n  asset-sha256"))
+    assert re.search(r"^  size +30 kB$", run("info", CAT).stdout, re.MULTILINE)
+    assert "  size" not in run("info", DOG).stdout
+    assert [answer("info", uid)["size"] for uid in (CAT, DOG)] == [30_000, None]
+    assert [one["size"] for one in answer("list", "own/1.0/*")] == [30_000, None]
+    assert [one["size"] for one in answer("fetch", "--dry-run", CAT, DOG)] == [30_000, None]
+    plan = run("fetch", "--dry-run", CAT, DOG).stdout
+    assert re.search(rf"^{CAT}\n  from .*\n  size +30 kB\n  sha256 ", plan)
+    assert plan.endswith("0 of 2 here, 2 files to download, at least 30 kB.\n")
+    assert run("fetch", "--dry-run", CAT).stdout.endswith("1 file to download, 30 kB.\n")
+    monkeypatch.setattr("mshub_ssd.cli.models.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    cat, dog = run("list", "own/1.0/*").stdout.splitlines()
+    assert cat.endswith(", 30 kB")
+    assert "kB" not in dog
+    run("fetch", DOG)
+    assert [one["size"] for one in answer("fetch", "--dry-run", CAT, DOG)] == [30_000, 20_000]
 
 
 def test_dry_run_tells_and_touches_nothing(shelf: Shelf, pets: dict[str, str], home: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from mshub_ssd.cli.offline import offline_option
-from mshub_ssd.cli.output import Interrupted, Refusal, reporting, tell_failure, verbosity_options
+from mshub_ssd.cli.options import offline_option, verbosity_options
+from mshub_ssd.cli.output import Interrupted, Refusal, reporting, tell_failure
 from mshub_ssd.errors import MshubError, needing_extra
 
 __all__ = ["cli"]

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, expand, json_option
-from mshub_ssd.cli.offline import offline_option
-from mshub_ssd.cli.output import emit, emit_json, mshub_command, verbosity_options
+from mshub_ssd import facts
+from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
+from mshub_ssd.cli.output import emit, emit_json, mshub_command
+from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
 
 if TYPE_CHECKING:
     from mshub_ssd import bundles
 
 __all__ = ["bundle_group", "make_command"]
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class _WithDefault(click.Group):
@@ -44,7 +43,7 @@ def bundle_group() -> None:
 @bundle_group.command("make")
 @offline_option
 @click.argument("uids", nargs=-1, required=True, metavar="UID...", shell_complete=complete_uid)
-@click.option("-o", "--out", type=_FILE, required=True, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", type=OUT_FILE, required=True, metavar="FILE", help="The bundle to write.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @verbosity_options
@@ -54,9 +53,7 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
     Checkpoints come from the cache, or are downloaded. UID may be a wildcard such as 'mindspore/1.8/*'; quote it. The
     same cards give the same bytes.
     """
-    from mshub_ssd.hub import default_hub
-
-    bundle = default_hub().make_bundle(expand(uids), out, force=force)
+    bundle = default_hub().make_bundle(facts.expand(default_hub(), uids), out, force=force)
     if as_json:
         emit_json(bundle.to_dict())
         return
@@ -65,7 +62,7 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
 
 
 @bundle_group.command("install")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=OUT_FILE)
 @click.option("--dry-run", is_flag=True, help="Verify the bundle and tell what would be done; write nothing.")
 @click.option("--force", is_flag=True, help="Replace cards of the same uids that say something else.")
 @json_option
@@ -76,7 +73,6 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
     Every byte is verified before a card is installed; then all cards are, or none.
     """
     from mshub_ssd import bundles
-    from mshub_ssd.hub import default_hub
 
     with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
         done = default_hub().install_bundle(file, force=force, dry_run=dry_run, advance=bar.advance)
@@ -102,7 +98,7 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
 
 
 @bundle_group.command("ls")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=OUT_FILE)
 @json_option
 @verbosity_options
 def ls_command(file: Path, as_json: bool) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mshub_ssd import formats
-from mshub_ssd.cli.models import json_option
-from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, verbosity_options
+from mshub_ssd.cli.options import json_option, verbosity_options
+from mshub_ssd.cli.output import emit, emit_json, guarded_stdout
 from mshub_ssd.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.offline import offline_option
+from mshub_ssd import facts
+from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     emit,
     emit_json,
@@ -20,43 +21,28 @@ from mshub_ssd.cli.output import (
     mshub_command,
     note,
     on_terminal,
-    verbosity_options,
     without_secrets,
 )
-from mshub_ssd.errors import CardError, MshubError, UnknownModelError
+from mshub_ssd.errors import CardError, MshubError
+from mshub_ssd.hub import default_hub
 from mshub_ssd.redaction import hide, scrub
 from mshub_ssd.terminal import counted, size_text, table, width
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Asset, Card, Metric
+    from mshub_ssd.cards import Card, Metric
+    from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
     from mshub_ssd.registry import Registry
 
-__all__ = [
-    "asset_facts",
-    "complete_uid",
-    "digest_text",
-    "expand",
-    "fetch_command",
-    "info_command",
-    "is_weak",
-    "json_option",
-    "list_command",
-    "metric_text",
-    "search_command",
-]
+__all__ = ["fetch_command", "info_command", "list_command", "metric_text", "search_command"]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-
-
-def complete_uid(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Uids for the shell's completion."""
-    from mshub_ssd.hub import default_hub
-
-    try:
-        return default_hub().list_models(f"{incomplete}*")
-    except MshubError:
-        return []  # a completion has nowhere to tell it
+_DESCRIBED = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
+_LISTED = (*_DESCRIBED, "size", "network_key", "loadable", "obstacle")
+# Task → the command, the same in Python, and further arguments.
+_USES = {
+    "object-detection": ("detect", 'mshub.detect(network, "picture.jpg").save("found.png")', " --out found.png"),
+    "image-classification": ("classify", 'print(mshub.classify(network, "picture.jpg"))', ""),
+}
 
 
 @click.command("list")
@@ -73,10 +59,9 @@ def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: 
     """List the models, one uid per line.
 
     PATTERN is a wildcard for the uid, such as 'mindspore/*' or '*resnet50*'; quote it. Filters take wildcards, too.
-    A terminal also shows task, data sets and the first published figure; a pipe gets the bare uids.
+    A terminal also shows task, data sets, the first published figure and the size of the checkpoint where the card
+    tells it; a pipe gets the bare uids.
     """
-    from mshub_ssd.hub import default_hub
-
     uids = default_hub().list_models(pattern, loadable=loadable, **filters)
     if not uids:
         part = pattern != "*" and not set(pattern) & set("*?[")
@@ -91,8 +76,6 @@ def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: 
 @verbosity_options
 def search_command(text: tuple[str, ...], as_json: bool) -> None:
     """Find models whose cards mention every word of TEXT, best first."""
-    from mshub_ssd.hub import default_hub
-
     words = " ".join(text)
     uids = default_hub().search(words)
     if not uids:
@@ -109,16 +92,11 @@ def info_command(uid: str, as_json: bool) -> None:
 
     UID is a name as `mshub list` shows it, or the path of a card file.
     """
-    from mshub_ssd.hub import default_hub
-
     hub = default_hub()
     card = hub.info(uid)
     found = hub.standing(card)
     if as_json:
-        facts = {"network_key": found.key, "loadable": found.obstacle is None, "obstacle": found.obstacle}
-        assets = [asset_facts(asset) for asset in card.assets]
-        links = {"assets": assets, "repo_link": card.repo_link and hide(card.repo_link)}
-        emit_json(without_secrets({**card.to_dict(), **links, **facts}))
+        emit_json(without_secrets(facts.model_facts(card, found)))
     else:
         emit(scrub(_description(card, found, uid)))
 
@@ -137,133 +115,60 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     the exit code is 1, and the JSON answer has an `error` in its place. After Ctrl-C the same command goes on where it
     was.
     """
-    from mshub_ssd.hub import default_hub
-
-    names = expand(uids)
+    hub = default_hub()
+    names = facts.expand(hub, uids)
     if dry_run:
-        answer = _plans(names)
+        answer = [_planned(hub, name) for name in names]
         if not as_json:
-            _show_plans([facts for facts in answer if "error" not in facts])
+            _show_plans([entry for entry in answer if "error" not in entry])
     else:
         try:
-            results = default_hub().fetch_many(names)
+            results = hub.fetch_many(names)
         except KeyboardInterrupt:
             _tell_how_to_go_on(uids)
             raise
-        answer = [_fetched(uid, result, as_json) for uid, result in zip(names, results, strict=True)]
+        answer = [_fetched(hub, name, result, as_json) for name, result in zip(names, results, strict=True)]
     finish(answer, as_json)
 
 
-def expand(names: Sequence[str]) -> list[str]:
-    """Names of models, each once, with wildcards replaced by the uids that fit and have a checkpoint.
-
-    Raises:
-        UnknownModelError: A wildcard fits none.
-    """
-    from mshub_ssd.hub import default_hub
-
-    found: dict[str, None] = {}
-    for name in names:
-        if not set(name) & set("*?[") or Path(name).is_file():
-            found[name] = None
-            continue
-        fitting = default_hub().list_models(name)
-        usable = [uid for uid in fitting if _has_checkpoint(uid)]
-        if not usable:
-            raise UnknownModelError(
-                "no model with a checkpoint fits" if fitting else "no model fits",
-                expected="a wildcard for whole uids, such as 'mindspore/1.8/*'",
-                got=repr(name),
-                hint=f"{mshub_command()} list" + (f" {shlex.quote(name)} --loadable" if fitting else ""),
-            )
-        if len(usable) < len(fitting):
-            note(f"Left out of {name}: {len(fitting) - len(usable)} without a checkpoint that can be loaded.")
-        found |= dict.fromkeys(usable)
-    return list(found)
-
-
-def _has_checkpoint(uid: str) -> bool:
-    from mshub_ssd import providers
-    from mshub_ssd.hub import default_hub
-
-    try:
-        providers.choose_asset(default_hub().info(uid))
-    except MshubError:
-        return False
-    return True
-
-
-def _fetched(uid: str, result: Path | MshubError, as_json: bool) -> dict[str, Any]:
+def _fetched(hub: Hub, name: str, result: Path | MshubError, as_json: bool) -> dict[str, Any]:
     """Show the outcome for one model; the facts for JSON."""
-    from mshub_ssd import providers, store
-    from mshub_ssd.hub import default_hub
-
     if isinstance(result, MshubError):
-        return failed_entry(result, uid=uid)
-    asset = providers.choose_asset(default_hub().info(uid))[0]
-    # Of what lies beside its card, and has no digest for a name, it is always told.
-    if asset.sha256 and is_weak(asset) and len(result.name) == 64:
-        store.warn_of_weak_digest(asset.sha256, result.name, uid)
-    if not as_json:
-        emit(str(result))
-        return {}
-    # The card's own digest may be a short one.
-    hashed = store.hash_file(result)
-    return {
-        "uid": uid,
-        "path": str(result),
-        "sha256": hashed.hexdigest,
-        "sha256_digits": asset.sha256_digits,
-        "size": hashed.size,
-    }
+        return failed_entry(result, uid=name)
+    facts.warn_of_weak_digest(hub, name, result)
+    if as_json:
+        return facts.file_facts(hub, name, result)
+    emit(str(result))
+    return {}
 
 
-def _plans(names: Sequence[str]) -> list[dict[str, Any]]:
-    """For each model what fetching would do."""
-    from mshub_ssd import providers, store
-    from mshub_ssd.hub import default_hub
-
-    parts = store.entries(kinds=("part",))
-    plans: list[dict[str, Any]] = []
-    for name in names:
-        try:
-            plan = default_hub().plan_fetch(name)
-            asset = providers.choose_asset(default_hub().info(name))[0]
-        except MshubError as error:
-            plans.append(failed_entry(error, uid=name))
-            continue
-        digest = str(asset.sha256).lower()
-        kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)
-        plans.append(
-            {
-                "uid": name,
-                "sha256": digest,
-                "sha256_digits": asset.sha256_digits,
-                "path": None if plan.path is None else str(plan.path),
-                "size": None if plan.path is None else plan.path.stat().st_size,
-                "sources": list(plan.shown),
-                "kept": kept if plan.path is None else 0,
-            }
-        )
-    return plans
+def _planned(hub: Hub, name: str) -> dict[str, Any]:
+    try:
+        return facts.download_facts(hub, name)
+    except MshubError as error:
+        return failed_entry(error, uid=name)
 
 
 def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
-    for facts in plans:
-        if facts["path"] is not None:
-            emit(f"{facts['uid']}\n  here      {facts['path']}  ({size_text(facts['size'])})")
-            if weakness := _weakness(facts["sha256_digits"]):
-                emit(f"  sha256    {facts['sha256']}{weakness}")
-            continue
-        kept = f"; {size_text(facts['kept'])} of it are here already" if facts["kept"] else ""
-        lines = [f"  {'from' if not number else 'or from':9} {url}" for number, url in enumerate(facts["sources"])]
-        emit(
-            "\n".join([facts["uid"], *lines, f"  sha256    {facts['sha256']}{_weakness(facts['sha256_digits'])}{kept}"])
-        )
+    for plan in plans:
+        size = "" if plan["size"] is None else size_text(plan["size"])
+        digest = facts.digest_text(plan["sha256"], plan["sha256_digits"])
+        if plan["path"] is not None:
+            rows = [("here", f"{plan['path']}  ({size})")]
+            if plan["sha256_digits"] < 64:
+                rows.append(("sha256", digest))
+        else:
+            kept = f"; {size_text(plan['kept'])} of it are here already" if plan["kept"] else ""
+            rows = [("or from" if number else "from", url) for number, url in enumerate(plan["sources"])]
+            rows += [("size", size)] if size else []
+            rows.append(("sha256", f"{digest}{kept}"))
+        emit("\n".join([plan["uid"], *(f"  {label:9} {text}" for label, text in rows)]))
     if plans:
-        missing = {facts["sha256"] for facts in plans if facts["path"] is None}
-        here = sum(facts["path"] is not None for facts in plans)
-        emit(f"\n{here} of {len(plans)} here, {counted(len(missing), 'file')} to download.")
+        missing = {plan["sha256"]: plan["size"] for plan in plans if plan["path"] is None}
+        here = sum(plan["path"] is not None for plan in plans)
+        sizes = [size for size in missing.values() if size is not None]
+        total = f", {'' if len(sizes) == len(missing) else 'at least '}{size_text(sum(sizes))}" if sizes else ""
+        emit(f"\n{here} of {len(plans)} here, {counted(len(missing), 'file')} to download{total}.")
 
 
 def _tell_how_to_go_on(uids: Sequence[str]) -> None:
@@ -273,34 +178,12 @@ def _tell_how_to_go_on(uids: Sequence[str]) -> None:
         note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
 
 
-def asset_facts(asset: Asset) -> dict[str, Any]:
-    """An asset for JSON."""
-    return {**asset.to_dict(), "url": hide(asset.url)}
-
-
-def digest_text(asset: Asset) -> str:
-    """An asset's digest for people, who are told when it is a weak one."""
-    return f"{asset.sha256}{_weakness(asset.sha256_digits)}" if asset.sha256 else "none given"
-
-
-def _weakness(digits: int | None) -> str:
-    return "" if digits is None or digits == 64 else f"  ({digits} of 64 digits, which prove little)"
-
-
-def is_weak(asset: Asset) -> bool:
-    """Whether the card gives only the first digits of the asset's digest."""
-    return asset.sha256_digits is not None and asset.sha256_digits < 64
-
-
 def metric_text(metric: Metric) -> str:
-    """E.g. ``mAP 25.17``; the value as the card has it."""
+    """E.g. ``mAP 25.17``; name and value as the card has them."""
     return f"{metric.name} {metric.value:.15g}"
 
 
 def _show(uids: list[str], as_json: bool) -> None:
-    from mshub_ssd.hub import default_hub
-
-    # One for all cards: each looks through its folders once.
     registry = default_hub().registry
     if as_json:
         emit_json(without_secrets([_entry(uid, registry) for uid in uids]))
@@ -322,7 +205,8 @@ def _aside(uid: str, registry: Registry) -> str:
         card = registry.card(uid)
     except CardError as error:
         return f"(unreadable: {error.message})"
-    return ", ".join([card.task or "task unknown", *card.datasets, *map(metric_text, card.metrics[:1])])
+    sizes = [size_text(asset.size) for asset in card.assets[:1] if asset.size is not None]
+    return ", ".join([card.task or "task unknown", *card.datasets, *map(metric_text, card.metrics[:1]), *sizes])
 
 
 def _entry(uid: str, registry: Registry) -> dict[str, Any]:
@@ -332,57 +216,42 @@ def _entry(uid: str, registry: Registry) -> dict[str, Any]:
         card = registry.card(uid)
     except CardError as error:
         return {"uid": uid, "loadable": False, "obstacle": error.message}
-    whole = card.to_dict()
-    found = providers.standing(card)
-    names = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
-    return {
-        "uid": uid,
-        **{name: whole[name] for name in names},
-        "network_key": found.key,
-        "loadable": found.obstacle is None,
-        "obstacle": found.obstacle,
-    }
+    whole = facts.model_facts(card, providers.standing(card))
+    return {"uid": uid, **{name: whole[name] for name in _LISTED}}
 
 
 def _description(card: Card, found: Standing, name: str) -> str:
-    rows: list[tuple[str, str]] = [("uid", card.uid)]
-
-    def row(label: str, text: object) -> None:
-        if text:
-            rows.append((label, str(text)))
-
-    row("task", card.task or card.module_type)
-    row("network", f"{found.key}, by {found.reason}" if found.key else "unknown")
-    row("backbone", card.backbone_name)
-    row("input", _shape(card.input_shape))
-    row("data sets", ", ".join(card.datasets))
-    row("classes", ", ".join(card.classes or ()))
-    row("metrics", ", ".join(map(metric_text, card.metrics)) or "none given")
-    row("MindSpore", card.mindspore_version)
-    row("author", ", ".join(str(part) for part in (card.author, card.update_time) if part))
-    row("licence", card.license or "none given")
-    row("repository", card.repo_link and hide(card.repo_link))
+    rows = [
+        ("uid", card.uid),
+        ("task", card.task or card.module_type),
+        ("network", f"{found.key}, by {found.reason}" if found.key else "unknown"),
+        ("backbone", card.backbone_name),
+        ("input", _shape(card.input_shape)),
+        ("data sets", ", ".join(card.datasets)),
+        ("classes", ", ".join(card.classes or ())),
+        ("metrics", ", ".join(map(metric_text, card.metrics)) or "none given"),
+        ("MindSpore", card.mindspore_version),
+        ("author", ", ".join(str(part) for part in (card.author, card.update_time) if part)),
+        ("licence", card.license or "none given"),
+        ("repository", card.repo_link and hide(card.repo_link)),
+    ]
     for asset in card.assets:
-        row(asset.file_format or "asset", hide(asset.url))
-        row("  sha256", digest_text(asset))
-    row("card", card.path)
-    parts = [card.title or card.uid, table(rows)]
-    if card.summary:
-        parts.insert(1, card.summary)
+        rows.append((asset.file_format or "asset", hide(asset.url)))
+        rows.append(("  size", None if asset.size is None else size_text(asset.size)))
+        rows.append(("  sha256", facts.digest_text(asset.sha256, asset.sha256_digits)))
+    rows.append(("card", str(card.path or "")))
+    known = [(label, str(text)) for label, text in rows if text]
+    parts = [card.title or card.uid, *([card.summary] if card.summary else []), table(known)]
     if found.obstacle:
-        parts.append(f"It cannot be loaded: {found.obstacle}." + (f"\n  next: {found.hint}" if found.hint else ""))
+        next_step = f"\n  next: {found.hint}" if found.hint else ""
+        return "\n\n".join([*parts, f"It cannot be loaded: {found.obstacle}.{next_step}"])
+    python = f"In Python:\n  import mshub_ssd as mshub\n  network = mshub.load({json.dumps(name, ensure_ascii=False)})"
+    if card.task in _USES:
+        verb, use, out = _USES[card.task]
+        command = f"{mshub_command()} {verb} picture.jpg --model {shlex.quote(name)}{out}"
+        parts += [f"{python}\n  {use}", f"In a shell:\n  {command}"]
     else:
-        parts.append(
-            f"In Python:\n  import mshub_ssd as mshub\n  network = mshub.load({json.dumps(name, ensure_ascii=False)})"
-        )
-        if card.task == "object-detection":
-            parts[-1] += '\n  mshub.detect(network, "picture.jpg").save("found.png")'
-            parts.append(
-                f"In a shell:\n  {mshub_command()} detect picture.jpg --model {shlex.quote(name)} --out found.png"
-            )
-        elif card.task == "image-classification":
-            parts[-1] += '\n  print(mshub.classify(network, "picture.jpg"))'
-            parts.append(f"In a shell:\n  {mshub_command()} classify picture.jpg --model {shlex.quote(name)}")
+        parts.append(python)
     return "\n\n".join(parts)
 
 

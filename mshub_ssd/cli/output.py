@@ -36,7 +36,6 @@ __all__ = [
     "python_command",
     "reporting",
     "tell_failure",
-    "verbosity_options",
     "without_secrets",
 ]
 
@@ -221,27 +220,6 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     if issubclass(category, DeprecationWarning | PendingDeprecationWarning):
         return
     click.echo(f"warning: {plain(scrub(str(message)))}", err=True)
-
-
-def verbosity_options(command: Any) -> Any:
-    """Decorator: the options ``-v`` and ``-q``, which every command and the program itself take."""
-
-    def louder(_context: click.Context, _parameter: click.Parameter, count: int) -> None:
-        if count:
-            logging.getLogger(_LIBRARY).setLevel(logging.INFO if count == 1 else logging.DEBUG)
-
-    def quieter(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
-        if quiet:
-            logging.getLogger(_LIBRARY).setLevel(logging.ERROR)
-            warnings.simplefilter("ignore")
-
-    verbose = click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=louder, help="Say what is done; -vv for more."
-    )
-    quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=quieter, help="No warnings and remarks."
-    )
-    return verbose(quiet(command))
 
 
 @contextlib.contextmanager

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from mshub_ssd.cli.models import complete_uid, json_option, metric_text
-from mshub_ssd.cli.offline import offline_option
+from mshub_ssd.cli.models import metric_text
+from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     emit,
     emit_json,
     guarded_stdout,
     mshub_command,
     python_command,
-    verbosity_options,
 )
 from mshub_ssd.errors import UsageError
+from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import size_text, table
 
 if TYPE_CHECKING:
@@ -64,14 +64,13 @@ _model_option = click.option(
     metavar="UID",
     help="A name from `mshub list`, or a card file.",
 )
-_OUT_TYPE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("detect")
 @offline_option
 @_image_argument
 @_model_option
-@click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the boxes drawn"))
+@click.option("--out", type=OUT_FILE, metavar="FILE", help=_about_out("the boxes drawn"))
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
@@ -120,7 +119,7 @@ def detect_command(
 @offline_option
 @_image_argument
 @_model_option
-@click.option("--out", type=_OUT_TYPE, metavar="FILE", help=_about_out("the classes below it"))
+@click.option("--out", type=OUT_FILE, metavar="FILE", help=_about_out("the classes below it"))
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
 )
@@ -150,7 +149,7 @@ def classify_command(image: Path, model: str, out: Path | None, top_k: int, as_j
 @click.command("demo")
 @click.option(
     "--out",
-    type=_OUT_TYPE,
+    type=OUT_FILE,
     default=Path("mshub-demo.png"),
     show_default=True,
     metavar="FILE",
@@ -164,7 +163,6 @@ def demo_command(out: Path, as_json: bool) -> None:
     Needs no network. The digits are held-out ones, which the model was not trained on.
     """
     from mshub_ssd import networks
-    from mshub_ssd.hub import default_hub
 
     hub = default_hub()
     networks.require_mindspore()
@@ -223,7 +221,6 @@ def demo_command(out: Path, as_json: bool) -> None:
 def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> tuple[Card, Any, Answer]:
     """Read the picture, load the model, ask it, and write what it says if that is wanted."""
     from mshub_ssd import networks
-    from mshub_ssd.hub import default_hub
 
     hub = default_hub()
     if out is not None and _same_file(out, image):

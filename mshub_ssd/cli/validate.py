@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.output import Refusal, emit, emit_raw, note, on_terminal, verbosity_options
+from mshub_ssd.cli.options import verbosity_options
+from mshub_ssd.cli.output import Refusal, emit, emit_raw, note, on_terminal
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.terminal import Bar, table
 

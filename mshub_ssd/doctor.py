@@ -1,0 +1,193 @@
+"""Would loading work here, and if not, where does the chain break?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mshub_ssd import cpu, engines, networks, providers, settings, store
+from mshub_ssd.cards import examine_card, read_bytes
+from mshub_ssd.errors import MshubError
+from mshub_ssd.facts import asset_facts, digest_text
+from mshub_ssd.hub import Hub, default_hub
+from mshub_ssd.redaction import hide, redact
+from mshub_ssd.terminal import size_text
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Card
+
+__all__ = ["Diagnosis", "diagnose"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One link of the chain.
+
+    Attributes:
+        subject: What was looked at.
+        state: ``fault`` is what keeps `load` from working, ``note`` what is worth knowing.
+        text: What was found, in words.
+        hint: What to do next.
+        facts: The same for programs.
+    """
+
+    subject: str
+    state: Literal["ok", "note", "fault"]
+    text: str
+    hint: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def diagnose(name: str | None = None, *, fetch: bool = False) -> list[Diagnosis]:
+    """Look at all that loading needs, link by link.
+
+    Args:
+        name: A uid or the path of a card file; None for this machine only.
+        fetch: Download the checkpoint if it is not here, and check it too.
+    """
+    found = list(_environment())
+    faulty = {one.subject for one in found if one.state == "fault"}
+    if name is not None and "settings" not in faulty:
+        found += _chain(default_hub(), name, fetch, builds=not faulty)
+    return found
+
+
+def _environment() -> Iterator[Diagnosis]:
+    version = settings.package_version()
+    yield Diagnosis("mshub_ssd", "ok", f"{version}, in {Path(settings.__file__).parent}", facts={"version": version})
+    python = platform.python_version()
+    machine = f"{platform.system()} {platform.machine()}"
+    yield Diagnosis("python", "ok", f"{python} on {machine}", facts={"version": python, "machine": machine})
+    try:
+        yield _settings(default_hub())
+    except MshubError as error:
+        yield _fault("settings", error)
+    for package in ("numpy", "mindspore"):
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # told below, with what to do
+        yield Diagnosis(package, "ok", version, facts={"version": version})
+    try:
+        networks.require_mindspore()
+        target = engines.device_target()
+    except MshubError as error:
+        yield _fault("device", error)
+    else:
+        yield Diagnosis("device", "ok", target, facts={"target": target})
+    isa = cpu.isa_plan()
+    text = f"limited to {isa.limit}: {isa.reason}" if isa.limit else f"left as it is: {isa.reason}"
+    yield Diagnosis("cpu", "ok", f"oneDNN's instruction set {text}", facts={"limit": isa.limit, "reason": isa.reason})
+
+
+def _settings(hub: Hub) -> Diagnosis:
+    home, offline = str(hub.settings.home), hub.settings.offline
+    endpoint = redact(hub.settings.endpoint) if hub.settings.endpoint else None
+    registry = hub.registry
+    folders, count = [str(root) for root in registry.roots], len(registry.uids())
+    remarks = ["offline: the network is forbidden"] if offline else []
+    remarks += [f"mirror {endpoint}"] if endpoint else []
+    text = "; ".join([f"cache in {home}", *remarks, f"{count} cards in {' and '.join(folders)}"])
+    facts = {"home": home, "offline": offline, "cards": count, "endpoint": endpoint, "registry": folders}
+    return Diagnosis("settings", "ok", text, facts=facts)
+
+
+def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagnosis]:
+    """From a name to matched parameters; `builds` says whether networks can be built here at all."""
+    try:
+        card = hub.info(name)
+    except MshubError as error:
+        yield _fault("card", error)
+        return
+    yield from _card(card)
+    try:
+        recipe = providers.choose_network(card)
+    except MshubError as error:
+        builds = False
+        yield _fault("network", error)
+    else:
+        constructor = networks.describe(recipe.key)
+        facts = {"key": recipe.key, "reason": recipe.reason, "constructor": constructor}
+        yield Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {constructor}", facts=facts)
+    file = None
+    try:
+        hub.checkpoint(name)
+        asset, file_format = providers.choose_asset(card)
+    except MshubError as error:
+        yield _fault("asset", error)
+    else:
+        text = f"{file_format}, {hide(asset.url)}, sha256 {digest_text(asset.sha256, asset.sha256_digits)}"
+        hint = f"get the file, and give the whole digest in the card: mshub fetch {shlex.quote(name)}"
+        weak = (asset.sha256_digits or 64) < 64
+        facts = {**asset_facts(asset), "file_format": file_format}
+        yield Diagnosis("asset", "note" if weak else "ok", text, hint if weak else None, facts)
+        file = _file(hub, name, fetch)
+        yield file
+    if builds:
+        yield _parameters(hub, name, file is not None and file.state == "ok")
+
+
+def _card(card: Card) -> Iterator[Diagnosis]:
+    path = Path(card.path or "")  # it was read from there
+    yield Diagnosis("card", "ok", str(path), facts={"uid": card.uid, "path": str(path)})
+    try:
+        data = read_bytes(path)
+    except OSError as error:  # it could be read a moment ago
+        yield Diagnosis("card", "fault", f"the card cannot be read any more: {error.strerror}")
+        return
+    for problem in examine_card(data, uid=card.uid, path=path).problems:
+        place = f"{problem.span.line}:{problem.span.column}: " if problem.span else ""
+        yield Diagnosis("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
+
+
+def _file(hub: Hub, name: str, fetch: bool) -> Diagnosis:
+    try:
+        checkpoint = hub.checkpoint(name)
+        if checkpoint.path is None and not fetch:
+            urls = [checkpoint.location]
+            if store.cached(urls, checkpoint.sha256, hub.settings) is None:
+                sources = list(store.plan(urls, checkpoint.sha256, settings=hub.settings).shown)
+                text = f"not here; load would download it from {', else '.join(sources)}"
+                hint = f"mshub doctor {shlex.quote(name)} --fetch"
+                return Diagnosis("file", "note", text, hint, {"path": None, "sources": sources})
+        path = hub.fetch(name)
+    except MshubError as error:
+        return _fault("file", error)
+    size = path.stat().st_size
+    return Diagnosis("file", "ok", f"verified, {size_text(size)}: {path}", facts={"path": str(path), "size": size})
+
+
+def _parameters(hub: Hub, name: str, here: bool) -> Diagnosis:
+    """The proof: load it, as far as it can be loaded without a download."""
+    try:
+        network = hub.load(name, pretrained=here)
+    except MshubError as error:
+        return _fault("parameters", error)
+    count = len(list(network.get_parameters()))
+    if not here:
+        text = f"the network was built and has {count}; whether the checkpoint's fit cannot be told without it"
+        return Diagnosis("parameters", "note", text, facts={"network": count})
+    report = network.load_report
+    facts = {
+        "network": count,
+        "loaded": len(report.loaded),
+        "ignored": len(report.ignored),
+        "prefix": report.prefix,
+        "layout": report.layout,
+    }
+    text = f"all {count} found in the checkpoint"
+    text += f", {report.prefix!r} taken off their names" if report.prefix else ""
+    text += f", translated from {report.layout}" if report.layout else ""
+    text += f", {len(report.ignored)} entries of training state left out" if report.ignored else ""
+    return Diagnosis("parameters", "ok", text, facts=facts)
+
+
+def _fault(subject: str, error: MshubError) -> Diagnosis:
+    rows = {"where": error.where, "expected": error.expected, "got": error.got}
+    text = "\n".join([error.message, *(f"{label}: {value}" for label, value in rows.items() if value)])
+    return Diagnosis(subject, "fault", text, error.hint, {"kind": type(error).__name__, "code": error.code, **rows})

@@ -1,0 +1,126 @@
+"""What is told about models and their files: dictionaries for programs, and the words for people."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd.errors import MshubError, UnknownModelError
+from mshub_ssd.redaction import hide
+
+if TYPE_CHECKING:
+    from mshub_ssd.cards import Asset, Card
+    from mshub_ssd.hub import Hub
+    from mshub_ssd.providers import Standing
+
+__all__ = ["asset_facts", "digest_text", "download_facts", "expand", "file_facts", "model_facts", "warn_of_weak_digest"]
+
+_log = logging.getLogger(__name__)
+
+_FULL = 64  # digits of a SHA-256
+
+
+def asset_facts(asset: Asset) -> dict[str, Any]:
+    """An asset for JSON."""
+    return {**asset.to_dict(), "url": hide(asset.url)}
+
+
+def digest_text(digest: str | None, digits: int | None) -> str:
+    """A card's digest for people, who are told when only its first digits are given."""
+    if not digest:
+        return "none given"
+    return digest if digits in (None, _FULL) else f"{digest}  ({digits} of {_FULL} digits, which prove little)"
+
+
+def model_facts(card: Card, standing: Standing) -> dict[str, Any]:
+    """A card for JSON, and whether it can be loaded."""
+    return {
+        **card.to_dict(),
+        "assets": [asset_facts(asset) for asset in card.assets],
+        "repo_link": card.repo_link and hide(card.repo_link),
+        "size": card.assets[0].size if card.assets else None,
+        "network_key": standing.key,
+        "loadable": standing.obstacle is None,
+        "obstacle": standing.obstacle,
+    }
+
+
+def expand(hub: Hub, names: Iterable[str]) -> list[str]:
+    """Names of models, each once, with wildcards replaced by the uids that fit and have a checkpoint.
+
+    Raises:
+        UnknownModelError: A wildcard fits none.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if not set(name) & set("*?[") or Path(name).is_file():
+            found[name] = None
+            continue
+        fitting = hub.list_models(name)
+        usable = hub.registry.list_models(name, predicate=_has_checkpoint)
+        if not usable:
+            raise UnknownModelError(
+                "no model with a checkpoint fits" if fitting else "no model fits",
+                expected="a wildcard for whole uids, such as 'mindspore/1.8/*'",
+                got=repr(name),
+                hint="mshub list" + (f" {shlex.quote(name)} --loadable" if fitting else ""),
+            )
+        if len(usable) < len(fitting):
+            _log.warning("%s: %d left out, without a checkpoint that can be loaded", name, len(fitting) - len(usable))
+        found |= dict.fromkeys(usable)
+    return list(found)
+
+
+def _has_checkpoint(card: Card) -> bool:
+    from mshub_ssd import providers
+
+    try:
+        providers.choose_asset(card)
+    except MshubError:
+        return False
+    return True
+
+
+def warn_of_weak_digest(hub: Hub, name: str, path: Path) -> None:
+    """Tell that a file of the cache was believed because of a few digits; of one beside its card it is always told."""
+    from mshub_ssd import store
+
+    if len(path.name) == _FULL:
+        store.warn_of_weak_digest(hub.checkpoint(name).sha256, path.name, name)
+
+
+def file_facts(hub: Hub, name: str, path: Path) -> dict[str, Any]:
+    """The verified checkpoint of a model, for JSON."""
+    from mshub_ssd import store
+
+    # The card's own digest may be a short one; a file in the cache has just been compared with its name.
+    digest = path.name if len(path.name) == _FULL else store.hash_file(path).hexdigest
+    promised = hub.checkpoint(name).sha256
+    return {
+        "uid": name,
+        "path": str(path),
+        "sha256": digest,
+        "sha256_digits": len(promised),
+        "size": path.stat().st_size,
+    }
+
+
+def download_facts(hub: Hub, name: str) -> dict[str, Any]:
+    """What fetching a model would do, for JSON; `kept` are bytes of an interrupted download.
+
+    Raises:
+        MshubError: What `Hub.fetch` would refuse without the network.
+    """
+    from mshub_ssd import store
+
+    plan, checkpoint = hub.plan_fetch(name), hub.checkpoint(name)
+    digest = checkpoint.sha256.lower()
+    facts = {"uid": name, "sha256": digest, "sha256_digits": len(digest)}
+    if plan.path is not None:
+        return {**facts, "path": str(plan.path), "size": plan.path.stat().st_size, "sources": [], "kept": 0}
+    parts = [part for part in store.entries(hub.settings, kinds=("part",)) if not part.busy]
+    kept = max((part.size for part in parts if part.digest.startswith(digest)), default=0)
+    return {**facts, "path": None, "size": checkpoint.size, "sources": list(plan.shown), "kept": kept}
