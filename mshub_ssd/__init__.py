@@ -61,9 +61,7 @@ def __getattr__(name: str) -> object:
     if name == "errors":
         return importlib.import_module("mshub_ssd.errors")
     if name in _VERBS:
-        from mshub_ssd.hub import verb
-
-        value = verb(name)
+        value = _function(name)
     elif name in _HOMES:
         from mshub_ssd.errors import needing_extra
 
@@ -73,6 +71,27 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _function(name: str) -> object:
+    """A method of `Hub` as a function: it calls that of the default Hub."""
+    import functools
+    import inspect
+
+    from mshub_ssd.hub import Hub, default_hub
+
+    method = getattr(Hub, name)
+
+    @functools.wraps(method)
+    def function(*args: object, **kwargs: object) -> object:
+        return getattr(default_hub(), name)(*args, **kwargs)
+
+    signature = inspect.signature(method)
+    # Where pickle finds it, and what help() shows.
+    function.__module__, function.__qualname__ = __name__, name
+    vars(function)["__signature__"] = signature.replace(parameters=list(signature.parameters.values())[1:])
+    del vars(function)["__wrapped__"]
+    return function
 
 
 def __dir__() -> list[str]:

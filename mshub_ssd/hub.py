@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
-import inspect
 import logging
 import os
 import threading
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from mshub_ssd.results import Classification, Detections
     from mshub_ssd.store import Plan as DownloadPlan
 
-__all__ = ["Hub", "default_hub", "verb"]
+__all__ = ["Hub", "default_hub"]
 
 _log = logging.getLogger(__name__)
 
@@ -562,22 +560,6 @@ def default_hub() -> Hub:
         if _default is None or _default.settings != fresh.settings:
             _default = fresh
         return _default
-
-
-def verb(name: str) -> Callable[..., Any]:
-    """A method of `Hub` as a function: it calls that of the default Hub."""
-    method = getattr(Hub, name)
-
-    @functools.wraps(method)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        return getattr(default_hub(), name)(*args, **kwargs)
-
-    signature = inspect.signature(method)
-    function.__signature__ = signature.replace(parameters=[*signature.parameters.values()][1:])  # type: ignore[attr-defined]
-    # Where it is found by its name, e.g. by pickle.
-    function.__module__, function.__qualname__ = "mshub_ssd", name
-    del function.__dict__["__wrapped__"]
-    return function
 
 
 def _is_loadable(card: Card) -> bool:

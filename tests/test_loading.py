@@ -361,6 +361,22 @@ def test_arguments_and_class_names_of_the_card_reach_the_constructor(root: Path)
             mshub.load("own/1/small", pretrained=False, **nonsense)
 
 
+@pytest.mark.parametrize("argument", ["colour: red", "image_size: large", "num_classes: true", "taps: 3"])
+def test_arguments_of_the_card_that_the_network_does_not_take_are_told_before_a_download(
+    root: Path, argument: str
+) -> None:
+    network = (
+        f"{{name: ssd_mobilenetV2, num_classes: 3, {argument}}}"
+        if "num_" not in argument
+        else (f"{{name: ssd_mobilenetV2, {argument}}}")
+    )
+    put(root, "own/1/odd", card_text("x", "https://nowhere.invalid/x.ckpt", "0" * 64, network=network))
+    with pytest.raises(CardError, match="takes no such argument") as caught:
+        mshub.load("own/1/odd")
+    assert "image_size (int)" in str(caught.value.expected)
+    assert "own/1/odd" in mshub.list_models(loadable=False)
+
+
 def test_networks_of_ones_own_load_from_a_card(root: Path) -> None:
     @mshub.register_network("test_tiny_classifier")
     def build(outputs: int = 2) -> mindspore.nn.Cell:

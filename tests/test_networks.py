@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from networks import GOLDEN, golden, parameters, picture, weights
 import mshub_ssd
 from mshub_ssd import families, networks
 from mshub_ssd.errors import UnknownModelError, UsageError
+from mshub_ssd.networks.classification import imagenet_classes
 from mshub_ssd.networks.ssd import boxes
+from mshub_ssd.results import COCO_CLASSES
 
 mindspore = pytest.importorskip("mindspore")
 
@@ -163,6 +166,24 @@ def test_a_small_relative_is_built_by_the_same_constructor() -> None:
     location, scores = cell.set_train(False)(mindspore.ops.zeros((1, 3, 100, 100), mindspore.float32))
     assert location.shape == (1, 25**2 + 2 * 13**2 + 7**2, 4)
     assert scores.shape[-1] == 3
+
+
+@pytest.mark.parametrize("key", networks.NETWORKS)
+def test_the_table_says_what_the_constructors_take(key: str) -> None:
+    parameters = inspect.signature(networks.constructor(key)).parameters
+    spec = networks.NETWORKS[key]
+    assert list(spec.arguments) == list(parameters)
+    for name, parameter in parameters.items():
+        if parameter.default is not None:
+            kind = list if isinstance(parameter.default, tuple) else type(parameter.default)
+            assert spec.arguments[name] is kind, name
+    cell = networks.constructor(key)()
+    assert (
+        spec.family
+        == {"SSD": "ssd", "OpenMMLab": "openmmlab", "Classifier": "classifier"}[type(families.of(cell.config)).__name__]
+    )
+    assert sum(parameter.size for parameter in cell.get_parameters()) == spec.values
+    assert cell.config.class_names == (COCO_CLASSES if spec.classes == "coco2017" else imagenet_classes())
 
 
 def test_names_are_compared_without_case_and_dashes() -> None:

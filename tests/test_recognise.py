@@ -66,10 +66,10 @@ def expected_of(key: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def test_the_lists_of_all_networks_are_here() -> None:
-    zoo = {key for key in networks.ARCHITECTURES if not key.startswith("openmmlab")}
+    zoo = {key for key in networks.NETWORKS if not key.startswith("openmmlab")}
     assert zoo < set(KEYS)
     assert len(KEYS) == 16
-    assert set(KEYS) == set(networks.ARCHITECTURES)
+    assert set(KEYS) == set(networks.NETWORKS)
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "from training"])

@@ -547,7 +547,7 @@ def test_a_known_network_limits_its_checkpoints_download(
 def test_what_a_checkpoint_can_weigh_follows_from_the_networks() -> None:
     pytest.importorskip("mindspore")
 
-    for key in networks.ARCHITECTURES:
+    for key in networks.NETWORKS:
         with networks.building(initialised=False):
             expected = networks.parameter_types(networks.constructor(key)())
         weights = sum(kind.itemsize * math.prod(shape) for shape, kind in expected.values())

@@ -1,8 +1,8 @@
 """Architecture keys and the constructors behind them.
 
-Rows are ``module:constructor`` strings, so that knowing which networks exist costs no MindSpore import. Further
-networks come from `register_network` or from installed packages through the entry point group
-``mshub_ssd.networks`` (name = key, value = ``module:constructor``).
+`NETWORKS` is the table of this library's own, with ``module:constructor`` strings, so that knowing which networks
+exist costs no MindSpore import. Further ones come from `register_network` or from installed packages through the entry
+point group ``mshub_ssd.networks`` (name = key, value = ``module:constructor``).
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.networks.building import building, parameter_types, require_mindspore
+from mshub_ssd.networks.table import NETWORKS, NetworkSpec
 
 __all__ = [
-    "ARCHITECTURES",
+    "NETWORKS",
+    "NetworkSpec",
     "building",
     "constructor",
     "describe",
@@ -33,45 +35,6 @@ __all__ = [
 ]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
-
-ARCHITECTURES: dict[str, str] = {
-    "openmmlab_ssd300": "mshub_ssd.networks.ssd.openmmlab:ssd300",
-    "openmmlab_ssd512": "mshub_ssd.networks.ssd.openmmlab:ssd512",
-    "openmmlab_ssdlite_mobilenetv2": "mshub_ssd.networks.ssd.openmmlab:ssdlite_mobilenet_v2",
-    "sppnet_mult": "mshub_ssd.networks.sppnet:sppnet_mult",
-    "sppnet_single": "mshub_ssd.networks.sppnet:sppnet_single",
-    "sppnet_zfnet": "mshub_ssd.networks.sppnet:sppnet_zfnet",
-    "ssd300": "mshub_ssd.networks.ssd.variants:ssd300",
-    "ssd_ghostnet": "mshub_ssd.networks.ssd.variants:ssd_ghostnet",
-    "ssd_inceptionv2": "mshub_ssd.networks.ssd.variants:ssd_inception_v2",
-    "ssd_mobilenet_v1_fpn": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v1_fpn",
-    "ssd_mobilenetV2": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v2",
-    "ssd_mobilenetV2_FPNlite": "mshub_ssd.networks.ssd.variants:ssd_mobilenet_v2_fpnlite",
-    "ssd_resnet34": "mshub_ssd.networks.ssd.variants:ssd_resnet34",
-    "ssd_resnet50": "mshub_ssd.networks.ssd.variants:ssd_resnet50",
-    "ssd_resnet50_fpn": "mshub_ssd.networks.ssd.variants:ssd_resnet50_fpn",
-    "ssd_vgg16": "mshub_ssd.networks.ssd.variants:ssd_vgg16",
-}
-
-# How many values the parameters of each network have, built without arguments.
-_VALUES = {
-    "openmmlab_ssd300": 34_305_206,
-    "openmmlab_ssd512": 36_038_196,
-    "openmmlab_ssdlite_mobilenetv2": 4_277_620,
-    "sppnet_mult": 77_037_672,
-    "sppnet_single": 77_037_672,
-    "sppnet_zfnet": 62_357_608,
-    "ssd300": 4_445_365,
-    "ssd_ghostnet": 6_788_201,
-    "ssd_inceptionv2": 13_747_829,
-    "ssd_mobilenet_v1_fpn": 12_579_774,
-    "ssd_mobilenetV2": 47_227_189,
-    "ssd_mobilenetV2_FPNlite": 2_542_462,
-    "ssd_resnet34": 12_721_590,
-    "ssd_resnet50": 36_737_462,
-    "ssd_resnet50_fpn": 33_370_814,
-    "ssd_vgg16": 24_316_853,
-}
 
 _registered: dict[str, Callable[..., Any]] = {}
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -115,7 +78,7 @@ def register_network(key: str) -> Callable[[Constructor], Constructor]:
 
 def names() -> list[str]:
     """All architecture keys, sorted."""
-    return sorted({*ARCHITECTURES, *_registered, *_plugins()}, key=str.lower)
+    return sorted({*NETWORKS, *_registered, *_plugins()}, key=str.lower)
 
 
 def find(name: str) -> str | None:
@@ -160,8 +123,7 @@ def constructor(name: str) -> Callable[..., Any]:
     key = require(name)
     if key in _registered:
         return _registered[key]
-    reference = ARCHITECTURES.get(key) or _plugins()[key]
-    module, _, attribute = reference.partition(":")
+    module, _, attribute = describe(key).partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function
 
@@ -171,8 +133,7 @@ def largest_checkpoint(key: str) -> int | None:
 
     Room for the weights, two moments of an optimizer and a running average, all of four bytes, and 64 MiB for the rest.
     """
-    values = _VALUES.get(key)
-    return None if values is None else 4 * 4 * values + (64 << 20)
+    return 4 * 4 * NETWORKS[key].values + (64 << 20) if key in NETWORKS else None
 
 
 @functools.cache
@@ -190,4 +151,4 @@ def describe(key: str) -> str:
     """Where the constructor of a known architecture key lies, for messages; imports nothing."""
     if key in _registered:
         return ".".join(part or "?" for part in _origin(_registered[key]))
-    return ARCHITECTURES.get(key) or _plugins().get(key, "?")
+    return NETWORKS[key].constructor if key in NETWORKS else _plugins().get(key, "?")

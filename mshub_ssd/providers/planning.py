@@ -149,9 +149,11 @@ def choose_network(card: Card) -> Recipe:
 
     Raises:
         UnknownModelError: None of them names a known network.
+        CardError: The network takes no such arguments as the card gives.
     """
     if card.network is not None:
         key = networks.require(card.network.name)
+        _check_arguments(card, key, card.network.arguments)
         return Recipe(key, "the card's `network:`", dict(card.network.arguments), card.classes)
     publisher, _, last = card.uid.rpartition("/")
     publisher = publisher.split("/")[0]
@@ -247,6 +249,30 @@ def _size_limit(card: Card) -> int | None:
     except UnknownModelError:
         return None
     return None if recipe.arguments or recipe.classes else networks.largest_checkpoint(recipe.key)
+
+
+def _check_arguments(card: Card, key: str, arguments: Mapping[str, Any]) -> None:
+    """Hold a card's arguments against the table of networks; what is not in it is known when it is built."""
+    if key not in networks.NETWORKS:
+        return
+    known = networks.NETWORKS[key].arguments
+    for name, value in arguments.items():
+        if name in known and _is_a(known[name], value):
+            continue
+        raise CardError(
+            f"the network {key} takes no such argument: {name}={value!r}",
+            where=str(card.path or card.uid),
+            expected=", ".join(f"{name} ({kind.__name__})" for name, kind in known.items()),
+            got=f"{name}={value!r}",
+            hint="correct the card's `network:`",
+        )
+
+
+def _is_a(kind: type, value: object) -> bool:
+    """Whether a value of a card can be an argument of that type; None stands for the default."""
+    if value is None or isinstance(value, bool):
+        return value is None or kind is bool
+    return isinstance(value, (list, tuple) if kind is list else (int, float) if kind is float else kind)
 
 
 def _leading_key(text: str, before: str = "") -> str | None:
