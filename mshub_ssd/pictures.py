@@ -9,6 +9,8 @@ import shlex
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -27,6 +29,14 @@ RGB = NDArray[np.uint8]
 ImageLike = Union[str, "os.PathLike[str]", "Image.Image", NDArray[Any]]
 
 _ACCEPTED = "a path, a PIL image, or an RGB uint8 array [height, width, 3]"
+
+# How an array of another kind becomes uint8.
+_DTYPE_HINTS = {
+    "b": 'image.astype("uint8") * 255',
+    "i": 'for values of 0..255: image.astype("uint8")',
+    "u": 'for values of 0..255: image.astype("uint8")',
+    "f": 'for values of 0..255: image.round().clip(0, 255).astype("uint8")',
+}
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
@@ -55,7 +65,8 @@ def read_image(image: ImageLike) -> RGB:
         return _from_file(image)
     # A PIL image in hand means that PIL is imported; anything else need not import it to be refused.
     if hasattr(image, "mode") and hasattr(image, "convert") and hasattr(image, "getbbox"):
-        return _from_pil(image, where=None)
+        with _decoding(None):
+            return _from_array(np.asarray(_to_rgb(image)))
     hint = "np.asarray(image) makes an array of most things"
     if hasattr(image, "asnumpy"):
         hint = "turn the tensor into an array: image.asnumpy()"
@@ -144,27 +155,20 @@ def _from_array(image: NDArray[Any]) -> RGB:
 
 
 def _dtype_hint(image: NDArray[Any]) -> str:
-    if image.dtype == np.bool_:
-        return 'image.astype("uint8") * 255'
     if image.dtype == np.uint16:
         return 'for values of 0..65535: (image // 257).astype("uint8")'
-    if image.dtype.kind in "iu":
-        return 'for values of 0..255: image.astype("uint8")'
-    if image.dtype.kind == "f":
-        if image.size and np.nanmax(np.abs(image)) <= 1:
-            return 'for values of 0..1: (image * 255).round().clip(0, 255).astype("uint8")'
-        return 'for values of 0..255: image.round().clip(0, 255).astype("uint8")'
-    return "give numbers of 0..255 as uint8"
+    if image.dtype.kind == "f" and image.size and np.nanmax(np.abs(image)) <= 1:
+        return 'for values of 0..1: (image * 255).round().clip(0, 255).astype("uint8")'
+    return _DTYPE_HINTS.get(image.dtype.kind, "give numbers of 0..255 as uint8")
 
 
 def _shape_hint(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3 and shape[2] == 4:
-        return "drop the alpha channel: image[:, :, :3]"
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return "move the channels to the end: image.transpose(1, 2, 0)"
     if len(shape) == 4:
         return "give one picture at a time: image[0]"
-    return f"give {_ACCEPTED}"
+    if len(shape) == 3 and shape[2] == 4:
+        return "drop the alpha channel: image[:, :, :3]"
+    planes = len(shape) == 3 and shape[0] in (1, 3)
+    return "move the channels to the end: image.transpose(1, 2, 0)" if planes else f"give {_ACCEPTED}"
 
 
 @needing_extra("reading a picture")
@@ -178,30 +182,48 @@ def _from_file(name: str | os.PathLike[str]) -> RGB:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     # Opened here: Pillow would wait for ever for a FIFO, or read a device without an end.
-    with _opened(path, where) as stream:
+    with _opened(path, where) as stream, io.BufferedReader(stream) as file, _decoding(where):
+        head = file.peek(16)[:16]
         try:
-            with io.BufferedReader(stream) as file, Image.open(file) as opened:
-                opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
-                try:
-                    upright = ImageOps.exif_transpose(opened)
-                except _DAMAGED:
-                    warnings.warn(f"unreadable EXIF data in {where}: taken as not rotated", stacklevel=3)
-                    upright = opened
-                return _from_pil(upright, where=where)
-        except ImageError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _bomb(error, where) from error
+            opened = Image.open(file)
         except UnidentifiedImageError as error:
             raise ImageError(
                 "the file is not a picture Pillow can read",
-                where=where,
                 expected="PNG, JPEG, WebP, BMP, TIFF, GIF, …",
-                got=_first_bytes(path),
+                got=f"a file that begins with {head!r}" if head else "an empty file",
                 hint=f"file {shlex.quote(where)}",
             ) from error
-        except _DAMAGED as error:
-            raise _damaged(error, where) from error
+        opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
+        upright: Image.Image = opened
+        try:
+            upright = ImageOps.exif_transpose(opened)
+        except _DAMAGED:
+            warnings.warn(f"unreadable EXIF data in {where}: taken as not rotated", stacklevel=4)
+        return _from_array(np.asarray(_to_rgb(upright)))
+
+
+@contextmanager
+def _decoding(where: str | None) -> Iterator[None]:
+    """Make whatever Pillow raises on a picture an ImageError that names it."""
+    from PIL import Image
+
+    try:
+        yield
+    except ImageError as error:
+        error.where = where
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"the picture is too large to be decoded safely: {error}",
+            where=where,
+            hint="if you trust it: raise PIL.Image.MAX_IMAGE_PIXELS, or make it smaller with another program",
+        ) from error
+    except _DAMAGED as error:
+        raise ImageError(
+            f"the picture is damaged or of a kind Pillow cannot convert: {error}",
+            where=where,
+            hint="open it in a viewer; save it again as PNG or JPEG, or fetch it again",
+        ) from error
 
 
 def _opened(path: Path, where: str) -> io.FileIO:
@@ -227,21 +249,6 @@ def _opened(path: Path, where: str) -> io.FileIO:
             got=reason,
             hint=f"ls -l {shlex.quote(where)}",
         ) from error
-
-
-def _from_pil(image: Image.Image, where: str | None) -> RGB:
-    from PIL import Image as Pillow
-
-    try:
-        pixels = np.asarray(_to_rgb(image), dtype=np.uint8)
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
-        raise _bomb(error, where) from error
-    except ImageError as error:
-        error.where = where
-        raise
-    except _DAMAGED as error:
-        raise _damaged(error, where) from error
-    return _from_array(pixels)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -274,31 +281,6 @@ def _grey_to_uint8(grey: NDArray[Any]) -> RGB:
             hint="scale its values and save it as 8-bit or 16-bit",
         )
     return ((wide + 128) // 257).astype(np.uint8)
-
-
-def _bomb(error: Exception, where: str | None) -> ImageError:
-    return ImageError(
-        f"the picture is too large to be decoded safely: {error}",
-        where=where,
-        hint="if you trust it: raise PIL.Image.MAX_IMAGE_PIXELS, or make it smaller with another program",
-    )
-
-
-def _damaged(error: Exception, where: str | None) -> ImageError:
-    return ImageError(
-        f"the picture is damaged or of a kind Pillow cannot convert: {error}",
-        where=where,
-        hint="open it in a viewer; save it again as PNG or JPEG, or fetch it again",
-    )
-
-
-def _first_bytes(path: Path) -> str:
-    try:
-        with open_regular(path) as file:
-            head = file.read(16)
-    except OSError as error:
-        return str(error)
-    return f"a file that begins with {head!r}" if head else "an empty file"
 
 
 def _nearby(path: Path) -> str:

@@ -78,8 +78,7 @@ def classify(network: nn.Cell, image: Any, top_k: int = 5) -> Classification:
 
 def _family(network: nn.Cell, wanted: type[Kind]) -> Kind:
     """The network's family, if it is of the kind wanted and the network in inference mode."""
-    config = getattr(network, "config", None)
-    family = families.of(config)
+    family = families.of(getattr(network, "config", None))
     if family is None:
         raise UsageError(
             f"this network is not a {wanted.kind} of this library: it has no configuration",

@@ -14,7 +14,7 @@ from tinydetector import config, outputs, postprocess
 
 from mshub_ssd import families
 from mshub_ssd.errors import ImageError, UsageError
-from mshub_ssd.families.nms import class_nms, nms, pairs_above
+from mshub_ssd.families.nms import class_nms, pairs_above
 from mshub_ssd.networks.ssd.anchors import PyramidAnchors
 from mshub_ssd.networks.ssd.boxes import encode
 from mshub_ssd.networks.ssd.config import SSDConfig
@@ -22,6 +22,16 @@ from mshub_ssd.pictures import normalize, resize
 from mshub_ssd.results import COCO_CLASSES
 
 GOLDEN = Path(__file__).parent / "data" / "nms_golden.npz"
+
+
+def nms(
+    boxes: np.ndarray, scores: np.ndarray, limit: float, max_boxes: int | None = None, pixel_offset: float = 1.0
+) -> np.ndarray:
+    """The kept ones among boxes of one class."""
+    rows = np.arange(len(boxes))
+    return class_nms(
+        boxes, rows, np.zeros_like(rows), scores, limit, max_per_class=max_boxes, pixel_offset=pixel_offset
+    )
 
 
 def select(cfg: SSDConfig, raw: tuple[np.ndarray, np.ndarray], image_size: tuple[int, int], threshold: float = 0.1):

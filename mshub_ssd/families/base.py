@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.pictures import RGB
-from mshub_ssd.results import Detections
+from mshub_ssd.results import Detections, is_count
 
 __all__ = ["Candidates", "Detector", "Family", "Floats", "pair", "softmax"]
 
@@ -133,19 +133,15 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[Any]:
 
 def picture_size(image_size: Sequence[int]) -> tuple[int, int]:
     """(height, width), checked."""
-    try:
-        height, width = image_size
-    except (TypeError, ValueError):
-        height = width = 0
-    for side in (height, width):
-        if isinstance(side, bool) or not isinstance(side, Integral) or side < 1:
-            raise UsageError(
-                "image_size must be the picture's (height, width) in pixels",
-                expected="two positive whole numbers",
-                got=repr(image_size),
-                hint="image_size=rgb.shape[:2] for an array, pil.size[::-1] for a PIL image",
-            )
-    return int(height), int(width)
+    sides = list(image_size) if isinstance(image_size, Iterable) else []
+    if len(sides) != 2 or not all(is_count(side) for side in sides):
+        raise UsageError(
+            "image_size must be the picture's (height, width) in pixels",
+            expected="two positive whole numbers",
+            got=repr(image_size),
+            hint="image_size=rgb.shape[:2] for an array, pil.size[::-1] for a PIL image",
+        )
+    return int(sides[0]), int(sides[1])
 
 
 def probability(value: float) -> float:

@@ -10,14 +10,13 @@ a box without area overlaps nothing; a NaN score or a box with a coordinate that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_nms", "nms", "pairs_above"]
+__all__ = ["class_nms", "pairs_above"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -25,40 +24,6 @@ Indices = NDArray[np.intp]
 _SETTLE = 128  # candidates settled among themselves at once
 _CELLS = 1 << 16  # pairs of boxes compared at once: their float32 temporaries fit a core's cache
 _WINDOW = 2048  # most candidates looked at at once
-_HEAD = 2048  # candidates sorted first; most often the rest is never needed
-
-
-def nms(
-    boxes: Floats,
-    scores: Floats,
-    iou_threshold: float,
-    *,
-    max_boxes: int | None = None,
-    pixel_offset: float = 1.0,
-) -> Indices:
-    """Keep the best boxes of one class, dropping those that overlap a kept one too much.
-
-    Args:
-        boxes: [n, 4], two corners each; (y, x) and (x, y) order give the same result.
-        scores: [n].
-        iou_threshold: A box is dropped when its IoU with a kept one is greater than this, in float32.
-        max_boxes: Stop after so many, None for no limit.
-        pixel_offset: Added to every width and height: 1 where a box spans whole pixels including its last
-            one (the MindSpore zoo), 0 for plain geometry.
-
-    Returns:
-        Indices of the kept boxes in descending score.
-    """
-    rows = np.arange(len(boxes), dtype=np.intp)
-    return class_nms(
-        boxes,
-        rows,
-        np.zeros(len(rows), dtype=np.intp),
-        scores,
-        iou_threshold,
-        max_per_class=max_boxes,
-        pixel_offset=pixel_offset,
-    )
 
 
 def class_nms(
@@ -71,16 +36,19 @@ def class_nms(
     max_per_class: int | None = None,
     pixel_offset: float = 1.0,
 ) -> Indices:
-    """`nms` for every class on its own; a candidate is a pair of a box and a class.
+    """Keep the best boxes of every class, dropping those that overlap a kept one of their class too much.
+
+    A candidate is a pair of a box and a class.
 
     Args:
-        boxes: [n, 4], two corners each.
+        boxes: [n, 4], two corners each; (y, x) and (x, y) order give the same result.
         rows: [m], each candidate's box as an index into `boxes`.
         classes: [m], each candidate's class, any integers.
         scores: [m], each candidate's score.
-        iou_threshold: As for `nms`.
+        iou_threshold: A box is dropped when its IoU with a kept one is greater than this, in float32.
         max_per_class: At most so many kept per class, None for no limit.
-        pixel_offset: As for `nms`.
+        pixel_offset: Added to every width and height: 1 where a box spans whole pixels including its last
+            one (the MindSpore zoo), 0 for plain geometry.
 
     Returns:
         Positions of the kept candidates: classes ascending, within a class in descending score.
@@ -140,38 +108,25 @@ def _greedy(
     most = len(rows) if most is None else most
     kept: list[int] = []
     kept_planes = np.empty((5, min(most, len(rows))), dtype=np.float32)
-    for order in _descending(scores):
-        start, window = 0, _SETTLE
-        while start < len(order):
-            if len(kept) >= most:
-                return np.asarray(kept[:most], dtype=np.intp)
-            part = order[start : start + window]
-            free = _free(planes[:, rows[part]], kept_planes[:, : len(kept)], limit, offset)
-            if len(free) > _SETTLE:
-                # Settle the first of them only; the others come again, to meet the boxes kept now.
-                free = free[:_SETTLE]
-                start += int(free[-1]) + 1
-                window = _SETTLE
-            else:
-                start += len(part)
-                window = min(2 * window, _WINDOW)
-            survivors = part[free]
-            own = planes[:, rows[survivors]]
-            for i in _settle(_overlaps(own, own, limit, offset), most - len(kept)):
-                kept_planes[:, len(kept)] = own[:, i]
-                kept.append(int(survivors[i]))
+    order = np.argsort(scores, kind="stable")[::-1]
+    start, window = 0, _SETTLE
+    while start < len(order) and len(kept) < most:
+        part = order[start : start + window]
+        free = _free(planes[:, rows[part]], kept_planes[:, : len(kept)], limit, offset)
+        if len(free) > _SETTLE:
+            # Settle the first of them only; the others come again, to meet the boxes kept now.
+            free = free[:_SETTLE]
+            start += int(free[-1]) + 1
+            window = _SETTLE
+        else:
+            start += len(part)
+            window = min(2 * window, _WINDOW)
+        survivors = part[free]
+        own = planes[:, rows[survivors]]
+        for i in _settle(_overlaps(own, own, limit, offset), most - len(kept)):
+            kept_planes[:, len(kept)] = own[:, i]
+            kept.append(int(survivors[i]))
     return np.asarray(kept, dtype=np.intp)
-
-
-def _descending(scores: Floats) -> Iterator[Indices]:
-    """Positions in descending score, the best ones first and the rest only when asked for."""
-    count = len(scores)
-    if count <= 4 * _HEAD:
-        yield np.argsort(scores, kind="stable")[::-1]
-        return
-    pivot = np.partition(scores, count - _HEAD)[count - _HEAD]
-    for part in (np.flatnonzero(scores >= pivot), np.flatnonzero(scores < pivot)):
-        yield part[np.argsort(scores[part], kind="stable")[::-1]]
 
 
 def _free(boxes: Floats, kept: Floats, limit: np.float32, offset: np.float32) -> Indices:

@@ -74,15 +74,12 @@ class SSD(Detector):
                 hint="call network.set_train(False) before running it",
             )
         # Few anchors have a score that counts, and only those need a box.
-        used = np.zeros(len(anchors), dtype=np.bool_)
-        used[rows] = True
-        picked = np.flatnonzero(used)
-        place = np.cumsum(used) - 1
+        picked, place = np.unique(rows, return_inverse=True)
         scale = np.asarray(image_size * 2, dtype=np.float32)
         boxes = decode(offsets[picked], anchors[picked], config.prior_scaling) * scale
-        kept = class_nms(boxes, place[rows], classes, values, config.nms_threshold, max_per_class=config.max_per_class)
-        index = rows[kept]
-        return Selection(boxes[place[index]], _sigmoid(values[kept]) if logits else values[kept], classes[kept], index)
+        kept = class_nms(boxes, place, classes, values, config.nms_threshold, max_per_class=config.max_per_class)
+        chosen = _sigmoid(values[kept]) if logits else values[kept]
+        return Selection(boxes[place[kept]], chosen, classes[kept], rows[kept])
 
     def _one_picture(self, name: str, values: ArrayLike, shape: tuple[int, int]) -> Floats:
         """Check an output's shape and take the batch axis off."""
@@ -104,9 +101,8 @@ class SSD(Detector):
 
 
 def _logit(probability: float) -> float:
-    if not 0 < probability < 1:
-        return -math.inf if probability <= 0 else math.inf
-    return math.log(probability / (1 - probability))
+    inside = 0 < probability < 1
+    return math.log(probability / (1 - probability)) if inside else math.copysign(math.inf, probability - 0.5)
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
@@ -15,7 +18,7 @@ from mshub_ssd.results import drawing
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Result", "check_count", "listing"]
+__all__ = ["Result", "check_count", "check_picture", "is_count", "listing"]
 
 
 class Result(ABC):
@@ -53,11 +56,32 @@ def listing(head: str, lines: Iterable[str], count: int) -> str:
     return "\n".join([f"<{head}", *shown]) + ">"
 
 
-def check_count(name: str, value: Any, hint: str) -> None:
+def is_count(value: object) -> bool:
+    """Whether something is a positive whole number."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def check_count(name: str, value: object, hint: str) -> None:
     """Refuse what cannot say how many rows a result may have.
 
     Raises:
         UsageError: It is not a positive whole number.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if not is_count(value):
         raise UsageError(f"{name} must be a positive whole number", got=repr(value), hint=hint)
+
+
+def check_picture(image: NDArray[Any], image_size: Sequence[int], message: str) -> None:
+    """Refuse what is not the picture of a result.
+
+    Raises:
+        UsageError: It is not RGB uint8 of that (height, width).
+    """
+    shape = [*image_size, 3]
+    if image.dtype != np.uint8 or list(image.shape) != shape:
+        raise UsageError(
+            message,
+            expected=f"RGB uint8 of shape {shape}",
+            got=f"{image.dtype} of shape {list(image.shape)}",
+            hint="give the original picture as mshub_ssd.pictures.read_image(path) returns it",
+        )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
-from mshub_ssd.results.base import Result, listing
+from mshub_ssd.results.base import Result, check_picture, listing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,13 +62,7 @@ class Classification(Result):
                 expected="labels [k], scores [k] and k names",
                 got=f"labels {list(self.labels.shape)}, scores {list(self.scores.shape)}, {count} names",
             )
-        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
-            raise UsageError(
-                "this is not the picture of a Classification",
-                expected="RGB uint8 of shape [height, width, 3]",
-                got=f"{self.image.dtype} of shape {list(self.image.shape)}",
-                hint="give it as mshub_ssd.pictures.read_image(path) returns it",
-            )
+        check_picture(self.image, self.image.shape[:2], "this is not the picture of a Classification")
 
     def __len__(self) -> int:
         return len(self.names)

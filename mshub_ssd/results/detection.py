@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
-from mshub_ssd.results.base import Result, check_count, listing
+from mshub_ssd.results.base import Result, check_count, check_picture, listing
 from mshub_ssd.results.coco import CATEGORY_IDS
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Detection", "Detections"]
 
 Floats = NDArray[np.float32]
+
+_OTHER_PICTURE = "the picture is not the one these detections were made for"
 
 
 class Detection(NamedTuple):
@@ -62,7 +64,7 @@ class Detections(Result):
     names: tuple[str, ...]
     image_size: tuple[int, int]
     classes: tuple[str, ...] = ()
-    image: NDArray[np.uint8] | None = field(default=None)
+    image: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -74,7 +76,7 @@ class Detections(Result):
                 got=f"boxes {list(shapes[0])}, scores {list(shapes[1])}, labels {list(shapes[2])}, {shapes[3]} names",
             )
         if self.image is not None:
-            _check_picture(self.image, self.image_size)
+            check_picture(self.image, self.image_size, _OTHER_PICTURE)
 
     @classmethod
     def ranked(
@@ -156,7 +158,7 @@ class Detections(Result):
                 hint="give it: detections.draw(image=rgb), with rgb = mshub_ssd.pictures.read_image(path)",
             )
         if image is not None:
-            _check_picture(canvas, self.image_size)
+            check_picture(canvas, self.image_size, _OTHER_PICTURE)
         captions = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores.tolist(), strict=True)]
         return drawing.draw_boxes(canvas, self.boxes, captions, self.labels)
 
@@ -200,14 +202,3 @@ class Detections(Result):
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows; None, and so the plain text, where the picture is not known."""
         return None if self.image is None else super()._repr_png_()
-
-
-def _check_picture(image: NDArray[Any], image_size: tuple[int, int]) -> None:
-    height, width = image_size
-    if image.dtype != np.uint8 or image.shape != (height, width, 3):
-        raise UsageError(
-            "the picture is not the one these detections were made for",
-            expected=f"RGB uint8 of shape [{height}, {width}, 3]",
-            got=f"{image.dtype} of shape {list(image.shape)}",
-            hint="give the original picture as mshub_ssd.pictures.read_image(path) returns it",
-        )

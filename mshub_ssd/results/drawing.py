@@ -7,7 +7,6 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +52,7 @@ def draw_boxes(
     """
     picture, pen = _canvas(image)
     height, width = image.shape[:2]
-    style = _Style.of(width, height)
+    style = _Style(width, height)
     frames = [_frame(box, width, height) for box in np.asarray(boxes, dtype=np.float64).reshape(-1, 4)]
     colours = [colour(int(label)) for label in labels]
     for frame, ink in zip(reversed(frames), reversed(colours), strict=True):
@@ -84,11 +83,11 @@ def draw_scores(
     """
     height, width = image.shape[:2]
     font = _font(max(13, min(160, round(_side(width, height) / 26))))
-    _, top, _, bottom = _extent(font, "ÄHbg0|")
+    _, top, _, bottom = font.getbbox("ÄHbg0|")
     letter = math.ceil(bottom - top)
     margin = max(2, letter // 2)
     figures = [f"{100 * score:.1f} %" for score in scores]
-    figure_width = math.ceil(max(_extent(font, figure)[2] for figure in (*figures, "100.0 %")))
+    figure_width = math.ceil(max(font.getbbox(figure)[2] for figure in (*figures, "100.0 %")))
     panel = max(width, figure_width * 8)
     row = letter + margin
     canvas, pen = _canvas(np.full((height + row * len(names) + margin, panel, 3), _PANEL, dtype=np.uint8))
@@ -96,7 +95,7 @@ def draw_scores(
 
     free = panel - 4 * margin - figure_width
     texts = [_shorten(name, font, 0.6 * free) for name in names]
-    name_width = math.ceil(max((_extent(font, text)[2] for text in texts), default=0))
+    name_width = math.ceil(max((font.getbbox(text)[2] for text in texts), default=0))
     left, right = margin + name_width + margin, panel - 2 * margin - figure_width
     for index, (text, score, figure, label) in enumerate(zip(texts, scores, figures, labels, strict=True)):
         y = height + margin + row * index
@@ -106,7 +105,7 @@ def draw_scores(
         length = round(score * (right - left))
         if length:
             pen.rectangle((left, y, left + length - 1, y + letter - 1), fill=colour(int(label)))
-        pen.text((panel - margin - _extent(font, figure)[2], base), figure, fill=_WHITE, font=font)
+        pen.text((panel - margin - font.getbbox(figure)[2], base), figure, fill=_WHITE, font=font)
     return canvas
 
 
@@ -167,7 +166,6 @@ def colour(label: int) -> Colour:
     return red, green, blue
 
 
-@dataclass(frozen=True)
 class _Style:
     """Measures that fit the size of a picture.
 
@@ -180,29 +178,17 @@ class _Style:
         base: Distance of the text's top from the plate's.
     """
 
-    line: int
-    casing: int
-    pad: int
-    font: Any
-    rise: int
-    base: int
-
-    @staticmethod
-    def of(width: int, height: int) -> _Style:
+    def __init__(self, width: int, height: int) -> None:
         side = _side(width, height)
-        font = _font(max(10, min(160, round(side / 34))))
+        self.font = _font(max(10, min(160, round(side / 34))))
         # One height for all plates, so that a row of them looks even: from the tallest capital to the tail.
-        _, top, _, bottom = _extent(font, "ÄHbg0|")
+        _, top, _, bottom = self.font.getbbox("ÄHbg0|")
         gap = max(1, round((bottom - top) / 8))
-        line = max(1, round(side / 260))
-        return _Style(
-            line=line,
-            casing=max(1, round(line / 3)),
-            pad=max(2, round((bottom - top) / 4)),
-            font=font,
-            rise=math.ceil(bottom - top) + 2 * gap,
-            base=gap - math.floor(top),
-        )
+        self.line = max(1, round(side / 260))
+        self.casing = max(1, round(self.line / 3))
+        self.pad = max(2, round((bottom - top) / 4))
+        self.rise = math.ceil(bottom - top) + 2 * gap
+        self.base = gap - math.floor(top)
 
 
 def _canvas(image: NDArray[np.uint8]) -> tuple[Image.Image, ImageDraw.ImageDraw]:
@@ -254,23 +240,19 @@ def _plate(pen: ImageDraw.ImageDraw, plate: Rect, text: str, ink: Colour, style:
 def _fit(caption: str, style: _Style, width: int) -> tuple[str, int]:
     """The text that fits the picture's width, and the width of its plate."""
     frame = 2 * (style.pad + style.casing)
-    text = _printable(caption, style.font)
-    while text:
-        needed = math.ceil(_extent(style.font, text)[2]) + frame
-        if needed <= width:
-            return text, needed
-        text = text[: min(len(text) - 1, len(text) * width // needed)].rstrip()
-    return "", 0
+    text = _shorten(caption, style.font, width - frame)
+    needed = math.ceil(style.font.getbbox(text)[2]) + frame
+    return (text, needed) if text.strip("…") and needed <= width else ("", 0)
 
 
 def _shorten(caption: str, font: Any, room: float) -> str:
     """The text, cut with an ellipsis where it is wider than the room."""
     text = _printable(caption, font)
-    if _extent(font, text)[2] <= room:
+    if font.getbbox(text)[2] <= room:
         return text
     ellipsis = _printable("…", font)
     # More letters are never narrower, so the longest beginning that fits can be bisected.
-    count = bisect_right(range(1, len(text)), room, key=lambda n: _extent(font, text[:n] + ellipsis)[2])
+    count = bisect_right(range(1, len(text)), room, key=lambda n: font.getbbox(text[:n] + ellipsis)[2])
     return text[:count].rstrip(" ,") + ellipsis
 
 
@@ -309,11 +291,6 @@ def _printable(text: str, font: Any) -> str:
     line = line.encode("utf-8", "replace").decode("utf-8")
     # Pillow without FreeType has a bitmap font of Latin-1 only.
     return line if hasattr(font, "getmetrics") else line.encode("latin-1", "replace").decode("latin-1")
-
-
-def _extent(font: Any, text: str) -> tuple[float, float, float, float]:
-    left, top, right, bottom = font.getbbox(text)
-    return left, top, right, bottom
 
 
 @lru_cache(maxsize=16)
