@@ -242,11 +242,10 @@ def _opened(path: Path, where: str) -> io.FileIO:
             hint="write the picture to a file first",
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(
             "the picture may not be read" if isinstance(error, PermissionError) else "the picture cannot be opened",
             where=where,
-            got=reason,
+            got=getattr(error, "strerror", None) or str(error),
             hint=f"ls -l {shlex.quote(where)}",
         ) from error
 

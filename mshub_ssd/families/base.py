@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.pictures import RGB
+from mshub_ssd.pictures import RGB, square_input
 from mshub_ssd.results import Detections, is_count
 
 __all__ = ["Candidates", "Detector", "Family", "Floats", "pair", "softmax"]
@@ -62,6 +62,11 @@ class Detector(Family):
     does = "it finds objects and does not classify pictures"
     door = "mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID"
     while_training = "it returns logits instead of scores"
+
+    def preprocess(self, image: RGB) -> Floats:
+        """See `Family.preprocess`; resizes to a square without keeping the aspect ratio, unless a family does else."""
+        config = self.config
+        return square_input(image, config.image_size, config.mean, config.std)
 
     def postprocess(
         self,

@@ -52,12 +52,11 @@ class Classifier(Family):
             )
         values = np.asarray(parts[0])
         if values.shape not in ((count,), (1, count)) or values.dtype.kind not in "fiu":
-            several = values.ndim == 2 and values.shape[1] == count
             raise UsageError(
                 f"the logits do not fit the classifier {config.name}",
                 expected=f"numbers of shape [{count}] or [1, {count}]",
                 got=f"{values.dtype} of shape {list(values.shape)}",
-                hint="give one picture at a time: logits[i]" if several else None,
+                hint="give one picture at a time: logits[i]" if values.ndim == 2 and values.shape[1] == count else None,
             )
         values = values.reshape(count).astype(np.float64)
         if not np.isfinite(values).all():

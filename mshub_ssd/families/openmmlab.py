@@ -12,7 +12,6 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.families.base import Candidates, Detector, Floats, pair, softmax
 from mshub_ssd.families.nms import class_nms
 from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig, decode
-from mshub_ssd.pictures import RGB, square_input
 
 __all__ = ["OpenMMLab", "flatten"]
 
@@ -24,10 +23,6 @@ class OpenMMLab(Detector):
     """
 
     config: OpenMMLabConfig
-
-    def preprocess(self, image: RGB) -> Floats:
-        """Resize (the aspect ratio is not kept) and normalise, see `Family.preprocess`."""
-        return square_input(image, self.config.image_size, self.config.mean, self.config.std)
 
     def decode(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Candidates:
         """See `Detector.decode`.

@@ -13,7 +13,6 @@ from mshub_ssd.families.base import Candidates, Detector, Floats, pair
 from mshub_ssd.families.nms import class_nms, pairs_above
 from mshub_ssd.networks.ssd.boxes import decode
 from mshub_ssd.networks.ssd.config import SSDConfig
-from mshub_ssd.pictures import RGB, square_input
 
 __all__ = ["SSD", "Selection"]
 
@@ -41,10 +40,6 @@ class SSD(Detector):
     """Detectors that return ``(pred_loc [1, N, 4], scores [1, N, C])``, with the background as class 0."""
 
     config: SSDConfig
-
-    def preprocess(self, image: RGB) -> Floats:
-        """Resize (the aspect ratio is not kept) and normalise, see `Family.preprocess`."""
-        return square_input(image, self.config.image_size, self.config.mean, self.config.std)
 
     def decode(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Candidates:
         """See `Detector.decode`; the batch axis may be missing."""
@@ -89,13 +84,12 @@ class SSD(Detector):
         if array.shape == shape and array.dtype.kind in "fiu":
             return np.asarray(array, dtype=np.float32)
         rows, columns = shape
-        several = array.ndim == 3 and array.shape[1:] == shape
         raise UsageError(
             f"{name} does not fit the network {self.config.name}",
             expected=f"numbers of shape [{rows}, {columns}] or [1, {rows}, {columns}]",
             got=f"{array.dtype} of shape {list(array.shape)}",
             hint=f"give one picture at a time: {name}[i]"
-            if several
+            if array.ndim == 3 and array.shape[1:] == shape
             else f"{self.config.name} returns (pred_loc, scores)",
         )
 
@@ -107,6 +101,4 @@ def _logit(probability: float) -> float:
 
 def _sigmoid(logits: Floats) -> Floats:
     # Half of a hyperbolic tangent never overflows.
-    half = np.float32(0.5)
-    result: Floats = half + half * np.tanh(half * logits)
-    return result
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), dtype=np.float32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from mshub_ssd.results.base import check_count, is_count
-from mshub_ssd.results.classification import Classification, ClassScore
 from mshub_ssd.results.coco import COCO_CLASSES
-from mshub_ssd.results.detection import Detection, Detections
+from mshub_ssd.results.results import Classification, ClassScore, Detection, Detections, check_count, is_count
 
 __all__ = ["COCO_CLASSES", "ClassScore", "Classification", "Detection", "Detections", "check_count", "is_count"]

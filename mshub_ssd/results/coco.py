@@ -16,5 +16,4 @@ toothbrush""".replace("\n", "").split("|")
 )
 
 # COCO numbers its 80 classes up to 90, leaving out ten.
-_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-CATEGORY_IDS = dict(zip(COCO_CLASSES, sorted(set(range(1, 91)) - _GAPS), strict=True))
+CATEGORY_IDS = dict(zip(COCO_CLASSES, sorted({*range(1, 91)} - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}), strict=True))

@@ -134,8 +134,11 @@ def write_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
     try:
         picture.save(target, **options)
     except OSError as error:
-        hint = None if target.parent.is_dir() else f"mkdir -p '{target.parent}'"
-        raise UsageError(f"the picture cannot be written: {error}", where=str(target), hint=hint) from error
+        raise UsageError(
+            f"the picture cannot be written: {error}",
+            where=str(target),
+            hint=None if target.parent.is_dir() else f"mkdir -p '{target.parent}'",
+        ) from error
     return target
 
 
@@ -318,14 +321,20 @@ def _gamma(value: float) -> float:
     return 12.92 * value if value <= 0.0031308 else float(1.055 * value ** (1 / 2.4) - 0.055)
 
 
-def _oklch(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
+# From OKLab to the three kinds of cones, and from these to linear red, green and blue.
+_CONES = np.array(
+    [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
+)
+_PRIMARIES = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+
+
+def _oklch(lightness: float, chroma: float, hue: float) -> list[float]:
     """Linear red, green and blue of a colour in OKLCH."""
-    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    return (
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
-    )
+    lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
+    return list((_PRIMARIES @ (_CONES @ lab) ** 3).tolist())

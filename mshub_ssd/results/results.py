@@ -1,10 +1,13 @@
-"""`Detections`: the objects found on one picture."""
+"""`Detections` and `Classification`: what is on one picture, best first."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,17 +16,56 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
-from mshub_ssd.results.base import Result, check_count, check_picture, listing
 from mshub_ssd.results.coco import CATEGORY_IDS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Detection", "Detections"]
+__all__ = ["ClassScore", "Classification", "Detection", "Detections", "check_count", "is_count"]
 
 Floats = NDArray[np.float32]
 
-_OTHER_PICTURE = "the picture is not the one these detections were made for"
+
+def is_count(value: object) -> bool:
+    """Whether something is a positive whole number."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+
+
+def check_count(name: str, value: object, hint: str) -> None:
+    """Refuse what cannot say how many rows a result may have.
+
+    Raises:
+        UsageError: It is not a positive whole number.
+    """
+    if not is_count(value):
+        raise UsageError(f"{name} must be a positive whole number", got=repr(value), hint=hint)
+
+
+class Result(ABC):
+    """Something found on a picture that can be drawn."""
+
+    @abstractmethod
+    def draw(self) -> Image.Image:
+        """The picture with what was found."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Draw, and write the picture; the suffix decides the format.
+
+        Args:
+            path: E.g. ``out.png``.
+
+        Returns:
+            The path.
+
+        Raises:
+            UsageError: No picture is known, the suffix is unknown, or the file cannot be written.
+            MissingDependencyError: Pillow is not installed.
+        """
+        return drawing.write_picture(self.draw(), path)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows."""
+        return drawing.notebook_png(self.draw())
 
 
 class Detection(NamedTuple):
@@ -76,7 +118,7 @@ class Detections(Result):
                 got=f"boxes {list(shapes[0])}, scores {list(shapes[1])}, labels {list(shapes[2])}, {shapes[3]} names",
             )
         if self.image is not None:
-            check_picture(self.image, self.image_size, _OTHER_PICTURE)
+            _check_picture(self.image, self.image_size, "the picture is not the one these detections were made for")
 
     @classmethod
     def ranked(
@@ -130,7 +172,7 @@ class Detections(Result):
     def __repr__(self) -> str:
         height, width = self.image_size
         pad = max((len(name) for name in self.names[:10]), default=0)
-        return listing(
+        return _listing(
             f"{len(self)} {'detection' if len(self) == 1 else 'detections'} in a picture of {width} x {height}",
             (
                 "  {score:.3f}  {name:{pad}}  ({0:.1f}, {1:.1f}) to ({2:.1f}, {3:.1f})".format(
@@ -151,14 +193,12 @@ class Detections(Result):
             UsageError: No picture is known, or one of another size was given.
             MissingDependencyError: Pillow is not installed.
         """
-        canvas = self.image if image is None else np.asarray(image)
+        canvas = (self if image is None else dataclasses.replace(self, image=np.asarray(image))).image
         if canvas is None:
             raise UsageError(
                 "there is no picture to draw on: these detections were made from outputs alone",
                 hint="give it: detections.draw(image=rgb), with rgb = mshub_ssd.pictures.read_image(path)",
             )
-        if image is not None:
-            check_picture(canvas, self.image_size, _OTHER_PICTURE)
         captions = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores.tolist(), strict=True)]
         return drawing.draw_boxes(canvas, self.boxes, captions, self.labels)
 
@@ -202,3 +242,102 @@ class Detections(Result):
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows; None, and so the plain text, where the picture is not known."""
         return None if self.image is None else super()._repr_png_()
+
+
+class ClassScore(NamedTuple):
+    """One class and its probability.
+
+    Attributes:
+        score: Probability.
+        label: 0-based class.
+        name: Name of the class.
+    """
+
+    score: float
+    label: int
+    name: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Classification(Result):
+    """The most probable classes of one picture, best first.
+
+    Iterating gives `ClassScore` rows; ``len()`` counts them.
+
+    Attributes:
+        labels: int [k], 0-based classes.
+        names: The k names of these classes.
+        scores: float32 [k], probabilities among all classes, so that they add up to 1 only if all are here.
+        image: The picture, RGB uint8 [h, w, 3].
+    """
+
+    labels: NDArray[np.intp]
+    names: tuple[str, ...]
+    scores: NDArray[np.float32]
+    image: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if self.labels.shape != (count,) or self.scores.shape != (count,):
+            raise UsageError(
+                "the parts of a Classification do not belong together",
+                expected="labels [k], scores [k] and k names",
+                got=f"labels {list(self.labels.shape)}, scores {list(self.scores.shape)}, {count} names",
+            )
+        _check_picture(self.image, self.image.shape[:2], "this is not the picture of a Classification")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[ClassScore]:
+        for row in zip(self.scores.tolist(), self.labels.tolist(), self.names, strict=True):
+            yield ClassScore(*row)
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return _listing(
+            f"{len(self)} {'class' if len(self) == 1 else 'classes'} of a picture of {width} x {height}",
+            (f"  {row.score:.3f}  {row.name}" for row in self),
+            len(self),
+        )
+
+    def draw(self) -> Image.Image:
+        """The picture, unchanged, with the names and their probabilities as bars below it.
+
+        A picture narrower than the text is centred above it. At most 20 classes are shown.
+
+        Raises:
+            MissingDependencyError: Pillow is not installed.
+        """
+        rows = slice(20)  # all thousand below a large picture would take gigabytes
+        return drawing.draw_scores(self.image, self.names[rows], self.scores[rows].tolist(), self.labels[rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, ready for JSON."""
+        height, width = self.image.shape[:2]
+        rows = [{"name": row.name, "label": row.label, "score": row.score} for row in self]
+        return {"image": {"width": width, "height": height}, "classes": rows}
+
+
+def _listing(head: str, lines: Iterable[str], count: int) -> str:
+    """A result as text: a headline, its first ten lines, and how many more there are."""
+    shown = [line for _, line in zip(range(10), lines, strict=False)]
+    if count > len(shown):
+        shown.append(f"  … and {count - len(shown)} more")
+    return "\n".join([f"<{head}", *shown]) + ">"
+
+
+def _check_picture(image: NDArray[Any], image_size: Sequence[int], message: str) -> None:
+    """Refuse what is not the picture of a result.
+
+    Raises:
+        UsageError: It is not RGB uint8 of that (height, width).
+    """
+    shape = [*image_size, 3]
+    if image.dtype != np.uint8 or list(image.shape) != shape:
+        raise UsageError(
+            message,
+            expected=f"RGB uint8 of shape {shape}",
+            got=f"{image.dtype} of shape {list(image.shape)}",
+            hint="give the original picture as mshub_ssd.pictures.read_image(path) returns it",
+        )
