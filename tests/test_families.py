@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -355,3 +356,51 @@ def test_preprocess_is_float32_arithmetic_on_the_uint8_resize() -> None:
 def test_preprocess_refuses_what_is_no_rgb_picture() -> None:
     with pytest.raises(ImageError, match="uint8"):
         preprocess(np.zeros((4, 4, 3), np.float32), config())
+
+
+# --- further families
+
+
+@dataclass(frozen=True)
+class WideConfig:
+    """A detector of another kind: a wide input that keeps the aspect ratio, and one output."""
+
+    width: int = 8
+    height: int = 4
+    score_threshold: float = 0.5
+    class_names: tuple[str, ...] = ("cat", "dog")
+
+
+class Wide(families.Detector):
+    """Rows of x1, y1, x2, y2, score, label in pixels of the input."""
+
+    def _scale(self, size: tuple[int, ...]) -> float:
+        return min(self.config.height / size[0], self.config.width / size[1])
+
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        scale = self._scale(image.shape)
+        small = resize(image, round(image.shape[1] * scale), round(image.shape[0] * scale))
+        canvas = np.zeros((self.config.height, self.config.width, 3), np.uint8)
+        canvas[: small.shape[0], : small.shape[1]] = small
+        return normalize(canvas, (0, 0, 0), (1, 1, 1))
+
+    def decode(self, outputs: np.ndarray, image_size: tuple[int, int], threshold: float) -> tuple:
+        rows = outputs[outputs[:, 4] > threshold]
+        return rows[:, :4] / np.float32(self._scale(image_size)), rows[:, 4], rows[:, 5].astype(np.intp)
+
+
+def test_a_family_needs_neither_a_square_input_nor_two_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert families.of(WideConfig()) is None
+    monkeypatch.setitem(families._FAMILIES, WideConfig, Wide)
+    family = families.of(WideConfig())
+    assert isinstance(family, Wide)
+    inputs = family.preprocess(np.full((40, 40, 3), 200, np.uint8))
+    assert inputs.shape == (1, 3, 4, 8)
+    assert inputs[0, 0].tolist() == [[200] * 4 + [0] * 4] * 4
+    raw = np.float32([[0, 0, 2, 2, 0.6, 1], [1, 1, 2, 4, 0.9, 0], [0, 0, 1, 1, 0.4, 0]])
+    found = family.postprocess(raw, (40, 40))
+    assert found.names == ("cat", "dog")
+    assert found.boxes.tolist() == [[10, 10, 20, 40], [0, 0, 20, 20]]
+    assert len(family.postprocess(raw, (40, 40), 0.1, 1)) == 1
+    with pytest.raises(UsageError, match="score_threshold"):
+        family.postprocess(raw, (40, 40), 2)
