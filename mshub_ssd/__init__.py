@@ -52,27 +52,6 @@ _VERBS = ("classify", "detect", "fetch", "info", "list_models", "load", "load_we
 __all__ = [*_HOMES, *_VERBS, "__version__", "errors"]
 
 
-def __getattr__(name: str) -> object:
-    value: object
-    if name == "__version__":
-        from mshub_ssd.settings import package_version
-
-        return package_version()
-    if name == "errors":
-        return importlib.import_module("mshub_ssd.errors")
-    if name in _VERBS:
-        value = _function(name)
-    elif name in _HOMES:
-        from mshub_ssd.errors import needing_extra
-
-        with needing_extra(f"mshub_ssd.{name}"):
-            value = getattr(importlib.import_module(f"mshub_ssd.{_HOMES[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
 def _function(name: str) -> object:
     """A method of `Hub` as a function: it calls that of the default Hub."""
     import functools
@@ -92,6 +71,29 @@ def _function(name: str) -> object:
     vars(function)["__signature__"] = signature.replace(parameters=list(signature.parameters.values())[1:])
     del vars(function)["__wrapped__"]
     return function
+
+
+if not TYPE_CHECKING:  # with it, checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        value: object
+        if name == "__version__":
+            from mshub_ssd.settings import package_version
+
+            return package_version()
+        if name == "errors":
+            return importlib.import_module("mshub_ssd.errors")
+        if name in _VERBS:
+            value = _function(name)
+        elif name in _HOMES:
+            from mshub_ssd.errors import needing_extra
+
+            with needing_extra(f"mshub_ssd.{name}"):
+                value = getattr(importlib.import_module(f"mshub_ssd.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -229,11 +229,7 @@ class Hub:
         Raises:
             MshubError: As for `plan`, but that the network need not be known.
         """
-        from mshub_ssd import providers
-
-        card = self.info(name, source)
-        with self._advising(card):
-            return providers.choose_checkpoint(card)
+        return self._checkpoint(self.info(name, source))
 
     def standing(self, card: Card) -> Standing:
         """Whether a card can be loaded here, and as what; without a checkpoint, the hint names a sibling with one."""
@@ -244,7 +240,6 @@ class Hub:
             self._advise(card, found.error)
         return found
 
-    @needing_extra("mshub_ssd.load")
     def load(
         self,
         name: str | Path,
@@ -273,12 +268,12 @@ class Hub:
         Raises:
             MshubError: In one of its kinds; every failure arrives as one.
         """
-        from mshub_ssd import loading
+        with needing_extra("mshub_ssd.load"):
+            from mshub_ssd import loading
 
-        plan = self.plan(name, source, pretrained=pretrained)
-        return loading.load(plan, args, kwargs, settings=self.settings, force=force_reload, strict=strict)
+            plan = self.plan(name, source, pretrained=pretrained)
+            return loading.load(plan, args, kwargs, settings=self.settings, force=force_reload, strict=strict)
 
-    @needing_extra("mshub_ssd.load_weights")
     def load_weights(
         self, name: str | Path, source: str | None = None, force_reload: bool = False
     ) -> dict[str, mindspore.Parameter]:
@@ -295,14 +290,16 @@ class Hub:
         Raises:
             MshubError: In one of its kinds.
         """
-        from mshub_ssd import loading, providers
+        with needing_extra("mshub_ssd.load_weights"):
+            from mshub_ssd import loading, providers
 
-        checkpoint = self.checkpoint(name, source)
-        try:
-            recipe = providers.choose_network(self.info(name, source))
-        except UnknownModelError:
-            recipe = None
-        return loading.load_weights(checkpoint, recipe, settings=self.settings, force=force_reload)
+            card = self.info(name, source)
+            checkpoint = self._checkpoint(card)
+            try:
+                recipe = providers.choose_network(card)
+            except UnknownModelError:
+                recipe = None
+            return loading.load_weights(checkpoint, recipe, settings=self.settings, force=force_reload)
 
     def fetch(self, name: str | Path) -> Path:
         """The verified checkpoint file of a card, downloaded if need be.
@@ -401,7 +398,6 @@ class Hub:
 
         return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
 
-    @needing_extra("mshub_ssd.detect")
     def detect(
         self,
         model: str | Path | nn.Cell,
@@ -425,13 +421,13 @@ class Hub:
         Raises:
             MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
         """
-        from mshub_ssd import pictures, predictor
+        with needing_extra("mshub_ssd.detect"):
+            from mshub_ssd import pictures, predictor
 
-        # Whatever can be refused is refused before a network is loaded.
-        picture = pictures.read_image(image)
-        return predictor.detect(self._network(model), picture, score_threshold, max_detections)
+            # Whatever can be refused is refused before a network is loaded.
+            picture = pictures.read_image(image)
+            return predictor.detect(self._network(model), picture, score_threshold, max_detections)
 
-    @needing_extra("mshub_ssd.classify")
     def classify(self, model: str | Path | nn.Cell, image: Any, top_k: int = 5) -> Classification:
         """Say what is on a picture.
 
@@ -447,13 +443,13 @@ class Hub:
         Raises:
             MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
         """
-        from mshub_ssd import families, pictures, predictor
+        with needing_extra("mshub_ssd.classify"):
+            from mshub_ssd import families, pictures, predictor
 
-        families.check_top_k(top_k)
-        picture = pictures.read_image(image)
-        return predictor.classify(self._network(model), picture, top_k)
+            families.check_top_k(top_k)
+            picture = pictures.read_image(image)
+            return predictor.classify(self._network(model), picture, top_k)
 
-    @needing_extra("mshub_ssd.postprocess")
     def postprocess(
         self,
         model: str | Path | nn.Cell,
@@ -478,9 +474,16 @@ class Hub:
         Raises:
             UsageError: The outputs do not fit the network.
         """
-        from mshub_ssd import predictor
+        with needing_extra("mshub_ssd.postprocess"):
+            from mshub_ssd import predictor
 
-        return predictor.postprocess(self._network(model), outputs, image_size, score_threshold, max_detections)
+            return predictor.postprocess(self._network(model), outputs, image_size, score_threshold, max_detections)
+
+    def _checkpoint(self, card: Card) -> Checkpoint:
+        from mshub_ssd import providers
+
+        with self._advising(card):
+            return providers.choose_checkpoint(card)
 
     def _network(self, model: str | Path | nn.Cell) -> nn.Cell:
         """The network itself, or that of a uid: a kept one if its card says the same."""
