@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import mshub_ssd
-from mshub_ssd.cards.parse import KNOWN_KEYS
+from mshub_ssd.cards import FIELDS
 from mshub_ssd.lint.context import CardContext
 from mshub_ssd.lint.rules import all_rules
 from mshub_ssd.lint.rules.fields import REQUIRED
@@ -73,7 +73,7 @@ def test_the_schema_is_one() -> None:
 
 def test_every_field_is_told_in_words() -> None:
     properties = SCHEMA["properties"]
-    assert set(properties) == KNOWN_KEYS
+    assert set(properties) == {key for key, field in FIELDS.items() if field.attribute}
     assert SCHEMA["required"] == list(REQUIRED)
     for name, schema in {**properties, **SCHEMA["$defs"]["asset"]["properties"]}.items():
         assert schema["title"], name

@@ -9,13 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+    from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS, Field
+    from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
     from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import Problem
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
     from mshub_ssd.cards.source import read_bytes
 
 _HOMES = {
+    "ASSET_FIELDS": "fields",
+    "FIELDS": "fields",
+    "FORMS": "fields",
+    "Field": "fields",
+    "DIGEST": "model",
     "Asset": "model",
     "Card": "model",
     "FrozenDict": "model",
@@ -37,9 +43,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "ASSET_FIELDS",
+    "DIGEST",
+    "FIELDS",
+    "FORMS",
     "Asset",
     "Card",
     "Examination",
+    "Field",
     "FrozenDict",
     "Metric",
     "NetworkRef",

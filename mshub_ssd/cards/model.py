@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mshub_ssd.cards.fields import FORMS
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import ENCODE, ambiguous, hide, scrub
 
 __all__ = [
+    "DIGEST",
     "Asset",
     "Card",
     "FrozenDict",
@@ -27,7 +29,9 @@ __all__ = [
     "Version",
 ]
 
-_DIGEST = re.compile(r"[0-9a-fA-F]{8,64}", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{8,64}")
+"""A SHA-256 in small letters, or the first digits of one."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # A NUL would make the file system raise a bare ValueError; a backslash is a folder's end on some systems.
 _NO_LINK = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -133,7 +137,7 @@ class Asset:
     @property
     def sha256_digits(self) -> int | None:
         """Hex digits of the SHA-256 that the card gives; fewer than 64 prove little. None where it gives none."""
-        return len(self.sha256) if self.sha256 and _DIGEST.fullmatch(self.sha256) else None
+        return len(self.sha256) if self.sha256 and DIGEST.fullmatch(self.sha256.lower()) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The asset as JSON-ready values."""
@@ -253,7 +257,7 @@ class Card:
         error = CardError(
             f"the asset-link {fault}",
             where=f"{where}:{place.line}:{place.column}" if place else where,
-            expected="an http(s) url, or the path of a file in the card's folder",
+            expected=FORMS["file_link"],
             got=repr(hide(asset.url)),
             hint=hint,
         )

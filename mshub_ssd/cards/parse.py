@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mshub_ssd.cards.model import Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
+from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS
+from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
 from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
 from mshub_ssd.cards.source import read_bytes, read_source
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import hide, scrub
 
-__all__ = ["KNOWN_KEYS", "Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
+__all__ = ["Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
 
 _NOTHING = {"", "-", "~", "null"}
 _NO_VALUE = _NOTHING | {"no", "none", "n/a", "na", "nil"}
@@ -37,7 +38,6 @@ _REAL = re.compile(r"[-+]?(?<![0-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?
 _METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
 _METRIC_LENGTH = 200
 _MAX_PIECES = 1000
-_DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,9 @@ class _Reader:
         source = self.source
         fields: dict[str, Any] = {}
         for key, node in self.root.items:
-            known = _FIELDS.get(key.text)
-            if known:
-                fields[known[0]] = known[1](self, key.text, node)
+            if key.text in FIELDS and key.text in _READERS:
+                attribute, read = _READERS[key.text]
+                fields[attribute] = read(self, key.text, node)
             else:
                 self._unknown(key.text, node)
         assert source.front is not None
@@ -190,7 +190,7 @@ class _Reader:
 
     def text(self, key: str, node: Node) -> str | None:
         if not isinstance(node, Scalar):
-            self._unreadable(key, node, "a text", fatal=False)
+            self._unreadable(key, node, "text")
             return None
         text = node.text.strip()
         return None if node.plain and text.lower() in _NOTHING else text or None
@@ -201,7 +201,13 @@ class _Reader:
 
     def link(self, key: str, node: Node) -> str | None:
         text = self.text(key, node)
-        return text and _without_brackets(text)
+        return text[1:-1].strip() if text and text.startswith("<") and text.endswith(">") else text
+
+    file_link = link
+
+    def digest(self, key: str, node: Node) -> str | None:
+        text = self.text(key, node)
+        return text and text.lower()
 
     def switch(self, key: str, node: Node) -> bool | None:
         text = self.text(key, node)
@@ -209,7 +215,7 @@ class _Reader:
             return None
         if text.lower() in _TRUE or text.lower() in _FALSE:
             return text.lower() in _TRUE
-        self._unreadable(key, node, "True or False", fatal=False)
+        self._unreadable(key, node, "switch")
         return None
 
     def date(self, key: str, node: Node) -> datetime.date | None:
@@ -222,7 +228,7 @@ class _Reader:
                 return datetime.date(int(found[1]), int(found[2]), int(found[3]))
         except ValueError:
             pass  # 2022-02-30: said below
-        self._unreadable(key, node, "a date such as 2022-06-22", fatal=False)
+        self._unreadable(key, node, "date")
         return None
 
     def size(self, key: str, node: Node) -> int | None:
@@ -231,7 +237,7 @@ class _Reader:
             return None
         if _WHOLE.fullmatch(text) and int(text) > 0:
             return int(text)
-        self._unreadable(key, node, "a number of bytes", fatal=False)
+        self._unreadable(key, node, "size")
         return None
 
     def shape(self, key: str, node: Node) -> tuple[Any, ...] | None:
@@ -240,7 +246,7 @@ class _Reader:
         shape = self._numbers(node)
         if isinstance(shape, tuple):
             return shape
-        self._unreadable(key, node, "a list of numbers such as [3, 300, 300]", fatal=False)
+        self._unreadable(key, node, "shape")
         return None
 
     def _numbers(self, node: Node) -> int | tuple[Any, ...] | None:
@@ -256,7 +262,7 @@ class _Reader:
         names: list[str] = []
         for item in items:
             if not isinstance(item, Scalar):
-                self._unreadable(key, node, "names of data sets", fatal=False)
+                self._unreadable(key, node, "datasets")
                 return None
             pieces = re.split(r"[|,]", item.text, maxsplit=_MAX_PIECES) if item is node else [item.text]
             names += [name for name in (piece.strip() for piece in pieces) if name.lower() not in _NO_VALUE]
@@ -284,7 +290,7 @@ class _Reader:
                     found.append(None)
         self.metrics += [metric for metric in found if metric is not None]
         if None in found:
-            self._unreadable(key, node, "metrics such as `top1acc64.82 | top5acc85.66`", fatal=False)
+            self._unreadable(key, node, "evaluation")
 
     def _real(self, node: Node) -> float | None:
         if not isinstance(node, Scalar):
@@ -308,35 +314,32 @@ class _Reader:
             )
             node = SeqNode([node], node.start, node.end)
         if not isinstance(node, SeqNode):
-            self._unreadable(key, node, "a list of assets, each with asset-link and asset-sha256")
+            self._unreadable(key, node, "assets", fatal=True)
             return None
         found = [self._asset(f"{key}[{index}]", item) for index, item in enumerate(node.items)]
         return tuple(asset for asset in found if asset is not None)
 
     def _asset(self, name: str, node: Node) -> Asset | None:
         if not isinstance(node, MapNode):
-            self._unreadable(name, node, "the keys file-format, asset-link and asset-sha256")
+            self._unreadable(name, node, "asset", fatal=True)
             return None
-        values: dict[str, str | None] = {}
+        values: dict[str, Any] = dict.fromkeys(Asset.__slots__)
         places: dict[str, Node] = {}
-        size: int | None = None
         for key, item in node.items:
-            if key.text in {"file-format", "asset-link", "asset-sha256"}:
-                values[key.text] = self.text(f"{name}.{key.text}", item)
+            if key.text in ASSET_FIELDS:
+                attribute, read = _READERS[key.text]
+                values[attribute] = read(self, f"{name}.{key.text}", item)
                 places[key.text] = item
-            elif key.text == "asset-size":
-                size = self.size(f"{name}.{key.text}", item)
             else:
                 self._unknown(f"{name}.{_step(key.text)}", item)
-        link = values.get("asset-link")
-        digest = values.get("asset-sha256")
+        link, digest = values["url"], values["sha256"]
         if not link:
             self.source.report(
                 "asset-link",
                 "an asset has no asset-link",
                 places.get("asset-link", node),
                 fatal=True,
-                expected="asset-link: an http(s) url, or the path of a file in the card's folder",
+                expected=f"asset-link: {FORMS['file_link']}",
                 hint="add the asset-link, or delete the asset",
             )
             return None
@@ -345,21 +348,19 @@ class _Reader:
                 "asset-sha256",
                 "an asset has no asset-sha256, so nothing can vouch for the file",
                 places.get("asset-sha256", node),
-                expected="64 hex digits",
+                expected=FORMS["digest"],
                 hint=f"run sha256sum on the file behind {hide(link)[:200]} and add asset-sha256",
             )
-        else:
-            digest = digest.lower()
-            if not _DIGEST.fullmatch(digest):
-                self.source.report(
-                    "asset-sha256",
-                    "asset-sha256 is no SHA-256 digest",
-                    places["asset-sha256"],
-                    expected="64 hex digits",
-                    got=repr(digest),
-                    hint="run sha256sum on the file",
-                )
-        return Asset(values.get("file-format"), _without_brackets(link), digest, size)
+        elif not DIGEST.fullmatch(digest):
+            self.source.report(
+                "asset-sha256",
+                "asset-sha256 is no SHA-256 digest",
+                places["asset-sha256"],
+                expected=FORMS["digest"],
+                got=repr(digest),
+                hint="run sha256sum on the file",
+            )
+        return Asset(**values)
 
     def network(self, key: str, node: Node) -> NetworkRef | None:
         if isinstance(node, Scalar):
@@ -371,7 +372,7 @@ class _Reader:
             if isinstance(named, Scalar) and named.text.strip():
                 arguments = {name: _typed(value) for name, value in values.items()}
                 return NetworkRef(named.text.strip(), FrozenDict(arguments))
-        self._unreadable(key, node, "a network's name, or a mapping {name: ..., arguments ...}")
+        self._unreadable(key, node, "network", fatal=True)
         return None
 
     def classes(self, key: str, node: Node) -> tuple[str, ...] | None:
@@ -381,7 +382,7 @@ class _Reader:
             names = tuple(item.text.strip() for item in node.items if isinstance(item, Scalar))
             if all(names):
                 return names
-        self._unreadable(key, node, "a list of class names")
+        self._unreadable(key, node, "classes", fatal=True)
         return None
 
     def _unknown(self, key: str, node: Node) -> None:
@@ -389,7 +390,7 @@ class _Reader:
         if key.lower() in _METRIC_KEYS and (value := self._real(node)) is not None:
             self.metrics.append(Metric(key, value))
 
-    def _unreadable(self, key: str, node: Node, expected: str, *, fatal: bool = True) -> None:
+    def _unreadable(self, key: str, node: Node, kind: str, *, fatal: bool = False) -> None:
         """Report a value that cannot be read, and keep it as it stands."""
         self.extra[key] = _kept(node)
         self.source.report(
@@ -397,7 +398,7 @@ class _Reader:
             f"the value of {key} cannot be read",
             node,
             fatal=fatal,
-            expected=expected,
+            expected=FORMS[kind],
             got=repr(scrub(self.source.text[node.start : node.end])[:200]),
             hint=f"correct {key}, or leave it out",
         )
@@ -416,32 +417,12 @@ class _Reader:
         return spans
 
 
-_FIELDS: dict[str, tuple[str, Callable[[_Reader, str, Node], Any]]] = {
-    "model-name": ("model_name", _Reader.text),
-    "backbone-name": ("backbone_name", _Reader.text),
-    "module-type": ("module_type", _Reader.text),
-    "fine-tunable": ("fine_tunable", _Reader.switch),
-    "input-shape": ("input_shape", _Reader.shape),
-    "model-version": ("model_version", _Reader.version),
-    "mindspore-version": ("mindspore_version", _Reader.version),
-    "train-dataset": ("datasets", _Reader.datasets),
-    "evaluation": ("evaluation", _Reader.evaluation),
-    "author": ("author", _Reader.text),
-    "update-time": ("update_time", _Reader.date),
-    "repo-link": ("repo_link", _Reader.link),
-    "user-id": ("user_id", _Reader.text),
-    "used-for": ("used_for", _Reader.text),
-    "asset": ("assets", _Reader.assets),
-    "license": ("license", _Reader.text),
-    "summary": ("summary", _Reader.text),
-    "network": ("network", _Reader.network),
-    "classes": ("classes", _Reader.classes),
+# By the key in the card: the attribute, and what reads the value.
+_READERS: dict[str, tuple[str, Callable[[_Reader, str, Node], Any]]] = {
+    field.key: (field.attribute, getattr(_Reader, field.kind))
+    for field in (*FIELDS.values(), *ASSET_FIELDS.values())
+    if field.attribute
 }
-KNOWN_KEYS = frozenset(_FIELDS)
-
-
-def _without_brackets(text: str) -> str:
-    return text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text
 
 
 def _step(key: str) -> str:

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 from mshub_ssd.cards.composing import MAX_NODES, compose, report_repeated
+from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS
 from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode, Source
 
 __all__ = ["recover"]
@@ -21,32 +22,7 @@ _LINE = re.compile(
 _TAGS = re.compile(r"^(?:[!&][^ \t]*[ \t]+)+")
 # Reading on would cost more than it tells.
 _HOPELESS = {"yaml-size", "yaml-depth"}
-# What cards written in Chinese call their fields.
-_CHINESE = {
-    "\u6a21\u578b\u540d\u79f0": "model-name",
-    "\u9aa8\u5e72\u7f51\u7edc": "backbone-name",
-    "\u6a21\u5757\u7c7b\u578b": "module-type",
-    "\u53ef\u5fae\u8c03": "fine-tunable",
-    "\u8f93\u5165\u5f62\u72b6": "input-shape",
-    "\u6a21\u578b\u7248\u672c": "model-version",
-    "\u8bad\u7ec3\u6570\u636e\u96c6": "train-dataset",
-    "\u51c6\u786e\u7387": "accuracy",
-    "\u4f5c\u8005": "author",
-    "\u66f4\u65b0\u65f6\u95f4": "update-time",
-    "\u4ee3\u7801\u4ed3\u94fe\u63a5": "repo-link",
-    "\u7528\u6237ID": "user-id",
-    "\u7528\u9014": "used-for",
-    "\u8bad\u7ec3\u540e\u7aef": "train-backend",
-    "\u63a8\u7406\u540e\u7aef": "infer-backend",
-    "MindSpore Lite": "mindspore-lite",
-    "MindSpore\u7248\u672c": "mindspore-version",
-    "\u8d44\u6e90": "asset",
-    "\u6587\u4ef6\u683c\u5f0f": "file-format",
-    "\u8d44\u6e90\u94fe\u63a5": "asset-link",
-    "\u8d44\u6e90SHA256\u6821\u9a8c\u7801": "asset-sha256",
-    "\u8bb8\u53ef\u8bc1": "license",
-    "\u6458\u8981": "summary",
-}
+_CHINESE = {field.chinese: field.key for field in (*FIELDS.values(), *ASSET_FIELDS.values()) if field.chinese}
 
 
 def recover(source: Source) -> None:

@@ -147,12 +147,15 @@ def validate_command(
 
 @click.command("schema")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option(
+    "--format", "format_", type=click.Choice(["json", _MARKDOWN]), default="json", help="markdown is a page to read."
+)
 @verbosity_options
-def schema_command(output: Path | None) -> None:
+def schema_command(output: Path | None, format_: str) -> None:
     """Print the JSON Schema of a card's fields, for editors and other programs."""
     from mshub_ssd import lint
 
-    text = json.dumps(lint.front_matter_schema(), indent=2)
+    text = lint.field_reference() if format_ == _MARKDOWN else json.dumps(lint.front_matter_schema(), indent=2)
     if output is None:
         emit(text)
     else:

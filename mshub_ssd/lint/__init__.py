@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mshub_ssd.lint.context import CardContext
     from mshub_ssd.lint.discovery import discover
     from mshub_ssd.lint.engine import lint
-    from mshub_ssd.lint.explain import explained, find_rules, rule_facts, rule_reference, rule_table
+    from mshub_ssd.lint.explain import explained, field_reference, find_rules, rule_facts, rule_reference, rule_table
     from mshub_ssd.lint.finding import Edit, Finding, Fix, Severity
     from mshub_ssd.lint.formats import FORMATS, render
     from mshub_ssd.lint.formats.text import describer, summary
@@ -33,7 +33,7 @@ _NAMES = {
     "context": ("CardContext",),
     "discovery": ("discover",),
     "engine": ("lint",),
-    "explain": ("explained", "find_rules", "rule_facts", "rule_reference", "rule_table"),
+    "explain": ("explained", "field_reference", "find_rules", "rule_facts", "rule_reference", "rule_table"),
     "finding": ("Edit", "Finding", "Fix", "Severity"),
     "formats": ("FORMATS", "render"),
     "formats.text": ("describer", "summary"),
@@ -63,6 +63,7 @@ __all__ = [
     "describer",
     "discover",
     "explained",
+    "field_reference",
     "find_rules",
     "front_matter_schema",
     "likeness",

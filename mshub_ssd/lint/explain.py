@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, FORMS, Field
 from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.config import Config, nearest_rule
 from mshub_ssd.lint.formats.shared import visible
 from mshub_ssd.lint.rules import Rule, all_rules
 
-__all__ = ["REGENERATE", "explained", "find_rules", "rule_facts", "rule_reference", "rule_table"]
+__all__ = [
+    "REGENERATE",
+    "REGENERATE_FIELDS",
+    "explained",
+    "field_reference",
+    "find_rules",
+    "rule_facts",
+    "rule_reference",
+    "rule_table",
+]
 
 REGENERATE = "mshub validate --explain all --format markdown > docs/rules.md"
-"""What writes the reference."""
+"""What writes the reference of the rules."""
+
+REGENERATE_FIELDS = "mshub schema --format markdown > docs/fields.md"
+"""What writes the reference of the fields."""
+
+_FIELDS_HEAD = (
+    "# Fields of a model card",
+    "",
+    f"<!-- Written by `{REGENERATE_FIELDS}` from the table in `mshub_ssd/cards/fields.py`. -->",
+    "",
+    "What stands between the two `---` lines of a card, and in the items of its `asset`. `mshub validate` objects",
+    "where a required field is missing ([MC006](rules.md#mc006-missing-field)), and to keys that nobody knows",
+    "([MC007](rules.md#mc007-unknown-key)). The same as a JSON Schema, for editors: `mshub schema`.",
+    "",
+    "| field | required | what it is | in Python |",
+    "|---|---|---|---|",
+)
 
 _COLUMNS = 100
 _SCOPES = {
@@ -204,3 +231,23 @@ def _fenced(text: str) -> list[str]:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", *map(visible, text.splitlines()), fence]
+
+
+def field_reference() -> str:
+    """The fields of a card as a page of Markdown."""
+    tables = (("", "card", FIELDS), ("asset-", "asset", ASSET_FIELDS))
+    rows, sections = list[str](), list[str]()
+    for above, owner, fields in tables:
+        for key, field in fields.items():
+            name = f"`{owner}.{field.attribute}`" if field.attribute else f'`card.extra["{key}"]`'
+            anchor = f"{'' if key.startswith(above) else above}{key}"
+            rows.append(f"| [{key}](#{anchor}) | {'yes' if field.required else ''} | {field.title} | {name} |")
+            sections += ["", f"## {anchor}", "", field.description, "", f"Written as {FORMS[field.kind]}."]
+            if field.examples:
+                sections += ["", "```yaml", *(f"{key}: {_as_yaml(field, one)}" for one in field.examples), "```"]
+    return "\n".join([*_FIELDS_HEAD, *rows, *sections]).replace("|  |", "| |")
+
+
+def _as_yaml(field: Field, value: object) -> str:
+    plain = isinstance(value, str) and field.kind not in ("version", "date", "evaluation")
+    return str(value) if plain else json.dumps(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,7 +17,6 @@ from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
 
-_HEX = re.compile(r"[0-9a-fA-F]*")
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?")
 
 
@@ -72,7 +72,7 @@ def malformed_digest(context: CardContext) -> Iterator[Violation]:
                 yield Violation(
                     node.start, node.end, "asset-sha256 stands in angle brackets", "write it without < and >"
                 )
-            elif not _HEX.fullmatch(text):
+            elif not set(text) <= set(string.hexdigits):
                 yield Violation(node.start, node.end, "asset-sha256 has characters that are no hex digits", _HOW)
             elif len(text) != 64:
                 yield Violation(node.start, node.end, f"asset-sha256 has {len(text)} hex digits, not 64", _HOW)

@@ -8,50 +8,17 @@ import math
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import parse_metric
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, parse_metric
 from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
-from mshub_ssd.cards.parse import KNOWN_KEYS
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
 
-REQUIRED = (
-    "model-name",
-    "backbone-name",
-    "module-type",
-    "fine-tunable",
-    "model-version",
-    "train-dataset",
-    "evaluation",
-    "author",
-    "update-time",
-    "repo-link",
-    "user-id",
-    "used-for",
-    "mindspore-version",
-    "asset",
-    "license",
-    "summary",
-)
+REQUIRED = tuple(field.key for field in FIELDS.values() if field.required)
 """Fields every card should have."""
 
-PUBLISHED_KEYS = KNOWN_KEYS | {"accuracy", "train-backend", "infer-backend", "mindspore-lite"}
-"""Fields published cards use with one meaning."""
-
-_ASSET_KEYS = ("file-format", "asset-link", "asset-sha256", "asset-size")
-_VERSIONS = ("model-version", "mindspore-version")
-_TEXTS = (
-    "model-name",
-    "backbone-name",
-    "module-type",
-    "train-dataset",
-    "author",
-    "update-time",
-    "user-id",
-    "used-for",
-    "license",
-    "summary",
-)
+_VERSIONS = [field.key for field in FIELDS.values() if field.kind == "version"]
+_TEXTS = [field.key for field in FIELDS.values() if field.attribute and field.kind in ("text", "datasets", "date")]
 _DATE = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
@@ -120,7 +87,7 @@ def missing_field(context: CardContext) -> Iterator[Violation]:
 
 
 def _how_to_add(context: CardContext, name: str) -> str:
-    strange = [key for key in context.fields if key not in PUBLISHED_KEYS and len(key) < 60][:_MAX_GUESSES]
+    strange = [key for key in context.fields if key not in FIELDS and len(key) < 60][:_MAX_GUESSES]
     near = difflib.get_close_matches(name, strange, n=1, cutoff=0.75)
     if not near:
         return f"add a line {name}: ..."
@@ -139,9 +106,9 @@ def _how_to_add(context: CardContext, name: str) -> str:
 )
 def unknown_key(context: CardContext) -> Iterator[Violation]:
     """A field that no reader knows, with the nearest one that they do."""
-    yield from _unknown({name: key for name, (key, _) in context.fields.items()}, sorted(PUBLISHED_KEYS))
+    yield from _unknown({name: key for name, (key, _) in context.fields.items()}, sorted(FIELDS))
     for asset in context.assets:
-        yield from _unknown({name: key for name, (key, _) in asset.fields.items()}, list(_ASSET_KEYS))
+        yield from _unknown({name: key for name, (key, _) in asset.fields.items()}, list(ASSET_FIELDS))
 
 
 def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Violation]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mshub_ssd.cards import DIGEST
 from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.entry_point import FILE_NAME, FUNCTION, read_entry_point
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.online import Answers, Reply, asset_addresses, entry_address, repository
 from mshub_ssd.lint.rules import rule
 
-_DIGEST = re.compile(r"[0-9a-f]{8,64}")
 # A plain value of these digits would be read as a number.
 _NUMBER = re.compile(r"[0-9]+(?:e[0-9]+)?")
 _VERDICTS = {"busy": "could not be checked", "private": "was not asked"}
@@ -173,7 +173,7 @@ def wrong_digest(context: CardContext, answers: Answers) -> Iterator[Violation]:
     for asset, _, where in asset_addresses(context):
         reply, node = answers["replies"].get(str(where)), asset.scalar("asset-sha256")
         told = (asset.value("asset-sha256") or "").lower()
-        if reply is None or reply.sha256 is None or node is None or not _DIGEST.fullmatch(told):
+        if reply is None or reply.sha256 is None or node is None or not DIGEST.fullmatch(told):
             continue
         full = reply.sha256
         if not full.startswith(told):

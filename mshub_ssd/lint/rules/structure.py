@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mshub_ssd.cards import FIELDS
 from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
-_SPECIAL = ("evaluation", "update-time")
+_SPECIAL = [field.key for field in FIELDS.values() if field.rule]
 
 
 @rule(
