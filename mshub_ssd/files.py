@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "NotRegularError",
@@ -20,12 +23,18 @@ __all__ = [
     "open_folder",
     "open_regular",
     "owned",
+    "read_json",
     "read_regular",
     "replace_file",
+    "unfinished",
 ]
 
 # What the system says when a socket, or a link that must not be followed, is opened.
 _ODD = {errno.ENXIO, errno.ELOOP, errno.EISDIR}
+
+_SMALL = 1 << 16
+
+_UNFINISHED = re.compile(r"(.+)\.\d+\.[0-9a-f]+\.new", re.ASCII)
 
 
 class NotRegularError(OSError):
@@ -93,6 +102,15 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
     return data
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A small record of ours; None when it is missing, damaged, or something else."""
+    try:
+        stored = json.loads(read_regular(path, _SMALL, follow=False))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
 def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
     """Write a small file, in place of what has its name; it appears whole or not at all.
 
@@ -123,6 +141,12 @@ def create_file(path: Path, data: bytes, *, scratch: Path | None = None, durable
     """
     with _written(path, data, scratch, durable) as place:
         os.link(place, path)  # unlike a rename, never replaces
+
+
+def unfinished(name: str) -> str | None:
+    """The name that a file would have got, if it has that of one which a process was killed writing."""
+    found = _UNFINISHED.fullmatch(name)
+    return found[1] if found else None
 
 
 @contextlib.contextmanager

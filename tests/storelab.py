@@ -360,7 +360,7 @@ def plant_part(ours: Settings, digest: str, data: bytes) -> Path:
     """An interrupted download, as a process that ended leaves it."""
     folder = ours.home / "v1" / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{digest}.0.{random.randbytes(8).hex()}.part"
+    path = folder / f"{digest}.{random.randbytes(8).hex()}.part"
     path.write_bytes(data)
     return path
 

@@ -492,7 +492,7 @@ def test_an_interruption_keeps_what_has_arrived_and_says_so(
     finally:
         signal.signal(signal.SIGINT, before)
     assert nothing_to_trust(ours)
-    assert "97.7 KiB (100000 bytes) of a are kept, and fetching again goes on after them" in caplog.text
+    assert "100 kB (100000 bytes) of a are kept, and fetching again goes on after them" in caplog.text
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
     assert [request.headers.get("range") for request in fault_server.requests] == [None, "bytes=100000-"]
     assert not list((ours.home / "v1" / "tmp").iterdir())

@@ -48,12 +48,10 @@ def filled(fault_server: FaultServer, ours: Settings) -> Settings:
 def living_lock(ours: Settings, digest: str) -> subprocess.Popen[bytes]:
     """A process that downloads that digest and does not come to an end."""
     code = (
-        "import sys, json, dataclasses, pathlib\n"
-        "from mshub_ssd.files import create_file\nfrom mshub_ssd.store.locks import Owner\n"
+        "import sys, pathlib\nfrom mshub_ssd.store import locks, policy\n"
         "path = pathlib.Path(sys.argv[1])\npath.parent.mkdir(parents=True, exist_ok=True)\n"
-        "record = {'key': 'k', 'owner': dataclasses.asdict(Owner.me())}\n"
-        "create_file(path, json.dumps(record).encode())\nprint('there', flush=True)\n"
-        "sys.stdin.read()"
+        "with locks.hold(path, 'x', lambda: None, lambda: None, policy.Policy()):\n"
+        "    print('there', flush=True)\n    sys.stdin.read()"
     )
     place = ours.home / "v1" / "locks" / digest
     process = subprocess.Popen([sys.executable, "-c", code, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

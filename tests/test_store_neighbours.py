@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,8 @@ from test_store import as_nobody, files
 import mshub_ssd as mshub
 from mshub_ssd import store
 from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, TransferError, WeakDigestWarning
-from mshub_ssd.files import create_file
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import blobs, transfer
-from mshub_ssd.store.locks import Owner
 
 BODY = noise(300_000)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -161,19 +160,25 @@ def test_a_dead_processes_lock_that_cannot_be_removed_keeps_nobody(fault_server:
         place.chmod(0o777)
     locks = ours.home / "v1" / "locks"
     locks.chmod(0o1777)
-    dead = {**asdict(Owner.me()), "boot": "another"}
-    create_file(locks / SHA, json.dumps({"key": "k", "owner": dead}).encode())
+    (locks / SHA).write_text("process 1 on elsewhere")
     assert as_nobody(lambda: store.fetch([url], SHA, settings=ours).read_bytes() == BODY) is True
     assert (locks / SHA).exists()
 
 
-def test_a_lock_of_a_machine_that_shows_no_life_keeps_nothing(fault_server: FaultServer, ours: Settings) -> None:
+def test_a_lock_that_shows_no_life_keeps_nothing(
+    fault_server: FaultServer, ours: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no locks on open files, their age tells."""
     store.fetch([fault_server.add("/a", BODY)], SHA, settings=ours)
-    elsewhere = {**asdict(Owner.me()), "host": "container-1234"}
     lock, part = ours.home / "v1" / "locks" / SHA, plant_part(ours, SHA, b"beginning")
     note = part.with_name(f"{part.name}.json")
     for place in (lock, note):
-        create_file(place, json.dumps({"key": "k", "owner": elsewhere}).encode())
+        place.write_text("{}")
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     assert [why for _, why in store.remove([SHA], settings=ours).kept], "it is young, and may be at work"
     for place in (lock, part, note):
         os.utime(place, (LONG_AGO, LONG_AGO))

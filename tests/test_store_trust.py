@@ -263,7 +263,7 @@ def test_no_link_is_followed_when_room_is_made(
         shutil.rmtree(place)
     old_strangers(outside)
     # Even names that this library gives stay, where a link leads to them.
-    for name in (f"{SHA}.0.0123456789abcdef.part", f"{SHA}.1.{'ab' * 8}.new", SHA):
+    for name in (f"{SHA}.0123456789abcdef.part", f"{SHA}.1.{'ab' * 8}.new", SHA):
         if not (outside / name).exists():
             (outside / name).write_text("precious")
             os.utime(outside / name, (LONG_AGO, LONG_AGO))
@@ -389,7 +389,7 @@ def test_an_odd_file_in_a_files_place_heals(fault_server: FaultServer, ours: Set
 def test_odd_files_elsewhere_block_nothing(fault_server: FaultServer, ours: Settings, kind: str, folder: str) -> None:
     url = fault_server.add("/a", BODY)
     store.fetch([url], SHA, settings=ours, label="x")
-    for name in (SHA, f"{SHA}.json", f"{SHA}.1.{'0' * 16}.part", f"{SHA}.1.{'0' * 16}.part.json"):
+    for name in (SHA, f"{SHA}.json", f"{SHA}.{'0' * 16}.part", f"{SHA}.{'0' * 16}.part.json"):
         if folder == "locks" and name != SHA:
             continue
         odd(ours.home / "v1" / folder / name, kind)

@@ -40,7 +40,7 @@ from mshub_ssd.files import (
     replace_file,
 )
 from mshub_ssd.redaction import file_name
-from mshub_ssd.store.digests import FULL, Hashed, human, parse, read_fully, warn_of_weak_digest
+from mshub_ssd.store.digests import FULL, Hashed, exact_size, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.parts import SET_HOME, Part, disk_error
 
 __all__ = ["Cache", "CacheLookup", "hash_file", "sync_folder"]
@@ -98,7 +98,11 @@ def hash_file(path: Path, max_bytes: int | None = None) -> Hashed:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if max_bytes is not None and size > max_bytes:
-            raise OSError(errno.EFBIG, f"it has {human(size)}, more than the {human(max_bytes)} it can have", str(path))
+            raise OSError(
+                errno.EFBIG,
+                f"it has {exact_size(size)}, more than the {exact_size(max_bytes)} it can have",
+                str(path),
+            )
         got = read_fully(stream)
         if not os.path.samestat(path.stat(), os.fstat(stream.fileno())):
             raise OSError(errno.ESTALE, "it was exchanged while it was read", str(path))
@@ -143,7 +147,8 @@ class Cache:
                         return CacheLookup(path)
                     if max_bytes is not None and before.st_size > max_bytes:
                         return CacheLookup(
-                            None, f"{human(before.st_size)}, more than the {human(max_bytes)} it can have"
+                            None,
+                            f"{exact_size(before.st_size)}, more than the {exact_size(max_bytes)} it can have",
                         )
                     got = read_fully(stream)
                     after = os.fstat(stream.fileno())
@@ -153,7 +158,7 @@ class Cache:
             except OSError as error:
                 return CacheLookup(None, (error.strerror or type(error).__name__) if _is_there(path) else None)
             if got.hexdigest != hexdigest:
-                return CacheLookup(None, f"sha256 {got.hexdigest}, {human(got.size)}")
+                return CacheLookup(None, f"sha256 {got.hexdigest}, {exact_size(got.size)}")
             # The file that was hashed must be the one that has the name.
             if _Stamp.of(before) == _Stamp.of(after) == _Stamp.of(named):
                 if time.time_ns() - after.st_mtime_ns > _FRESH_NS and not always:

@@ -8,11 +8,13 @@ import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mshub_ssd.errors import IntegrityError, WeakDigestWarning
+from mshub_ssd.terminal import size_text
 
-__all__ = ["Digest", "Hashed", "Hasher", "human", "mismatch", "parse", "read_fully", "warn_of_weak_digest"]
+__all__ = ["Digest", "Hashed", "Hasher", "exact_size", "mismatch", "parse", "read_fully", "warn_of_weak_digest"]
 
 FULL = 64
 """Hex digits of a whole SHA-256."""
@@ -178,16 +180,8 @@ def read_fully(stream: Any) -> Hashed:
     return Hashed(hasher.hexdigest(), size, head)
 
 
-def human(count: int) -> str:
-    """Number of bytes for a sentence: ``1.5 GiB (1610612736 bytes)``."""
-    if count < 1024:
-        return f"{count} bytes"
-    value, unit = float(count), "bytes"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last one reached is the answer
-        value /= 1024
-        if value < 1024:
-            break
-    return f"{value:.1f} {unit} ({count} bytes)"
+exact_size = partial(size_text, exact=True)
+"""A number of bytes for a sentence, to the byte: ``1.5 GB (1500000000 bytes)``."""
 
 
 def mismatch(
@@ -213,11 +207,11 @@ def mismatch(
         also: What else to tell after the facts, e.g. what other mirrors did.
         hint: What to do next.
     """
-    promised = str(wanted) if size is None else f"{wanted}, {human(size)}"
+    promised = str(wanted) if size is None else f"{wanted}, {exact_size(size)}"
     if pinned_from is not None:
         promised += f" (recorded on first use; the card gives {pinned_from})"
     cause = _likely_cause(got, size, pinned_from)
-    found = f"sha256 {got.hexdigest}, {human(got.size)}" if got.hexdigest else f"at least {human(got.size)}"
+    found = f"sha256 {got.hexdigest}, {exact_size(got.size)}" if got.hexdigest else f"at least {exact_size(got.size)}"
     return IntegrityError(
         message,
         where=where,

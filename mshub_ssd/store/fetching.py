@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet, Found
-from mshub_ssd.store.digests import human, parse, warn_of_weak_digest
-from mshub_ssd.store.parts import discard, free_parts
+from mshub_ssd.store.digests import exact_size, parse, warn_of_weak_digest
+from mshub_ssd.store.parts import bytes_under_way, discard, free_parts
 
 if TYPE_CHECKING:
     from mshub_ssd.store.transfer import Job
@@ -176,14 +177,14 @@ def fetch_many(
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
-    from mshub_ssd.store.progress import Shared
     from mshub_ssd.store.transfer import Job
+    from mshub_ssd.terminal import SharedProgress
 
     chosen = _settings.current() if settings is None else settings
     stop = Event()
     keys = [_key(item) for item in wanted]
     distinct = {key: item for key, item in zip(reversed(keys), reversed(wanted), strict=True) if isinstance(key, tuple)}
-    with Shared(f"{len(distinct)} files") as display:
+    with SharedProgress(f"{len(distinct)} files") as display:
         jobs = {
             key: Job(chosen, item.size, item.max_bytes, display=display, stop=stop, title=f"{number} {item.sha256}")
             for number, (key, item) in enumerate(distinct.items())
@@ -245,12 +246,12 @@ def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) 
         return caches.find(now, limit).path if now.full else None
 
     what = f"downloading {file_name(step.sources[-1])}"
+    progress = partial(bytes_under_way, cache.tmp, digest.text)
     waiting = replace(patience, locks=patience.locks and not force)
-    with locks.hold(cache.lock(digest.text), what, look, waiting) as (lock, path):
+    with locks.hold(cache.lock(digest.text), what, look, progress, waiting) as path:
         if path is not None:
             _add_ref(cache, path, wanted, urls)
             return path
-        job.beat = lock.beat
         part = cache.part(digest.text)
         keep = interrupted = False
         try:
@@ -277,7 +278,7 @@ def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) 
             if kept and interrupted:
                 logger.warning(
                     "interrupted: %s of %s are kept, and fetching again goes on after them",
-                    human(part.size),
+                    exact_size(part.size),
                     wanted.label or file_name(step.sources[-1]),
                 )
     _add_ref(cache, path, wanted, urls)

@@ -1,251 +1,201 @@
-"""Who is at work on a file. Courtesy among processes: it saves bandwidth, and nothing is safer for it."""
+"""Who is at work on a file. Courtesy among processes: it saves bandwidth, and nothing is safer for it.
+
+A lock is held on an open file (``flock``), so the system gives it back when its process ends, however it does, and
+whatever machine or container of this kernel it ran in. What only its age can tell is where a file system knows no
+locks.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
+import fcntl
 import logging
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from mshub_ssd.files import create_file, open_regular
+from mshub_ssd.files import open_regular
 from mshub_ssd.store.policy import Policy
+from mshub_ssd.terminal import plain
 
-__all__ = ["Lock", "Owner", "hold", "holder", "read_json"]
+__all__ = ["at_work", "close", "has_name", "hold", "holder", "try_lock"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
-_SMALL = 1 << 16
-
 Found = TypeVar("Found")
 
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, told apart from all others, those of other machines and former ones of the same number too.
-
-    Attributes:
-        pid: Its number.
-        host: Its machine's name.
-        boot: Which start of the machine.
-        space: Its namespace of process numbers: containers have their own.
-        start: When it started, in the machine's ticks.
-    """
-
-    pid: int
-    host: str
-    boot: str = ""
-    space: str = ""
-    start: str = ""
-
-    @classmethod
-    def me(cls) -> Owner:
-        """This process."""
-        return _me(os.getpid())
-
-    @classmethod
-    def read(cls, stored: object) -> Owner | None:
-        """From what `asdict` made of one, or None."""
-        if not isinstance(stored, dict) or set(stored) != set(cls.__dataclass_fields__):
-            return None
-        pid = stored["pid"]
-        if type(pid) is not int or pid <= 0 or not all(isinstance(v, str) for k, v in stored.items() if k != "pid"):
-            return None
-        return cls(**stored)
-
-    def gone(self) -> bool | None:
-        """Whether it has ended; None when that cannot be told from here."""
-        me = Owner.me()
-        if self.host != me.host:
-            return None
-        if self.boot != me.boot:
-            return True
-        if self.space != me.space:
-            return None
-        try:
-            os.kill(self.pid, 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:
-            pass  # it lives, as somebody else's
-        state, start = _process(self.pid)
-        return state in ("Z", "X") or start != self.start
-
-    def __str__(self) -> str:
-        shown = "".join(char if char.isprintable() else "?" for char in self.host[:100])
-        return f"process {self.pid} on {shown}"
+# Open files of this process that are locked.
+_locked: set[int] = set()
 
 
-@functools.lru_cache(1)
-def _me(pid: int) -> Owner:
-    boot = space = ""
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    with contextlib.suppress(OSError):
-        space = str(Path("/proc/self/ns/pid").readlink())
-    return Owner(pid, os.uname().nodename, boot, space, _process(pid)[1])
+def _let_go() -> None:
+    """In a forked child: its copies would hold the locks even after the parent has ended."""
+    if _locked:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in _locked:
+            # Not closed: the number could come to mean another file.
+            os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+        _locked.clear()
 
 
-def _process(pid: int) -> tuple[str, str]:
-    """State and start of a process; empty where the system does not tell."""
+os.register_at_fork(after_in_child=_let_go)
+
+
+def try_lock(fd: int) -> bool | None:
+    """Lock an open file until `close`: whether nobody else has. None where there are no locks."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        return fields[0], fields[19]
-    except (OSError, IndexError):
-        return "", ""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # ENOLCK and the like; EBADF over NFS, where one who may only read cannot lock
+        logger.debug("no locks here: %s", error.strerror)
+        return None
+    _locked.add(fd)
+    return True
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A small record of ours; None when it is missing, damaged, or something else."""
+def close(fd: int) -> None:
+    """Close a file that `try_lock` was asked for."""
+    _locked.discard(fd)
+    os.close(fd)
+
+
+def has_name(fd: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.lstat())
+    except OSError:
+        return False
+
+
+def at_work(path: Path, policy: Policy) -> bool:
+    """Whether a process has a file locked; where that cannot be told, whether it was written not long ago."""
+    try:
+        with open_regular(path, follow=False, touch=False) as stream:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    try:
+        return time.time() - path.lstat().st_mtime <= policy.abandoned
+    except OSError:
+        return False
+
+
+def holder(path: Path, policy: Policy) -> str | None:
+    """Who holds the lock there, e.g. ``process 12 on host``; None when nobody does."""
+    if not at_work(path, policy):
+        return None
     try:
         with open_regular(path, follow=False) as stream:
-            stored = json.loads(stream.read(_SMALL) or b"")
-    except (OSError, ValueError, RecursionError):
-        return None
-    return stored if isinstance(stored, dict) else None
-
-
-class Lock:
-    """A lock that is held, or the leave to go on without one.
-
-    Attributes:
-        key: Tells it apart from all others.
-    """
-
-    def __init__(self, path: Path | None = None, key: str = "", pace: float = 0.0) -> None:
-        self._path = path
-        self.key = key
-        self._pace = pace
-        self._beaten = time.monotonic()
-
-    def beat(self) -> None:
-        """Tell those who wait that bytes still arrive; call it as often as you like."""
-        now = time.monotonic()
-        if self._path is not None and now - self._beaten >= self._pace:
-            self._beaten = now
-            if (read_json(self._path) or {}).get("key") == self.key:
-                with contextlib.suppress(OSError):
-                    os.utime(self._path)
-
-    def release(self) -> None:
-        """Give it back, unless somebody took it away."""
-        if self._path is not None and (read_json(self._path) or {}).get("key") == self.key:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
-
-def holder(path: Path, policy: Policy) -> Owner | None:
-    """Who holds the lock there; None when nobody does, or the holder has ended, or may have and shows no life."""
-    owner = Owner.read((read_json(path) or {}).get("owner"))
-    gone = True if owner is None else owner.gone()
-    if gone is None:
-        try:
-            gone = time.time() - path.lstat().st_mtime > policy.abandoned
-        except OSError:
-            gone = True
-    return None if gone else owner
+            name = (stream.read(200) or b"").decode("utf-8", "replace").strip()
+    except OSError:
+        name = ""
+    return plain(name, exact=True) or "another process"
 
 
 @contextlib.contextmanager
 def hold(
-    path: Path, what: str, look: Callable[[], Found | None], policy: Policy
-) -> Iterator[tuple[Lock, Found | None]]:
+    path: Path, what: str, look: Callable[[], Found | None], progress: Callable[[], object], policy: Policy
+) -> Iterator[Found | None]:
     """Take the lock, or wait until another process has done the work.
 
     Args:
         path: Of the lock; its folder exists.
         what: The work, for people: ``downloading a.ckpt``.
         look: Finds the work done, or None.
+        progress: Something that changes while the holder gets on.
         policy: For how long to wait.
 
     Yields:
-        The lock, and what `look` found. Without either (nothing found, and the lock not ours, because its owner is
-        too slow or locks cannot be had here) the work is to be done all the same.
+        What `look` found. If that is nothing, the work is to be done, even where the lock is not ours, because its
+        holder is too slow or locks cannot be had here.
     """
     if not policy.locks:
-        yield Lock(), None
+        yield None
         return
-    lock = Lock(path, secrets.token_hex(8), policy.lock_beat)
+    lock = _Lock(path)
     try:
-        found = _take(lock, path, what, look, policy)
-        yield lock, found
+        yield _wait(lock, what, look, progress, policy)
     finally:
-        # Whatever happened, and whenever: it looks whether it is ours.
         lock.release()
 
 
-def _take(lock: Lock, path: Path, what: str, look: Callable[[], Found | None], policy: Policy) -> Found | None:
-    begun = changed = time.monotonic()
-    told = False
-    beat: object = None
-    while True:
+class _Lock:
+    """A file that is there while somebody has it locked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd: int | None = None
+
+    def take(self) -> bool | None:
+        """Whether it is ours now; None where there cannot be one."""
         try:
-            create_file(path, json.dumps({"key": lock.key, "owner": asdict(Owner.me()), "what": what}).encode())
-        except FileExistsError:
-            pass
+            self._fd = self._open()
         except OSError as error:
-            logger.debug("no lock at %s: %s", path, error.strerror)
+            logger.debug("no lock at %s: %s", self.path, error.strerror)
             return None
-        else:
-            # Somebody may have finished between the caller's look and this lock.
-            return look()
+        got = try_lock(self._fd)
+        if got is False or not has_name(self._fd, self.path):
+            # Its last holder may have removed it before we had it locked.
+            self._close()
+            return False
+        with contextlib.suppress(OSError):  # it is only read by people, and may be somebody else's file
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        return got
+
+    def release(self) -> None:
+        """Give it back, if it is ours."""
+        if self._fd is not None and has_name(self._fd, self.path):
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self._close()
+
+    def _open(self) -> int:
+        # One of somebody else's may only be read; with O_CREAT, not even that where all may write.
+        for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+            try:
+                return os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            except (FileNotFoundError, PermissionError) as error:
+                failure = error
+        raise failure
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            close(self._fd)
+        self._fd = None
+
+
+def _wait(
+    lock: _Lock, what: str, look: Callable[[], Found | None], progress: Callable[[], object], policy: Policy
+) -> Found | None:
+    begun = changed = time.monotonic()
+    seen: object = None
+    told = False
+    while True:
+        got = lock.take()
+        # Somebody may have finished between the caller's look and this lock.
         found = look()
-        if found is not None:
+        if got is not False or found is not None:
             return found
-        now = time.monotonic()
-        seen = _stamp(path)
-        if seen != beat:
-            beat, changed = seen, now
-        owner = Owner.read((read_json(path) or {}).get("owner"))
-        gone = owner.gone() if owner is not None else None
-        # Watched rather than compared with a clock: clocks of two machines differ.
-        idle = now - changed > policy.lock_idle
-        if (gone or (gone is None and idle)) and _break(path, seen):
-            continue
-        if gone or idle or now - begun > policy.lock_longest:
-            logger.info("not waiting any longer for %s", owner)
+        now, before = time.monotonic(), seen
+        seen = progress()
+        if seen != before:
+            changed = now
+        if now - changed > policy.lock_idle or now - begun > policy.lock_longest:
+            logger.info("not waiting any longer for %s", holder(lock.path, policy))
             return None
         if not told and now - begun > min(1.0, policy.lock_idle / 2):
             told = True
-            _tell(f"waiting for {owner or 'another process'}, which is {what} (lock: {path})")
+            _tell(f"waiting for {holder(lock.path, policy)}, which is {what} (lock: {lock.path})")
         time.sleep(policy.lock_poll)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-def _break(path: Path, seen: tuple[int, int] | None) -> bool:
-    """Remove a lock whose owner has ended. Two who do so at once may both go on to download: no harm.
-
-    Returns:
-        Whether it is out of the way; in a folder of somebody else's it may not be.
-    """
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        logger.debug("the lock of a process that has ended cannot be removed: %s: %s", path, error.strerror)
-        return False
-    if _stamp(aside) != seen:  # it was somebody's new one
-        with contextlib.suppress(OSError):
-            os.link(aside, path)
-    with contextlib.suppress(OSError):
-        aside.unlink()
-    return True
 
 
 def _tell(message: str) -> None:

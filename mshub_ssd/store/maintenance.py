@@ -18,14 +18,14 @@ from typing import Any, BinaryIO, cast
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, UsageError
-from mshub_ssd.files import open_folder, open_regular
+from mshub_ssd.files import open_folder, open_regular, read_json, unfinished
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
 from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
-from mshub_ssd.store.parts import is_free, is_part
+from mshub_ssd.store.parts import is_note, is_part
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -40,8 +40,7 @@ _FILE = re.compile(r"[0-9a-f]{64}")
 _QUARANTINED = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
 _REF = re.compile(r"[0-9a-f]{64}\.json")
 _LOCK = re.compile(r"[0-9a-f]{8,64}")
-_BROKEN_LOCK = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}")
-_SCRATCH = re.compile(r"(CACHEDIR\.TAG|[0-9a-f]{8,64}(\.json|\.\d+\.[0-9a-f]+\.part\.json)?)\.\d+\.[0-9a-f]+\.new")
+_SMALL_FILE = re.compile(r"CACHEDIR\.TAG|[0-9a-f]{8,64}(\.json)?")
 
 
 @dataclass(frozen=True)
@@ -375,7 +374,7 @@ def _entry(
     labels: Collection[str] = (),
     urls: Collection[str] = (),
 ) -> Entry:
-    if kind == "part" and not is_free(place.path, policy.current()):
+    if kind == "part" and locks.at_work(place.path, policy.current()):
         busy = {digest: "a living process", **busy}
     owner = next((who for label, who in busy.items() if digest.startswith(label) or label.startswith(digest)), None)
     status = place.status
@@ -425,7 +424,7 @@ def _is_folder(path: Path) -> bool:
 def _busy(cache: Cache) -> dict[str, str]:
     """Digest → who downloads it."""
     return {
-        place.path.name: str(owner)
+        place.path.name: owner
         for place in _listed(cache.home, *_LOCKS)
         if _LOCK.fullmatch(place.path.name) and (owner := locks.holder(place.path, policy.current()))
     }
@@ -434,7 +433,7 @@ def _busy(cache: Cache) -> dict[str, str]:
 def _refs(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
     found: dict[str, tuple[set[str], set[str]]] = {}
     for place in _listed(cache.home, *_REFS):
-        facts = locks.read_json(place.path) or {}
+        facts = read_json(place.path) or {}
         digest, label, url = facts.get("sha256"), facts.get("label"), facts.get("url")
         if isinstance(digest, str):
             labels, urls = found.setdefault(digest, (set(), set()))
@@ -459,21 +458,18 @@ def _rubbish(cache: Cache) -> Iterator[_Place]:
         for place in listed:
             name = place.path.name
             if folder == _TMP:
-                stale = _is_scratch(name) or (_is_note(name) and name.removesuffix(".json") not in names)
+                stale = _is_scratch(name) or (is_note(name) and name.removesuffix(".json") not in names)
             elif _LOCK.fullmatch(name):
                 stale = locks.holder(place.path, patience) is None
             else:
-                stale = _is_scratch(name) or _BROKEN_LOCK.fullmatch(name) is not None
+                stale = _is_scratch(name)
             if stale and time.time() - place.status.st_mtime > patience.abandoned:
                 yield place
 
 
 def _is_scratch(name: str) -> bool:
-    return _SCRATCH.fullmatch(name) is not None
-
-
-def _is_note(name: str) -> bool:
-    return name.endswith(".json") and is_part(name.removesuffix(".json"))
+    target = unfinished(name)
+    return target is not None and (is_note(target) or _SMALL_FILE.fullmatch(target) is not None)
 
 
 def _chosen(digests: Collection[str], there: Sequence[Entry]) -> list[Entry]:
@@ -531,7 +527,7 @@ def _delete(cache: Cache, entry: Entry) -> None:
         _unlink(cache, entry.path.with_name(f"{entry.path.name}.json"))
     if entry.kind == "file":
         for place in _listed(cache.home, *_REFS):
-            if _REF.fullmatch(place.path.name) and (locks.read_json(place.path) or {}).get("sha256") == entry.digest:
+            if _REF.fullmatch(place.path.name) and (read_json(place.path) or {}).get("sha256") == entry.digest:
                 _unlink(cache, place.path)
 
 

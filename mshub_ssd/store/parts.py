@@ -1,9 +1,9 @@
 """Files under way: one writer each, hashed while they are written, taken up again after an interruption.
 
-A part is ``<digest>.<pid>.<random>.part``; beside it ``….part.json`` tells its owner, where its bytes came from and
-what the server called them. One that was given up has 0 for a pid. Only the process that made a part ever writes to
-it. Whoever takes up the part of another one renames it first (one winner) and copies its bytes into a part of its
-own, hashing them: should the owner live after all, its late writes reach nothing that anybody will return.
+A part is ``<digest>.<random>.part``, locked by its writer as long as it lives; beside it ``….part.json`` tells where
+its bytes came from and what the server called them. Only the process that made a part ever writes to it. Whoever takes
+up the part of another one copies its bytes into a part of its own, hashing them: should the writer live after all, its
+late writes reach nothing that anybody will return.
 """
 
 from __future__ import annotations
@@ -18,33 +18,30 @@ import re
 import secrets
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
-from mshub_ssd.files import open_regular, replace_file
-from mshub_ssd.store.digests import HEAD, Hashed, Hasher, human
-from mshub_ssd.store.locks import Owner, read_json
+from mshub_ssd.files import open_regular, read_json, replace_file
+from mshub_ssd.store import locks
+from mshub_ssd.store.digests import HEAD, Hashed, Hasher, exact_size
 from mshub_ssd.store.policy import Policy
 
 __all__ = [
     "MAKE_ROOM",
     "SET_HOME",
-    "Memory",
     "Part",
     "Sink",
+    "bytes_under_way",
     "discard",
     "disk_error",
     "free_parts",
-    "is_free",
+    "is_note",
     "is_part",
-    "take_over",
 ]
 
 logger = logging.getLogger("mshub_ssd.store")
 
-SUFFIX = ".part"
 SET_HOME = "set MSHUB_HOME to a folder you can write to"
 MAKE_ROOM = "make room there (mshub cache prune), or set MSHUB_HOME to a folder on a larger disk"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -65,11 +62,12 @@ _FULL, _FULL_SHARE = 256 << 20, 20
 _FEW_FILES = 64
 """A disk that has room for fewer files is full."""
 
-_SHAPE = re.compile(r"[0-9a-f]{8,64}\.\d+\.[0-9a-f]+\.part")
+_SHAPE = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}\.part", re.ASCII)
+_NOTE = ".json"
 
 
-class Sink(Protocol):
-    """Where a transfer puts its bytes.
+class Sink:
+    """Where a transfer puts its bytes; this one keeps nothing but their digest.
 
     Attributes:
         size: How many there are.
@@ -77,33 +75,6 @@ class Sink(Protocol):
     """
 
     size: int
-    keeps: bool
-
-    def buffer(self) -> memoryview:
-        """Memory to read the next bytes into; written from there they cost least."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes."""
-
-    def reset(self) -> None:
-        """Begin again with no bytes."""
-
-    def hashed(self) -> Hashed:
-        """Digest, size and beginning of the bytes so far."""
-
-    def require(self, count: int) -> None:
-        """See that `count` more bytes have room."""
-
-    def note(self, source: str, validator: str | None, total: int | None) -> None:
-        """Remember where the bytes come from, for a later process."""
-
-    def noted(self, source: str) -> tuple[str | None, int | None]:
-        """The validator and total noted for that source, if the bytes come from there."""
-
-
-class Memory:
-    """A sink that keeps nothing but the digest."""
-
     keeps = False
 
     def __init__(self) -> None:
@@ -115,7 +86,7 @@ class Memory:
         return self._hasher.buffer()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Count bytes in."""
+        """Append bytes."""
         self._hasher.update(data)
         if len(self._head) < HEAD:
             self._head += bytes(data[: HEAD - len(self._head)])
@@ -135,17 +106,17 @@ class Memory:
         return Hashed(self._hasher.hexdigest(), self.size, self._head)
 
     def require(self, count: int) -> None:
-        """Nothing is kept, so there is always room."""
+        """See that `count` more bytes have room."""
 
     def note(self, source: str, validator: str | None, total: int | None) -> None:
-        """Nothing is kept."""
+        """Remember where the bytes come from, for a later process."""
 
     def noted(self, source: str) -> tuple[str | None, int | None]:
-        """Nothing was."""
+        """The validator and total noted for that source, if the bytes come from there."""
         return None, None
 
 
-class Part(Memory):
+class Part(Sink):
     """A file under way in the cache. Not visible to anybody but those who take it up later."""
 
     keeps = True
@@ -204,8 +175,8 @@ class Part(Memory):
             raise DiskSpaceError(
                 "not enough room on the disk for the download",
                 where=str(self.path.parent),
-                expected=f"{human(need)} free",
-                got=f"{human(have)} free",
+                expected=f"{exact_size(need)} free",
+                got=f"{exact_size(have)} free",
                 hint=MAKE_ROOM,
             )
 
@@ -213,11 +184,7 @@ class Part(Memory):
         """Remember where the bytes come from. Addresses hold secrets, so only their digest is kept."""
         facts = {"source": _key(source), "validator": validator, "total": total}
         if facts != self._facts:
-            self._facts = facts
-            try:
-                self._tell()
-            except OSError as error:  # costs a resumed download its If-Range, nothing else
-                logger.debug("%s could not be noted: %s", self.path, error.strerror)
+            self._note(facts)
 
     def noted(self, source: str) -> tuple[str | None, int | None]:
         """The validator and total noted for that source, if the bytes come from there."""
@@ -245,10 +212,10 @@ class Part(Memory):
         try:
             self.path.replace(target)
         except FileNotFoundError:
-            # Somebody took us for dead and renamed it: what was verified is still in our hands.
+            # Somebody took us for dead and removed it: what was verified is still in our hands.
             self._recover()
             self.path.replace(target)
-        self._untell()
+        _note(self.path).unlink(missing_ok=True)
 
     def status(self) -> os.stat_result:
         """What stat says about this very file, wherever it was moved."""
@@ -261,49 +228,43 @@ class Part(Memory):
             Whether bytes were kept.
         """
         self.close()
-        # The file knows best: an interruption may come between a write and its being counted.
-        empty = os.fstat(self._fd).st_size == 0
-        os.close(self._fd)
-        if keep and not empty and _release(self.path):
-            return True
         try:
-            self.path.unlink(missing_ok=True)
-            self._untell()
+            # The file knows best: an interruption may come between a write and its being counted.
+            kept = keep and os.fstat(self._fd).st_size > 0
+            if not kept and locks.has_name(self._fd, self.path):
+                discard(self.path)
+            return kept
         except OSError as error:  # nobody will trust it, it only takes room
             logger.warning("%s could not be removed: %s", self.path, error.strerror)
-        return False
+            return False
+        finally:
+            locks.close(self._fd)
 
     def adopt(self, policy: Policy, max_bytes: int) -> None:
-        """Take up the largest part that a process now gone has left of the same file; this one is empty.
+        """Take up the largest part of the same file that nobody works on any more; this one is empty.
 
         Args:
-            policy: For the age at which a part of another machine counts as left behind.
+            policy: For the age at which a part counts as left behind where there are no locks.
             max_bytes: A larger part cannot be one of the file, and goes.
 
         Raises:
             TransferError: This cache cannot be written.
         """
         for path in sorted(free_parts(self._folder, self.label, policy), key=_size, reverse=True):
-            mine = take_over(path)
-            if mine is None:
-                continue  # another process was faster
+            facts = read_json(_note(path)) or {}
             try:
-                facts = read_json(_sidecar(mine)) or {}
-                facts.pop("owner", None)
-                if _size(mine) <= max_bytes:
-                    self._copy(mine)
-                self._facts = facts
-                self._tell()
+                if _size(path) <= max_bytes:
+                    with open_regular(path, follow=False) as stream:
+                        self.require(os.fstat(stream.fileno()).st_size)
+                        self._take_in(stream)
+                self._note(facts)
             except (OSError, DiskSpaceError) as error:
                 logger.info("%s cannot be taken up: %s", path, error)
                 self.reset()
-            except BaseException:
-                _release(mine)
-                raise
             with contextlib.suppress(OSError):
-                discard(mine)
+                discard(path)
             if self.size:
-                logger.info("going on after %s of an earlier download", human(self.size))
+                logger.info("going on after %s of an earlier download", exact_size(self.size))
                 return
 
     def fills_the_disk(self) -> bool:
@@ -329,8 +290,8 @@ class Part(Memory):
             raise DiskSpaceError(
                 "the download is filling the disk",
                 where=str(self.path.parent),
-                expected=f"{human(spare)} left free",
-                got=f"{human(disk.free)} free after {human(self.size)} of it",
+                expected=f"{exact_size(spare)} left free",
+                got=f"{exact_size(disk.free)} free after {exact_size(self.size)} of it",
                 hint=MAKE_ROOM,
             )
 
@@ -342,21 +303,23 @@ class Part(Memory):
                 os.posix_fadvise(self._fd, self._pushed, self.size - self._pushed, os.POSIX_FADV_DONTNEED)
         self._pushed = self.size
 
-    def _begin(self) -> None:
-        self.path = self._folder / _name(self.label)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _note(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
         try:
-            self._tell()
-            self._fd = os.open(self.path, flags, 0o600)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._untell()
-            raise
+            replace_file(_note(self.path), json.dumps(facts).encode())
+        except OSError as error:  # costs a resumed download its If-Range, nothing else
+            logger.debug("%s could not be noted: %s", self.path, error.strerror)
 
-    def _copy(self, path: Path) -> None:
-        with open_regular(path, follow=False) as stream:
-            self.require(os.fstat(stream.fileno()).st_size)
-            self._take_in(stream)
+    def _begin(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        while True:
+            self.path = self._folder / f"{self.label}.{secrets.token_hex(8)}.part"
+            self._fd = os.open(self.path, flags, 0o600)
+            if locks.try_lock(self._fd) is not False and locks.has_name(self._fd, self.path):
+                return
+            # Somebody took it for one left behind before it was locked.
+            self.path.unlink(missing_ok=True)
+            locks.close(self._fd)
 
     def _take_in(self, stream: Any) -> None:
         while count := stream.readinto(view := self.buffer()):
@@ -365,37 +328,36 @@ class Part(Memory):
     def _recover(self) -> None:
         before, was = self.hashed(), self._fd
         self._begin()
-        with os.fdopen(was, "rb", buffering=0) as stream:
-            stream.seek(0)
-            self.reset()
-            self._take_in(stream)
+        try:
+            with os.fdopen(was, "rb", buffering=0, closefd=False) as stream:
+                stream.seek(0)
+                self.reset()
+                self._take_in(stream)
+        finally:
+            locks.close(was)
         if self.hashed() != before:
             raise OSError(errno.EIO, "the file changed under our hands")
         self.seal()
 
-    def _tell(self) -> None:
-        record = {**self._facts, "owner": asdict(Owner.me())}
-        replace_file(_sidecar(self.path), json.dumps(record).encode())
 
-    def _untell(self) -> None:
-        _sidecar(self.path).unlink(missing_ok=True)
+def parts_of(folder: Path, label: str) -> list[Path]:
+    """All parts of the file with that digest, or beginning of one."""
+    try:
+        return [
+            Path(entry) for entry in os.scandir(folder) if entry.name.startswith(f"{label}.") and is_part(entry.name)
+        ]
+    except OSError:
+        return []
 
 
 def free_parts(folder: Path, label: str, policy: Policy) -> list[Path]:
-    """Parts that nobody works on any more.
+    """Those that nobody works on any more."""
+    return [path for path in parts_of(folder, label) if not locks.at_work(path, policy)]
 
-    Args:
-        folder: Where parts lie.
-        label: The digest they belong to; empty for any.
-        policy: For the age at which a part of another machine counts as left behind.
-    """
-    try:
-        names = [entry.name for entry in os.scandir(folder)]
-    except OSError:
-        return []
-    start = f"{label}." if label else ""
-    found = [folder / name for name in names if name.startswith(start) and is_part(name)]
-    return [path for path in found if is_free(path, policy)]
+
+def bytes_under_way(folder: Path, label: str) -> int:
+    """Bytes of all parts of a file, which grow as long as somebody gets on."""
+    return sum(map(_size, parts_of(folder, label)))
 
 
 def is_part(name: str) -> bool:
@@ -403,35 +365,9 @@ def is_part(name: str) -> bool:
     return _SHAPE.fullmatch(name) is not None
 
 
-def is_free(path: Path, policy: Policy) -> bool:
-    """Whether nobody works on a part any more."""
-    if path.name.split(".")[1:2] == ["0"]:
-        return True
-    owner = Owner.read((read_json(_sidecar(path)) or {}).get("owner"))
-    gone = None if owner is None else owner.gone()
-    if gone is not None:
-        return gone
-    try:
-        return time.time() - path.lstat().st_mtime > policy.abandoned
-    except OSError:
-        return False
-
-
-def take_over(path: Path) -> Path | None:
-    """Give a part a name of our own: of several processes one succeeds, the others get None."""
-    label = path.name.partition(".")[0]
-    mine = path.with_name(_name(label))
-    facts = read_json(_sidecar(path)) or {}
-    try:
-        _sidecar(mine).write_text(json.dumps({**facts, "owner": asdict(Owner.me())}), "utf-8")
-        path.rename(mine)
-    except OSError:
-        with contextlib.suppress(OSError):
-            _sidecar(mine).unlink(missing_ok=True)
-        return None
-    with contextlib.suppress(OSError):
-        _sidecar(path).unlink(missing_ok=True)
-    return mine
+def is_note(name: str) -> bool:
+    """Whether it has the name of a part's note."""
+    return name.endswith(_NOTE) and is_part(name.removesuffix(_NOTE))
 
 
 def discard(path: Path) -> None:
@@ -441,7 +377,7 @@ def discard(path: Path) -> None:
         OSError: It cannot be removed.
     """
     path.unlink(missing_ok=True)
-    _sidecar(path).unlink(missing_ok=True)
+    _note(path).unlink(missing_ok=True)
 
 
 def disk_error(error: OSError, path: Path, what: str) -> MshubError:
@@ -452,24 +388,8 @@ def disk_error(error: OSError, path: Path, what: str) -> MshubError:
     return TransferError(f"{what}: {reason}", where=str(path), hint=SET_HOME)
 
 
-def _release(path: Path) -> bool:
-    """Give a part of ours up for anybody to take; needs no room on the disk."""
-    free = path.with_name(_name(path.name.partition(".")[0], pid=0))
-    try:
-        path.rename(free)
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):
-        _sidecar(path).rename(_sidecar(free))
-    return True
-
-
-def _name(label: str, pid: int | None = None) -> str:
-    return f"{label}.{os.getpid() if pid is None else pid}.{secrets.token_hex(8)}{SUFFIX}"
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + _NOTE)
 
 
 def _key(source: str) -> str:

@@ -33,9 +33,8 @@ class Policy:
             bandwidth, nothing else depends on it.
         lock_idle: A download of another process that made no progress for so long is not waited for.
         lock_longest: Nor is one that takes longer than this in all.
-        lock_beat: How often, at most, one's own progress is shown to those who wait.
         lock_poll: Pause between two looks at it.
-        abandoned: Age at which the part of a process that cannot be asked (another machine's) is up for adoption.
+        abandoned: Age at which a part or a lock is taken for left behind, where a file system knows no locks.
     """
 
     connect: float = 10.0
@@ -54,7 +53,6 @@ class Policy:
     locks: bool = True
     lock_idle: float = 30.0
     lock_longest: float = 900.0
-    lock_beat: float = 1.0
     lock_poll: float = 0.1
     abandoned: float = 600.0
 

@@ -11,7 +11,7 @@ from mshub_ssd.errors import OfflineError
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.digests import Digest
-from mshub_ssd.store.parts import Memory
+from mshub_ssd.store.parts import Sink
 
 if TYPE_CHECKING:
     from mshub_ssd.store.client import Client
@@ -122,12 +122,12 @@ def digest_of(
         TransferError: It could not be downloaded, or is larger than `max_bytes`.
         OfflineError: `settings.offline` forbids the network.
     """
-    from mshub_ssd.store.progress import Silent
     from mshub_ssd.store.transfer import Job, download
+    from mshub_ssd.terminal import Progress
 
     chosen = replace(_online(url, settings), connections=1)
-    job = Job(chosen, max_bytes=max_bytes, allow_private=allow_private, display=Silent() if quiet else None)
-    with contextlib.closing(Memory()) as sink:
+    job = Job(chosen, max_bytes=max_bytes, allow_private=allow_private, display=Progress(shown=not quiet))
+    with contextlib.closing(Sink()) as sink:
         # Any digest begins with nothing.
         return download((url,), sink, Digest(""), job), sink.size
 

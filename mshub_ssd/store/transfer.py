@@ -27,10 +27,10 @@ from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.client import Client, FailedError, number, read_errors, reason_of, status_text
-from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, human, mismatch
+from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, exact_size, mismatch
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, override_policy
-from mshub_ssd.store.progress import Advance, Display
+from mshub_ssd.terminal import Advance, Progress
 
 if TYPE_CHECKING:
     import requests
@@ -53,7 +53,6 @@ class Job:
         size: Promised number of bytes, if known.
         max_bytes: Most bytes where the size is not known; None for the policy's cap.
         display: Where its progress is shown.
-        beat: Called now and then while bytes arrive.
         stop: When set, the download ends with a KeyboardInterrupt.
         allow_private: Whether a url's own host may be loopback or private.
         title: Its name in a display of several; None for the url's last part.
@@ -64,8 +63,7 @@ class Job:
     settings: Settings
     size: int | None = None
     max_bytes: int | None = None
-    display: Display | None = None
-    beat: Callable[[], None] = lambda: None
+    display: Progress | None = None
     stop: threading.Event | None = None
     allow_private: bool = True
     title: str | None = None
@@ -324,10 +322,10 @@ class _Run:
             elif end <= limit:
                 sink.require(rest)
             elif size is None:
-                raise FailedError(f"the body has {human(end)}, more than the {human(limit)} allowed")
+                raise FailedError(f"the body has {exact_size(end)}, more than the {exact_size(limit)} allowed")
             else:
                 limit = min(limit, HEAD)  # a glance at it, for the message
-            display = self._job.display or Display()
+            display = self._job.display or Progress()
             title = self._job.title or file_name(source.url)
             with display.track(title, sink.size, end if end is not None else size) as advance:
                 if source.many and source.ranges and end is not None and rest is not None and end <= limit:
@@ -348,14 +346,13 @@ class _Run:
             room = max(1, (limit + 1 if stop is None else stop) - sink.size)
             sink.write(data[:room] if len(data) > room else data)
             advance(min(len(data), room))
-            self._job.beat()
             if sink.size == stop:
                 return
             if sink.size > limit:
                 if size is not None:
                     raise _TooLongError(max(sink.size, end or 0))
                 sink.reset()  # whatever it is, it is not the file
-                raise FailedError(f"the body has more than the {human(limit)} allowed")
+                raise FailedError(f"the body has more than the {exact_size(limit)} allowed")
         promised = end if end is not None else size
         if promised is not None and sink.size < promised:
             raise FailedError(f"the body ended after {sink.size} of {promised} bytes", again=True)
@@ -390,7 +387,6 @@ class _Run:
                     data = waiting.popleft().result()
                     sink.write(data)
                     advance(len(data))
-                    job.beat()
             except BaseException:
                 for client in tuple(job.clients):
                     if client is not self._client:
@@ -465,7 +461,7 @@ def _pieces(
         except read_errors() as error:
             reason = reason_of(error)
         if reason:
-            raise FailedError(f"{reason} after {human(count)} of this answer", again=True)
+            raise FailedError(f"{reason} after {exact_size(count)} of this answer", again=True)
         if not data:
             return
         count += len(data)
@@ -540,7 +536,9 @@ def _failure(
             hint=f"fetch again later; compare with: curl -sSL {shlex.quote(shown)} | sha256sum",
         )
     check = f"check the address and the network: curl -sSLI {shlex.quote(failed[-1][0])}"
-    kept = f"; {human(sink.size)} are kept, and fetching again goes on after them" if sink.keeps and sink.size else ""
+    kept = (
+        f"; {exact_size(sink.size)} are kept, and fetching again goes on after them" if sink.keeps and sink.size else ""
+    )
     return TransferError(
         "the download failed",
         where=" or ".join(shown for shown, _ in failed),
