@@ -387,4 +387,4 @@ def test_several_downloads_share_one_bar(
         monkeypatch.setattr(sys, "stderr", terminal)
         store.fetch_many(wanted, force=True, settings=ours)
     assert "2 files: 100%" in terminal.getvalue()
-    assert "166k/166k" in terminal.getvalue()
+    assert "170k/170k" in terminal.getvalue()

@@ -535,7 +535,8 @@ def test_a_known_network_limits_its_checkpoints_download(
     card += f"  asset-sha256: {SHA}\n\n---\n\n## x\n"
     (cards / "net.md").write_text(card.format(url=url))
     monkeypatch.setenv("MSHUB_REGISTRY", str(cards.parent))
-    monkeypatch.setattr(networks, "_VALUES", {"ssd300": 1000})
+    small = replace(networks.NETWORKS["ssd300"], values=1000)
+    monkeypatch.setattr(networks, "NETWORKS", {**networks.NETWORKS, "ssd300": small})
     cap = networks.largest_checkpoint("ssd300")
     assert cap == 16_000 + (64 << 20)
     for _ in range(2):

@@ -232,7 +232,9 @@ class Part(Sink):
             # The file knows best: an interruption may come between a write and its being counted.
             kept = keep and os.fstat(self._fd).st_size > 0
             if not kept and locks.has_name(self._fd, self.path):
-                discard(self.path)
+                self.path.unlink()
+            if not kept:
+                _note(self.path).unlink(missing_ok=True)
             return kept
         except OSError as error:  # nobody will trust it, it only takes room
             logger.warning("%s could not be removed: %s", self.path, error.strerror)
@@ -327,6 +329,7 @@ class Part(Sink):
 
     def _recover(self) -> None:
         before, was = self.hashed(), self._fd
+        _note(self.path).unlink(missing_ok=True)
         self._begin()
         try:
             with os.fdopen(was, "rb", buffering=0, closefd=False) as stream:
