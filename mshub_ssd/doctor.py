@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mshub_ssd import cpu, engines, networks, providers, settings, store
+from mshub_ssd import cpu, engines, networks, providers, settings
 from mshub_ssd.cards import examine_card, read_bytes
 from mshub_ssd.errors import MshubError
 from mshub_ssd.facts import asset_facts, digest_text
@@ -63,38 +63,48 @@ def _environment() -> Iterator[Diagnosis]:
     python = platform.python_version()
     machine = f"{platform.system()} {platform.machine()}"
     yield Diagnosis("python", "ok", f"{python} on {machine}", facts={"version": python, "machine": machine})
-    try:
-        yield _settings(default_hub())
-    except MshubError as error:
-        yield _fault("settings", error)
+    yield _tried("settings", _settings)
     for package in ("numpy", "mindspore"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue  # told below, with what to do
         yield Diagnosis(package, "ok", version, facts={"version": version})
-    try:
-        networks.require_mindspore()
-        target = engines.device_target()
-    except MshubError as error:
-        yield _fault("device", error)
-    else:
-        yield Diagnosis("device", "ok", target, facts={"target": target})
+    yield _tried("device", _device)
     isa = cpu.isa_plan()
     text = f"limited to {isa.limit}: {isa.reason}" if isa.limit else f"left as it is: {isa.reason}"
     yield Diagnosis("cpu", "ok", f"oneDNN's instruction set {text}", facts={"limit": isa.limit, "reason": isa.reason})
 
 
-def _settings(hub: Hub) -> Diagnosis:
+def _tried(subject: str, look: Callable[..., Diagnosis], *args: Any) -> Diagnosis:
+    try:
+        return look(*args)
+    except MshubError as error:
+        return _fault(subject, error)
+
+
+def _fault(subject: str, error: MshubError) -> Diagnosis:
+    rows = {"where": error.where, "expected": error.expected, "got": error.got}
+    text = "\n".join([error.message, *(f"{label}: {value}" for label, value in rows.items() if value)])
+    return Diagnosis(subject, "fault", text, error.hint, {"kind": type(error).__name__, "code": error.code, **rows})
+
+
+def _settings() -> Diagnosis:
+    hub = default_hub()
     home, offline = str(hub.settings.home), hub.settings.offline
     endpoint = redact(hub.settings.endpoint) if hub.settings.endpoint else None
-    registry = hub.registry
-    folders, count = [str(root) for root in registry.roots], len(registry.uids())
+    folders, count = [str(root) for root in hub.registry.roots], len(hub.registry.uids())
     remarks = ["offline: the network is forbidden"] if offline else []
     remarks += [f"mirror {endpoint}"] if endpoint else []
     text = "; ".join([f"cache in {home}", *remarks, f"{count} cards in {' and '.join(folders)}"])
     facts = {"home": home, "offline": offline, "cards": count, "endpoint": endpoint, "registry": folders}
     return Diagnosis("settings", "ok", text, facts=facts)
+
+
+def _device() -> Diagnosis:
+    networks.require_mindspore()
+    target = engines.device_target()
+    return Diagnosis("device", "ok", target, facts={"target": target})
 
 
 def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagnosis]:
@@ -105,31 +115,17 @@ def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagno
         yield _fault("card", error)
         return
     yield from _card(card)
-    try:
-        recipe = providers.choose_network(card)
-    except MshubError as error:
-        builds = False
-        yield _fault("network", error)
-    else:
-        constructor = networks.describe(recipe.key)
-        facts = {"key": recipe.key, "reason": recipe.reason, "constructor": constructor}
-        yield Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {constructor}", facts=facts)
-    file = None
-    try:
-        hub.checkpoint(name)
-        asset, file_format = providers.choose_asset(card)
-    except MshubError as error:
-        yield _fault("asset", error)
-    else:
-        text = f"{file_format}, {hide(asset.url)}, sha256 {digest_text(asset.sha256, asset.sha256_digits)}"
-        hint = f"get the file, and give the whole digest in the card: mshub fetch {shlex.quote(name)}"
-        weak = (asset.sha256_digits or 64) < 64
-        facts = {**asset_facts(asset), "file_format": file_format}
-        yield Diagnosis("asset", "note" if weak else "ok", text, hint if weak else None, facts)
-        file = _file(hub, name, fetch)
+    network = _tried("network", _network, card)
+    yield network
+    asset = _tried("asset", _asset, hub, name, card)
+    yield asset
+    here = False
+    if asset.state != "fault":
+        file = _tried("file", _file, hub, name, fetch)
+        here = file.state == "ok"
         yield file
-    if builds:
-        yield _parameters(hub, name, file is not None and file.state == "ok")
+    if builds and network.state == "ok":
+        yield _tried("parameters", _parameters, hub, name, here)
 
 
 def _card(card: Card) -> Iterator[Diagnosis]:
@@ -145,29 +141,37 @@ def _card(card: Card) -> Iterator[Diagnosis]:
         yield Diagnosis("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
 
 
+def _network(card: Card) -> Diagnosis:
+    recipe = providers.choose_network(card)
+    facts = {"key": recipe.key, "reason": recipe.reason, "constructor": networks.describe(recipe.key)}
+    return Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {facts['constructor']}", facts=facts)
+
+
+def _asset(hub: Hub, name: str, card: Card) -> Diagnosis:
+    file_format = hub.checkpoint(name).format
+    asset = providers.choose_asset(card)[0]
+    text = f"{file_format}, {hide(asset.url)}, sha256 {digest_text(asset.sha256, asset.sha256_digits)}"
+    facts = {**asset_facts(asset), "file_format": file_format}
+    if (asset.sha256_digits or 64) == 64:
+        return Diagnosis("asset", "ok", text, facts=facts)
+    hint = f"get the file, and give the whole digest in the card: mshub fetch {shlex.quote(name)}"
+    return Diagnosis("asset", "note", text, hint, facts)
+
+
 def _file(hub: Hub, name: str, fetch: bool) -> Diagnosis:
-    try:
-        checkpoint = hub.checkpoint(name)
-        if checkpoint.path is None and not fetch:
-            urls = [checkpoint.location]
-            if store.cached(urls, checkpoint.sha256, hub.settings) is None:
-                sources = list(store.plan(urls, checkpoint.sha256, settings=hub.settings).shown)
-                text = f"not here; load would download it from {', else '.join(sources)}"
-                hint = f"mshub doctor {shlex.quote(name)} --fetch"
-                return Diagnosis("file", "note", text, hint, {"path": None, "sources": sources})
-        path = hub.fetch(name)
-    except MshubError as error:
-        return _fault("file", error)
+    plan = hub.plan_fetch(name)
+    if plan.path is None and not fetch:
+        text = f"not here; load would download it from {', else '.join(plan.shown)}"
+        hint = f"mshub doctor {shlex.quote(name)} --fetch"
+        return Diagnosis("file", "note", text, hint, {"path": None, "sources": list(plan.shown)})
+    path = plan.path or hub.fetch(name)
     size = path.stat().st_size
     return Diagnosis("file", "ok", f"verified, {size_text(size)}: {path}", facts={"path": str(path), "size": size})
 
 
 def _parameters(hub: Hub, name: str, here: bool) -> Diagnosis:
     """The proof: load it, as far as it can be loaded without a download."""
-    try:
-        network = hub.load(name, pretrained=here)
-    except MshubError as error:
-        return _fault("parameters", error)
+    network = hub.load(name, pretrained=here)
     count = len(list(network.get_parameters()))
     if not here:
         text = f"the network was built and has {count}; whether the checkpoint's fit cannot be told without it"
@@ -185,9 +189,3 @@ def _parameters(hub: Hub, name: str, here: bool) -> Diagnosis:
     text += f", translated from {report.layout}" if report.layout else ""
     text += f", {len(report.ignored)} entries of training state left out" if report.ignored else ""
     return Diagnosis("parameters", "ok", text, facts=facts)
-
-
-def _fault(subject: str, error: MshubError) -> Diagnosis:
-    rows = {"where": error.where, "expected": error.expected, "got": error.got}
-    text = "\n".join([error.message, *(f"{label}: {value}" for label, value in rows.items() if value)])
-    return Diagnosis(subject, "fault", text, error.hint, {"kind": type(error).__name__, "code": error.code, **rows})

@@ -12,10 +12,12 @@ from typing import Any
 import click
 
 from mshub_ssd.cli.options import offline_option, verbosity_options
-from mshub_ssd.cli.output import Interrupted, Refusal, reporting, tell_failure
+from mshub_ssd.cli.output import reporting, tell_failure
 from mshub_ssd.errors import MshubError, needing_extra
 
 __all__ = ["cli"]
+
+_INTERRUPTED = 130  # the code of a process that died of SIGINT
 
 
 # Command → where it lives; loaded when it is asked for, so that none pays for what the others need.
@@ -65,7 +67,7 @@ class _Program(click.Group):
         with reporting():
             try:
                 code = super().main(words, *more, **options)
-            except click.ClickException as failure:
+            except (MshubError, click.ClickException) as failure:
                 code = tell_failure(failure, _wants_json(words))
         sys.exit(code)
 
@@ -73,10 +75,9 @@ class _Program(click.Group):
         try:
             with needing_extra("this command"):
                 return super().invoke(ctx)
-        except MshubError as error:
-            raise Refusal(error) from error
-        except KeyboardInterrupt as error:
-            raise Interrupted from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
 def _wants_json(words: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from mshub_ssd import facts
 from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
-from mshub_ssd.cli.output import emit, emit_json, mshub_command
+from mshub_ssd.cli.output import answer, mshub_command
 from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
 
@@ -54,11 +54,8 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
     same cards give the same bytes.
     """
     bundle = default_hub().make_bundle(facts.expand(default_hub(), uids), out, force=force)
-    if as_json:
-        emit_json(bundle.to_dict())
-        return
-    emit(f"wrote {out}: {_contents(bundle)}")
-    emit(f"On the other machine: mshub bundle install {shlex.quote(out.name)}")
+    text = f"wrote {out}: {_contents(bundle)}\nOn the other machine: mshub bundle install {shlex.quote(out.name)}"
+    answer(bundle.to_dict(), text, as_json)
 
 
 @bundle_group.command("install")
@@ -76,25 +73,19 @@ def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> No
 
     with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
         done = default_hub().install_bundle(file, force=force, dry_run=dry_run, advance=bar.advance)
-    if as_json:
-        emit_json(
-            {
-                "bundle": done.bundle.to_dict(),
-                "dry_run": dry_run,
-                "folder": str(done.folder),
-                "new": list(done.new),
-                "replaced": list(done.replaced),
-                "present": list(done.present),
-            }
-        )
-        return
-    rows = [(uid, state) for uid, state in _states(done, dry_run)]
-    emit(table(rows))
-    checkpoints = [member for member in done.bundle.members if not member.is_card]
-    size = size_text(sum(member.size for member in checkpoints))
-    emit(f"\n{counted(len(checkpoints), 'checkpoint')} verified, {size}; cards in {done.folder}")
-    if not dry_run:
-        emit(f"Next: {mshub_command()} info {shlex.quote(done.bundle.uids[0])}")
+    states = {"new": done.new, "replaced": done.replaced, "present": done.present}
+    words = dict(zip(states, ("installed", "replaced", "there already"), strict=True))
+    if dry_run:
+        words |= {"new": "would be installed", "replaced": "would be replaced"}
+    state_of = {uid: words[state] for state, uids in states.items() for uid in uids}
+    sizes = [member.size for member in done.bundle.members if not member.is_card]
+    verified = f"{counted(len(sizes), 'checkpoint')} verified, {size_text(sum(sizes))}; cards in {done.folder}"
+    following = [] if dry_run else [f"Next: {mshub_command()} info {shlex.quote(done.bundle.uids[0])}"]
+    answer(
+        {"bundle": done.bundle.to_dict(), "dry_run": dry_run, "folder": str(done.folder), **states},
+        "\n".join([table([(uid, state_of[uid]) for uid in done.bundle.uids]), "", verified, *following]),
+        as_json,
+    )
 
 
 @bundle_group.command("ls")
@@ -109,22 +100,11 @@ def ls_command(file: Path, as_json: bool) -> None:
     from mshub_ssd import bundles
 
     bundle = bundles.inspect(file)
-    if as_json:
-        emit_json(bundle.to_dict())
-        return
     rows = [("uid", "size", "sha256")]
     for uid in bundle.uids:
         own = [member for member in bundle.members if not member.is_card and uid in member.uids]
         rows += [(uid if not number else "", size_text(one.size), one.sha256) for number, one in enumerate(own)]
-    emit(table(rows, right=(1,)))
-    emit(f"\n{_contents(bundle)}")
-
-
-def _states(done: bundles.Installed, dry_run: bool) -> list[tuple[str, str]]:
-    would = "would be " if dry_run else ""
-    words = [(done.new, f"{would}installed"), (done.replaced, f"{would}replaced"), (done.present, "there already")]
-    states = {uid: word for uids, word in words for uid in uids}
-    return [(uid, states[uid]) for uid in done.bundle.uids]
+    answer(bundle.to_dict(), f"{table(rows, right=(1,))}\n\n{_contents(bundle)}", as_json)
 
 
 def _contents(bundle: bundles.Bundle) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import click
 
 from mshub_ssd import holdings, store
 from mshub_ssd.cli.options import complete_uid, json_option, verbosity_options
-from mshub_ssd.cli.output import emit, emit_json, failed_entry, finish, mshub_command, note, on_terminal
+from mshub_ssd.cli.output import answer, emit, emit_json, failed_entry, mshub_command, note, on_terminal
 from mshub_ssd.errors import MshubError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
@@ -28,6 +28,7 @@ _SHOWN = 12  # digits of a digest in a table; every command takes them
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"B": 1} | {f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)}
 _BYTES |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
+_NAMES = {"part": "interrupted download", "quarantined": "quarantined file", "rubbish": "leftover"}
 _KINDS = ("file", "part", "quarantined", "rubbish")
 
 
@@ -100,17 +101,12 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
     bad = [one for one in checked if one.fault is not None]
     if not checked:
         note(f"The cache is empty. Fill it with: {mshub_command()} fetch UID")
-    if as_json:
-        emit_json([{**one.entry.to_dict(), "fault": one.fault, "moved": one.moved} for one in checked])
-    else:
-        users = _wanted() if bad else []
-        for one in bad:
-            emit(_damage(one, users))
-    if checked and not as_json:
-        size = size_text(sum(one.entry.size for one in checked))
-        emit(f"{counted(len(checked), 'file')} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}")
-    if bad:
-        click.get_current_context().exit(1)
+    users = _wanted() if bad else []
+    size = size_text(sum(one.entry.size for one in checked))
+    verdict = f"{counted(len(checked), 'file')} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}"
+    text = "\n".join([*(_damage(one, users) for one in bad), verdict]) if checked else None
+    facts = [{**one.entry.to_dict(), "fault": one.fault, "moved": one.moved} for one in checked]
+    answer(facts, text, as_json, failed=bool(bad))
 
 
 @cache_group.command("prune")
@@ -149,9 +145,7 @@ def rm_command(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     Other models that use them will download them again.
     """
     done = store.remove(holdings.digests(default_hub(), names), dry_run=dry_run)
-    _tell_removal(done, dry_run, as_json)
-    if done.kept:
-        click.get_current_context().exit(1)
+    _tell_removal(done, dry_run, as_json, failed=bool(done.kept))
 
 
 @cache_group.command("path")
@@ -165,24 +159,16 @@ def path_command(uid: str | None, as_json: bool) -> None:
     not here; nothing is downloaded.
     """
     if uid is not None:
-        path = holdings.cached_file(default_hub(), uid)
-        if as_json:
-            emit_json({"uid": uid, "path": str(path)})
-        else:
-            emit(str(path))
+        path = str(holdings.cached_file(default_hub(), uid))
+        answer({"uid": uid, "path": path}, path, as_json)
         return
-    caches = store.caches()
-    if as_json:
-        emit_json(
-            [
-                {"path": str(one.path), "exists": one.exists, "writable": one.writable, "receives": one.receives}
-                for one in caches
-            ]
-        )
-        return
+    names = ("path", "exists", "writable", "receives")
+    caches = [{name: getattr(one, name) for name in names} | {"path": str(one.path)} for one in store.caches()]
+    rows = []
     for one in caches:
-        about = "receives new files" if one.receives else "" if one.writable else "read-only"
-        emit(f"{one.path}  ({about})" if on_terminal() and len(caches) > 1 and about else str(one.path))
+        about = "receives new files" if one["receives"] else "" if one["writable"] else "read-only"
+        rows.append(f"{one['path']}  ({about})" if on_terminal() and len(caches) > 1 and about else str(one["path"]))
+    answer(caches, "\n".join(rows), as_json)
 
 
 @cache_group.command("add")
@@ -204,14 +190,11 @@ def add_command(files: tuple[Path, ...], sha256: str | None, as_json: bool) -> N
     done: list[dict[str, Any]] = []
     for file in dict.fromkeys(files):
         try:
-            facts = holdings.take_in(default_hub(), file, users, sha256)
+            done.append(holdings.take_in(default_hub(), file, users, sha256))
         except MshubError as error:
             done.append(failed_entry(error, file=str(file)))
-            continue
-        done.append(facts)
-        if not as_json:
-            emit(_taken(facts))
-    finish(done, as_json)
+    taken = [_taken(facts) for facts in done if "error" not in facts]
+    answer(done, "\n".join(taken) or None, as_json, failed=len(taken) < len(done))
 
 
 def _wanted() -> list[Checkpoint]:
@@ -256,30 +239,21 @@ def _damage(one: store.Checked, users: Sequence[Checkpoint]) -> str:
     return f"damaged: {one.entry.path}\n  got: {one.fault}\n  {moved}{again}"
 
 
-def _tell_removal(done: store.Removal, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        emit_json(
-            {
-                "dry_run": dry_run,
-                "removed": [entry.to_dict() for entry in done.removed],
-                "kept": [{**entry.to_dict(), "reason": reason} for entry, reason in done.kept],
-                "freed": done.freed,
-            }
-        )
-        return
-    counts: dict[str, int] = defaultdict(int)
-    for entry in done.removed:
-        counts[entry.kind] += 1
-        if entry.kind == "file":
-            emit(f"{'would remove' if dry_run else 'removed'} {entry.digest[:_SHOWN]}  {size_text(entry.size)}")
-    for entry, reason in done.kept:
-        note(f"kept {entry.digest[:_SHOWN] or entry.path.name}: {reason}")
-    names = {"file": "file", "part": "interrupted download", "quarantined": "quarantined file", "rubbish": "leftover"}
-    what = ", ".join(counted(count, names[kind]) for kind, count in counts.items())
-    if not what:
-        emit("Nothing to remove.")
-    else:
-        emit(f"{what}: {size_text(done.freed)} {'would be ' if dry_run else ''}freed")
+def _tell_removal(done: store.Removal, dry_run: bool, as_json: bool, *, failed: bool = False) -> None:
+    removed, verb = ("would remove", "would be freed") if dry_run else ("removed", "freed")
+    rows = [f"{removed} {one.digest[:_SHOWN]}  {size_text(one.size)}" for one in done.removed if one.kind == "file"]
+    counts = Counter(one.kind for one in done.removed)
+    what = ", ".join(counted(count, _NAMES.get(kind, kind)) for kind, count in counts.items())
+    rows.append(f"{what}: {size_text(done.freed)} {verb}" if what else "Nothing to remove.")
+    for one, reason in done.kept if not as_json else ():
+        note(f"kept {one.digest[:_SHOWN] or one.path.name}: {reason}")
+    facts = {
+        "dry_run": dry_run,
+        "removed": [one.to_dict() for one in done.removed],
+        "kept": [{**one.to_dict(), "reason": reason} for one, reason in done.kept],
+        "freed": done.freed,
+    }
+    answer(facts, "\n".join(rows), as_json, failed=failed)
 
 
 def _ago(seconds: float) -> str:

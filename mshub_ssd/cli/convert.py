@@ -9,7 +9,7 @@ import click
 
 from mshub_ssd import formats
 from mshub_ssd.cli.options import json_option, verbosity_options
-from mshub_ssd.cli.output import emit, emit_json, guarded_stdout
+from mshub_ssd.cli.output import answer, guarded_stdout
 from mshub_ssd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,25 +47,18 @@ def convert_command(old: Path, new: Path, network: str | None, force: bool, as_j
     else:
         values = _fitted(arrays, network, old)
     checkpoints.write(new, values, overwrite=force)
-    if as_json:
-        emit_json(
-            {
-                "source": str(old),
-                "target": str(new),
-                "network": network,
-                "layout": translation.layout or None,
-                "tensors": len(values),
-                "renamed": renamed,
-                "dropped": list(translation.dropped),
-            }
-        )
-        return
-    parts = [f"{len(values)} tensors", f"{renamed} renamed"]
-    if translation.layout:
-        parts.append(f"from the layout of {translation.layout}")
-    if translation.dropped:
-        parts.append(f"{len(translation.dropped)} counters left out")
-    emit(f"wrote {new}: {', '.join(parts)}")
+    facts = {
+        "source": str(old),
+        "target": str(new),
+        "network": network,
+        "layout": translation.layout or None,
+        "tensors": len(values),
+        "renamed": renamed,
+        "dropped": list(translation.dropped),
+    }
+    layout = f", from the layout of {translation.layout}" if translation.layout else ""
+    dropped = f", {len(translation.dropped)} counters left out" if translation.dropped else ""
+    answer(facts, f"wrote {new}: {len(values)} tensors, {renamed} renamed{layout}{dropped}", as_json)
 
 
 def _fitted(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> dict[str, NDArray[Any]]:

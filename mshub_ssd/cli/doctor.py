@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
-from mshub_ssd.cli.output import emit, emit_json, guarded_stdout, without_secrets
+from mshub_ssd.cli.output import answer, guarded_stdout, without_secrets
 from mshub_ssd.redaction import scrub
 
 if TYPE_CHECKING:
@@ -38,14 +38,10 @@ def doctor_command(uid: str | None, fetch: bool, as_json: bool) -> None:
     with guarded_stdout():
         findings = doctor.diagnose(uid, fetch=fetch)
     faults = sum(finding.state == "fault" for finding in findings)
-    if as_json:
-        answer = {"uid": uid, "ok": not faults, "findings": [asdict(finding) for finding in findings]}
-        emit_json(without_secrets(answer))
-    else:
-        emit(scrub(_report(findings)))
-        emit(f"\n{_verdict(faults, uid)}")
-    if faults:
-        click.get_current_context().exit(1)
+    facts = {"uid": uid, "ok": not faults, "findings": [asdict(finding) for finding in findings]}
+    answer(
+        without_secrets(facts), f"{scrub(_report(findings))}\n\n{_verdict(faults, uid)}", as_json, failed=bool(faults)
+    )
 
 
 def _report(findings: Sequence[Diagnosis]) -> str:

@@ -14,10 +14,10 @@ import click
 from mshub_ssd import facts
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
+    answer,
     emit,
     emit_json,
     failed_entry,
-    finish,
     mshub_command,
     note,
     on_terminal,
@@ -95,10 +95,7 @@ def info_command(uid: str, as_json: bool) -> None:
     hub = default_hub()
     card = hub.info(uid)
     found = hub.standing(card)
-    if as_json:
-        emit_json(without_secrets(facts.model_facts(card, found)))
-    else:
-        emit(scrub(_description(card, found, uid)))
+    answer(without_secrets(facts.model_facts(card, found)), scrub(_description(card, found, uid)), as_json)
 
 
 @click.command("fetch")
@@ -118,17 +115,17 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     hub = default_hub()
     names = facts.expand(hub, uids)
     if dry_run:
-        answer = [_planned(hub, name) for name in names]
-        if not as_json:
-            _show_plans([entry for entry in answer if "error" not in entry])
+        entries = [_planned(hub, name) for name in names]
+        text = _plan_text([entry for entry in entries if "error" not in entry])
     else:
         try:
             results = hub.fetch_many(names)
         except KeyboardInterrupt:
             _tell_how_to_go_on(uids)
             raise
-        answer = [_fetched(hub, name, result, as_json) for name, result in zip(names, results, strict=True)]
-    finish(answer, as_json)
+        text = None
+        entries = [_fetched(hub, name, result, as_json) for name, result in zip(names, results, strict=True)]
+    answer(entries, text, as_json, failed=any("error" in entry for entry in entries))
 
 
 def _fetched(hub: Hub, name: str, result: Path | MshubError, as_json: bool) -> dict[str, Any]:
@@ -149,26 +146,24 @@ def _planned(hub: Hub, name: str) -> dict[str, Any]:
         return failed_entry(error, uid=name)
 
 
-def _show_plans(plans: Sequence[dict[str, Any]]) -> None:
+def _plan_text(plans: Sequence[dict[str, Any]]) -> str | None:
+    blocks = []
     for plan in plans:
         size = "" if plan["size"] is None else size_text(plan["size"])
         digest = facts.digest_text(plan["sha256"], plan["sha256_digits"])
         if plan["path"] is not None:
-            rows = [("here", f"{plan['path']}  ({size})")]
-            if plan["sha256_digits"] < 64:
-                rows.append(("sha256", digest))
+            rows = [("here", f"{plan['path']}  ({size})"), ("sha256", digest if plan["sha256_digits"] < 64 else "")]
         else:
             kept = f"; {size_text(plan['kept'])} of it are here already" if plan["kept"] else ""
             rows = [("or from" if number else "from", url) for number, url in enumerate(plan["sources"])]
-            rows += [("size", size)] if size else []
-            rows.append(("sha256", f"{digest}{kept}"))
-        emit("\n".join([plan["uid"], *(f"  {label:9} {text}" for label, text in rows)]))
-    if plans:
-        missing = {plan["sha256"]: plan["size"] for plan in plans if plan["path"] is None}
-        here = sum(plan["path"] is not None for plan in plans)
-        sizes = [size for size in missing.values() if size is not None]
-        total = f", {'' if len(sizes) == len(missing) else 'at least '}{size_text(sum(sizes))}" if sizes else ""
-        emit(f"\n{here} of {len(plans)} here, {counted(len(missing), 'file')} to download{total}.")
+            rows += [("size", size), ("sha256", f"{digest}{kept}")]
+        blocks.append("\n".join([plan["uid"], *(f"  {label:9} {text}" for label, text in rows if text)]))
+    missing = {plan["sha256"]: plan["size"] for plan in plans if plan["path"] is None}
+    here = sum(plan["path"] is not None for plan in plans)
+    sizes = [size for size in missing.values() if size is not None]
+    total = f", {'' if len(sizes) == len(missing) else 'at least '}{size_text(sum(sizes))}" if sizes else ""
+    blocks.append(f"\n{here} of {len(plans)} here, {counted(len(missing), 'file')} to download{total}.")
+    return "\n".join(blocks) if plans else None
 
 
 def _tell_how_to_go_on(uids: Sequence[str]) -> None:

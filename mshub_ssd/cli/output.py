@@ -11,108 +11,82 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.terminal import plain
 
 __all__ = [
-    "Interrupted",
-    "Refusal",
+    "answer",
     "emit",
     "emit_json",
     "emit_raw",
     "failed_entry",
-    "finish",
     "guarded_stdout",
     "mshub_command",
     "note",
     "on_terminal",
     "python_command",
     "reporting",
+    "tell",
     "tell_failure",
     "without_secrets",
 ]
 
 _LIBRARY = "mshub_ssd"
+_READER_GONE = 141  # `mshub list | head -1`: the code of a process that died of SIGPIPE
 _log = logging.getLogger(__name__)
 
 
-class Refusal(click.ClickException):
-    """One of the library's errors, which the user can fix: plain text on stderr, exit code 1."""
-
-    exit_code = 1
-
-    def __init__(self, error: MshubError) -> None:
-        _log.debug("refused here:", exc_info=error)
-        super().__init__(str(error))
-        self.error = error
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
-        click.echo(f"error: {plain(self.message)}", file=file, err=file is None)
+def tell(error: MshubError) -> None:
+    """Tell a refusal on stderr."""
+    _log.debug("refused here:", exc_info=error)
+    click.echo(f"error: {plain(str(error))}", err=True)
 
 
-class Interrupted(click.ClickException):
-    """Ctrl-C: one line, and the exit code of a process that died of SIGINT."""
-
-    exit_code = 130
-
-    def __init__(self) -> None:
-        super().__init__("interrupted")
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
-        click.echo(self.message, file=file, err=file is None)
-
-
-class _ReaderGone(click.ClickException):
-    """``mshub list | head -1``: nothing to say, and the exit code of a process that died of SIGPIPE."""
-
-    exit_code = 141
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print nothing."""
-
-
-def tell_failure(failure: click.ClickException, as_json: bool) -> int:
+def tell_failure(failure: MshubError | click.ClickException, as_json: bool) -> int:
     """Tell why a command ends early, in JSON too where that was asked for; the exit code."""
-    failure.show()
-    facts = None
-    if isinstance(failure, Refusal):
-        facts = failure.error.to_dict()
-    elif isinstance(failure, click.UsageError):
-        program = failure.ctx.command_path if failure.ctx else "mshub"
-        facts = {
-            "code": "usage",
-            "message": scrub(failure.format_message()),
-            "where": program,
-            "expected": None,
-            "got": None,
-            "hint": f"{program} --help",
-        }
-    if as_json and facts is not None:
-        with contextlib.suppress(click.ClickException):  # stdout is the very thing that fails
+    if isinstance(failure, MshubError):
+        tell(failure)
+        facts, code = failure.to_dict(), 1
+    else:
+        failure.show()
+        context = getattr(failure, "ctx", None)
+        program = context.command_path if context else "mshub"
+        usage = UsageError(failure.format_message(), where=program, hint=f"{program} --help")
+        facts, code = {**usage.to_dict(), "code": "usage"}, failure.exit_code
+    if as_json:
+        with contextlib.suppress(MshubError, Exit):  # stdout is the very thing that fails
             emit_json({"error": facts})
-    return failure.exit_code
+    return code
 
 
 def failed_entry(error: MshubError, **facts: str) -> dict[str, Any]:
     """What an answer of several entries has where one was refused, which is told on stderr at once."""
-    Refusal(error).show()
+    tell(error)
     return {**facts, "error": error.to_dict()}
 
 
-def finish(entries: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """Answer with all entries if JSON was asked for; the exit code is 1 if one was refused."""
+def answer(facts: Any, text: str | None, as_json: bool, *, failed: bool = False) -> None:
+    """Answer programs in JSON, and people in words.
+
+    Args:
+        facts: The answer as JSON has it.
+        text: The same in words; None if it has been told, or there is nothing to tell.
+        as_json: Whether JSON was asked for.
+        failed: End with exit code 1.
+    """
     if as_json:
-        emit_json(entries)
-    if any("error" in entry for entry in entries):
+        emit_json(facts)
+    elif text is not None:
+        emit(text)
+    if failed:
         click.get_current_context().exit(1)
 
 
@@ -120,7 +94,7 @@ def emit(text: str) -> None:
     """Write lines of an answer to stdout.
 
     Raises:
-        Refusal: stdout cannot be written, e.g. because the disk is full.
+        UsageError: stdout cannot be written, e.g. because the disk is full.
     """
     _write(plain(text) + "\n")
 
@@ -129,7 +103,7 @@ def emit_raw(text: str) -> None:
     """Write a text to stdout in UTF-8 as it stands, colours and control characters included.
 
     Raises:
-        Refusal: stdout cannot be written.
+        UsageError: stdout cannot be written.
     """
     _write(text.encode("utf-8", "backslashreplace"))  # names of files need not be UTF-8
 
@@ -137,12 +111,11 @@ def emit_raw(text: str) -> None:
 def _write(text: str | bytes) -> None:
     try:
         click.echo(text, nl=False)
-    except BrokenPipeError as error:
-        _silence_stdout()
-        raise _ReaderGone("") from error
     except OSError as error:
         _silence_stdout()
-        raise Refusal(UsageError(f"the output cannot be written: {error.strerror}")) from error
+        if isinstance(error, BrokenPipeError):
+            raise Exit(_READER_GONE) from error
+        raise UsageError(f"the output cannot be written: {error.strerror}") from error
 
 
 def emit_json(value: Any) -> None:

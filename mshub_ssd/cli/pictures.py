@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mshub_ssd.cli.models import metric_text
 from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
+    answer,
     emit,
-    emit_json,
     guarded_stdout,
     mshub_command,
     python_command,
@@ -27,15 +27,8 @@ from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import size_text, table
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from mshub_ssd.cards import Card
     from mshub_ssd.results import Classification, Detections
-
-    RGB: TypeAlias = NDArray[np.uint8]
-    Answer = TypeVar("Answer", Detections, Classification)
-    Look: TypeAlias = Callable[[Any, RGB], Answer]
 
 __all__ = ["classify_command", "demo_command", "detect_command"]
 
@@ -99,20 +92,9 @@ def detect_command(
     Prints a table, best first, with boxes in pixels of the picture as x1 y1 (top left) and x2 y2 (bottom right).
     Nothing is written unless --out is given.
     """
-
-    def look(network: Any, pixels: RGB) -> Detections:
-        from mshub_ssd import predictor
-
-        return predictor.detect(network, pixels, score_threshold, max_detections)
-
-    card, network, found = _look_at(image, model, out, look)
-    if as_json:
-        emit_json(_answer(found, card, image, out))
-        return
+    card, network, found = _look_at("detect", image, model, out, score_threshold, max_detections)
     threshold = network.config.score_threshold if score_threshold is None else score_threshold
-    emit(_table(found) if len(found) else _nothing(threshold))
-    if out is not None:
-        emit(f"\nwrote {out}")
+    answer(_facts(found, card, image, out), _words(_table(found, threshold), out), as_json)
 
 
 @click.command("classify")
@@ -130,20 +112,9 @@ def classify_command(image: Path, model: str, out: Path | None, top_k: int, as_j
 
     Prints the most probable classes, best first. Nothing is written unless --out is given.
     """
-
-    def look(network: Any, pixels: RGB) -> Classification:
-        from mshub_ssd import predictor
-
-        return predictor.classify(network, pixels, top_k)
-
-    card, _, found = _look_at(image, model, out, look)
-    if as_json:
-        emit_json(_answer(found, card, image, out))
-        return
+    card, _, found = _look_at("classify", image, model, out, top_k)
     rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
-    emit(table(rows, right=(0, 1)))
-    if out is not None:
-        emit(f"\nwrote {out}")
+    answer(_facts(found, card, image, out), _words(table(rows, right=(0, 1)), out), as_json)
 
 
 @click.command("demo")
@@ -175,60 +146,57 @@ def demo_command(out: Path, as_json: bool) -> None:
         checkpoint = hub.fetch(_DEMO_MODEL)
         pixels = pictures.read_image(picture)
     # fetch has just compared the file with this digest, and load does so once more.
-    digest = next(asset.sha256 for asset in card.assets if asset.sha256)
+    digest = hub.checkpoint(_DEMO_MODEL).sha256
     if not as_json:
         figures = ", ".join(map(metric_text, card.metrics)) or "none given"
-        emit("Finding handwritten digits that the model has not seen in training.\n")
-        size = size_text(checkpoint.stat().st_size)
-        emit(
-            table(
-                [
-                    ("card", f"{card.uid}  ({card.path})"),
-                    ("figures", f"{figures}  (as the card states them)"),
-                    ("checkpoint", f"{checkpoint}  ({size})"),
-                    ("sha256", f"{digest}  verified"),
-                    ("picture", f"{picture}  ({pixels.shape[1]} x {pixels.shape[0]})"),
-                ]
-            )
-        )
+        rows = [
+            ("card", f"{card.uid}  ({card.path})"),
+            ("figures", f"{figures}  (as the card states them)"),
+            ("checkpoint", f"{checkpoint}  ({size_text(checkpoint.stat().st_size)})"),
+            ("sha256", f"{digest}  verified"),
+            ("picture", f"{picture}  ({pixels.shape[1]} x {pixels.shape[0]})"),
+        ]
+        emit(f"Finding handwritten digits that the model has not seen in training.\n\n{table(rows)}")
     with guarded_stdout():
-        began = time.perf_counter()
+        times = [time.perf_counter()]
         network = hub.load(_DEMO_MODEL)
-        loaded = time.perf_counter()
-        found = predictor.detect(network, pixels)
-        first = time.perf_counter()
-        predictor.detect(network, pixels)
-        seconds = {
-            "load": loaded - began,
-            "first_picture": first - loaded,
-            "next_picture": time.perf_counter() - first,
-        }
+        times.append(time.perf_counter())
+        for _ in range(2):
+            found = predictor.detect(network, pixels)
+            times.append(time.perf_counter())
         found.save(out)
-    if as_json:
-        answer = _answer(found, card, picture, out)
-        answer["sha256"] = digest
-        answer["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
-        emit_json(answer)
-        return
-    emit(
-        f"time        {seconds['load']:.1f} s to load, with MindSpore's own start; "
-        f"{seconds['first_picture']:.2f} s for the first picture, {seconds['next_picture']:.2f} s for the next\n"
+    load, first, following = (after - before for before, after in itertools.pairwise(times))
+    seconds = {"load": round(load, 4), "first_picture": round(first, 4), "next_picture": round(following, 4)}
+    text = (
+        f"time        {load:.1f} s to load, with MindSpore's own start; "
+        f"{first:.2f} s for the first picture, {following:.2f} s for the next\n\n"
+        f"{_words(_table(found, network.config.score_threshold), out)}\n\n{_what_next(picture)}"
     )
-    emit(_table(found) if len(found) else _nothing(network.config.score_threshold))
-    emit(f"\nwrote {out}\n\n{_what_next(picture)}")
+    answer({**_facts(found, card, picture, out), "sha256": digest, "seconds": seconds}, text, as_json)
 
 
-def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> tuple[Card, Any, Answer]:
-    """Read the picture, load the model, ask it, and write what it says if that is wanted."""
+def _look_at(verb: str, image: Path, model: str, out: Path | None, *arguments: Any) -> tuple[Card, Any, Any]:
+    """Read the picture, load the model, ask it, and write what it says if that is wanted.
+
+    Args:
+        verb: A function of `mshub_ssd.predictor`.
+        image: The picture.
+        model: Uid, or path of a card.
+        out: Where to write the picture with what was found.
+        arguments: Further ones of the function.
+
+    Returns:
+        The card, the network, and what was found.
+    """
+    if out is not None and _same_file(out, image):
+        raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
     from mshub_ssd import networks
 
     hub = default_hub()
-    if out is not None and _same_file(out, image):
-        raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
     card = hub.info(model)
     networks.require_mindspore()
     with guarded_stdout():
-        from mshub_ssd import pictures
+        from mshub_ssd import pictures, predictor
 
         # Whatever can be refused is refused before the model is loaded.
         if out is not None:
@@ -238,7 +206,7 @@ def _look_at(image: Path, model: str, out: Path | None, look: Look[Answer]) -> t
         network = hub.load(model)
         loaded = time.perf_counter()
         _log.info("loaded %s as %s in %.2f s", card.uid, hub.plan(model).recipe.key, loaded - began)
-        found = look(network, pixels)
+        found = getattr(predictor, verb)(network, pixels, *arguments)
         _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
         if out is not None:
             found.save(out)
@@ -252,24 +220,23 @@ def _same_file(first: Path, second: Path) -> bool:
         return False
 
 
-def _answer(found: Detections | Classification, card: Card, image: Path, out: Path | None) -> dict[str, Any]:
-    answer = found.to_dict()
-    answer["model"] = card.uid
-    answer["image"] = {"path": str(image), **answer["image"]}
-    answer["out"] = None if out is None else str(out)
-    return answer
+def _facts(found: Detections | Classification, card: Card, image: Path, out: Path | None) -> dict[str, Any]:
+    facts = found.to_dict()
+    own = {"model": card.uid, "image": {"path": str(image), **facts["image"]}, "out": None if out is None else str(out)}
+    return {**facts, **own}
 
 
-def _table(found: Detections) -> str:
+def _words(table: str, out: Path | None) -> str:
+    return table if out is None else f"{table}\n\nwrote {out}"
+
+
+def _table(found: Detections, threshold: float) -> str:
+    if not len(found):
+        above = f" with a score above {threshold:g}. Try a lower one: --score-threshold {threshold / 2:g}"
+        return f"Nothing found{above if threshold > 0 else '.'}"
     rows: list[tuple[str, ...]] = [("name", "score", "x1", "y1", "x2", "y2")]
     rows += [(row.name, f"{row.score:.3f}", *(f"{side:.1f}" for side in row.box)) for row in found]
     return table(rows, right=_FIGURES)
-
-
-def _nothing(threshold: float) -> str:
-    if threshold <= 0:
-        return "Nothing found."
-    return f"Nothing found with a score above {threshold:g}. Try a lower one: --score-threshold {threshold / 2:g}"
 
 
 def _what_next(picture: Path) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mshub_ssd.cli.options import verbosity_options
-from mshub_ssd.cli.output import Refusal, emit, emit_raw, note, on_terminal
+from mshub_ssd.cli.output import emit, emit_raw, note, on_terminal, tell_failure
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.terminal import Bar, table
 
@@ -64,12 +64,6 @@ class _Wishes:
     deep: bool
     allow_private: bool
     max_size: int | None
-
-
-class _NothingChecked(Refusal):
-    """A refusal of this command: exit code 1 means findings here, and nothing else."""
-
-    exit_code = 2
 
 
 @click.command("validate")
@@ -141,7 +135,8 @@ def validate_command(
     try:
         status = _carry_out(wishes)
     except MshubError as error:
-        raise _NothingChecked(error) from error
+        tell_failure(error, wishes.format == "json")
+        status = 2  # 1 means findings here, and nothing else
     click.get_current_context().exit(status)
 
 
