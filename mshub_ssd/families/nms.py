@@ -10,6 +10,7 @@ a box without area overlaps nothing; a NaN score or a box with a coordinate that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ Indices = NDArray[np.intp]
 _SETTLE = 128  # candidates settled among themselves at once
 _CELLS = 1 << 16  # pairs of boxes compared at once: their float32 temporaries fit a core's cache
 _WINDOW = 2048  # most candidates looked at at once
+_HEAD = 2048  # candidates sorted first; most often the rest is never needed
 
 
 def class_nms(
@@ -108,25 +110,34 @@ def _greedy(
     most = len(rows) if most is None else most
     kept: list[int] = []
     kept_planes = np.empty((5, min(most, len(rows))), dtype=np.float32)
-    order = np.argsort(scores, kind="stable")[::-1]
-    start, window = 0, _SETTLE
-    while start < len(order) and len(kept) < most:
-        part = order[start : start + window]
-        free = _free(planes[:, rows[part]], kept_planes[:, : len(kept)], limit, offset)
-        if len(free) > _SETTLE:
-            # Settle the first of them only; the others come again, to meet the boxes kept now.
-            free = free[:_SETTLE]
-            start += int(free[-1]) + 1
-            window = _SETTLE
-        else:
-            start += len(part)
-            window = min(2 * window, _WINDOW)
-        survivors = part[free]
-        own = planes[:, rows[survivors]]
-        for i in _settle(_overlaps(own, own, limit, offset), most - len(kept)):
-            kept_planes[:, len(kept)] = own[:, i]
-            kept.append(int(survivors[i]))
+    for order in _descending(scores):
+        start, window = 0, _SETTLE
+        while start < len(order) and len(kept) < most:
+            part = order[start : start + window]
+            free = _free(planes[:, rows[part]], kept_planes[:, : len(kept)], limit, offset)
+            if len(free) > _SETTLE:
+                # Settle the first of them only; the others come again, to meet the boxes kept now.
+                free = free[:_SETTLE]
+                start += int(free[-1]) + 1
+                window = _SETTLE
+            else:
+                start += len(part)
+                window = min(2 * window, _WINDOW)
+            survivors = part[free]
+            own = planes[:, rows[survivors]]
+            for i in _settle(_overlaps(own, own, limit, offset), most - len(kept)):
+                kept_planes[:, len(kept)] = own[:, i]
+                kept.append(int(survivors[i]))
+        if len(kept) >= most:
+            break
     return np.asarray(kept, dtype=np.intp)
+
+
+def _descending(scores: Floats) -> Iterator[Indices]:
+    """Positions in descending score, the best ones first and the rest only when asked for."""
+    pivot = np.partition(scores, -_HEAD)[-_HEAD] if len(scores) > 4 * _HEAD else -np.inf
+    for part in (np.flatnonzero(scores >= pivot), np.flatnonzero(scores < pivot)):
+        yield part[np.argsort(scores[part], kind="stable")[::-1]]
 
 
 def _free(boxes: Floats, kept: Floats, limit: np.float32, offset: np.float32) -> Indices:
