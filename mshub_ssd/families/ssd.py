@@ -69,7 +69,9 @@ class SSD(Detector):
                 hint="call network.set_train(False) before running it",
             )
         # Few anchors have a score that counts, and only those need a box.
-        picked, place = np.unique(rows, return_inverse=True)
+        used = np.zeros(len(anchors), dtype=np.bool_)
+        used[rows] = True
+        picked, place = np.flatnonzero(used), (np.cumsum(used) - 1)[rows]
         scale = np.asarray(image_size * 2, dtype=np.float32)
         boxes = decode(offsets[picked], anchors[picked], config.prior_scaling) * scale
         kept = class_nms(boxes, place, classes, values, config.nms_threshold, max_per_class=config.max_per_class)
