@@ -12,11 +12,20 @@ from mshub_ssd.errors import MshubError, UnknownModelError
 from mshub_ssd.redaction import hide
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Asset, Card
+    from mshub_ssd.cards import Asset, Card, Metric
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
 
-__all__ = ["asset_facts", "digest_text", "download_facts", "expand", "file_facts", "model_facts", "warn_of_weak_digest"]
+__all__ = [
+    "asset_facts",
+    "digest_text",
+    "download_facts",
+    "expand",
+    "file_facts",
+    "metric_text",
+    "model_facts",
+    "warn_of_weak_digest",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +42,11 @@ def digest_text(digest: str | None, digits: int | None) -> str:
     if not digest:
         return "none given"
     return digest if digits in (None, _FULL) else f"{digest}  ({digits} of {_FULL} digits, which prove little)"
+
+
+def metric_text(metric: Metric) -> str:
+    """E.g. ``mAP 25.17``; name and value as the card has them."""
+    return f"{metric.name} {metric.value:.15g}"
 
 
 def model_facts(card: Card, standing: Standing) -> dict[str, Any]:

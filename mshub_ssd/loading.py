@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mindspore import nn
     from numpy.typing import NDArray
 
-__all__ = ["fetch", "fetch_many", "load", "load_weights", "plan_fetch"]
+__all__ = ["fetch", "fetch_many", "fitted", "load", "load_weights", "plan_fetch"]
 
 _log = logging.getLogger(__name__)
 
@@ -208,6 +208,28 @@ def _construct(recipe: Recipe, where: object, args: Sequence[Any], kwargs: Mappi
 def _takes(function: Callable[..., Any], name: str) -> bool:
     parameters = inspect.signature(function).parameters.values()
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def fitted(arrays: Mapping[str, NDArray[Any]], key: str, *, where: str) -> dict[str, NDArray[Any]]:
+    """The values of a network's parameters, all of them and no others.
+
+    Args:
+        arrays: A checkpoint's.
+        key: Architecture key of the network.
+        where: The checkpoint, for messages.
+
+    Raises:
+        UnknownModelError: No such network.
+        MismatchError: They are not the network's.
+    """
+    build = networks.constructor(key)
+    networks.require_mindspore()
+    with networks.building(initialised=False):
+        values, report = checkpoints.match_parameters(arrays, networks.parameter_types(build()))
+        if not report.ok:
+            hint = "give another network, or none to convert the names alone"
+            raise checkpoints.refuse(report, network=key, where=where, got=providers.owner(arrays, key), hint=hint)
+    return values
 
 
 def _fill(network: nn.Cell, arrays: Mapping[str, NDArray[Any]], plan: Plan, strict: bool) -> checkpoints.LoadReport:

@@ -14,7 +14,7 @@ import click
 
 from mshub_ssd import holdings, store
 from mshub_ssd.cli.options import complete_uid, json_option, verbosity_options
-from mshub_ssd.cli.output import answer, emit, emit_json, failed_entry, mshub_command, note, on_terminal
+from mshub_ssd.cli.output import answer, failed_entry, mshub_command, note, on_terminal
 from mshub_ssd.errors import MshubError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
@@ -65,24 +65,20 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
     """List the files with size, last use, and the models that use them."""
     entries = store.entries(kinds=_KINDS if everything else ("file",))
     users = _wanted() if entries else []
-    if as_json:
-        emit_json([{**entry.to_dict(), "uids": holdings.serves(entry.digest, users)} for entry in entries])
-        return
     caches = store.caches()
-    if not entries:
+    if not entries and not as_json:
         where = " and ".join(str(cache.path) for cache in caches)
         note(f"The cache is empty: {where}. Fill it with: {mshub_command()} fetch UID")
-        return
+    blocks = []
     for cache in caches:
         here = [entry for entry in entries if entry.home == cache.path]
-        if len(caches) > 1:
-            emit(f"{cache.path}{'' if cache.writable else '  (read-only)'}:")
-        if here:
-            emit(_listing(here, users, long))
-    files = [entry for entry in entries if entry.kind == "file"]
-    rest = len(entries) - len(files)
-    others = f" and {counted(rest, 'other thing')}" if rest else ""
-    emit(f"\n{counted(len(files), 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
+        blocks += [f"{cache.path}{'' if cache.writable else '  (read-only)'}:"] if len(caches) > 1 else []
+        blocks += [_listing(here, users, long)] if here else []
+    count = sum(entry.kind == "file" for entry in entries)
+    others = f" and {counted(len(entries) - count, 'other thing')}" if len(entries) > count else ""
+    blocks.append(f"\n{counted(count, 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
+    facts = [{**entry.to_dict(), "uids": holdings.serves(entry.digest, users)} for entry in entries]
+    answer(facts, "\n".join(blocks) if entries else None, as_json)
 
 
 @cache_group.command("verify")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +10,6 @@ from mshub_ssd import formats
 from mshub_ssd.cli.options import json_option, verbosity_options
 from mshub_ssd.cli.output import answer, guarded_stdout
 from mshub_ssd.errors import UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["convert_command"]
 
@@ -45,7 +41,10 @@ def convert_command(old: Path, new: Path, network: str | None, force: bool, as_j
     if network is None:
         values = {new_name: arrays[name] for name, new_name in translation.names.items()}
     else:
-        values = _fitted(arrays, network, old)
+        from mshub_ssd import loading
+
+        with guarded_stdout():
+            values = loading.fitted(arrays, network, where=str(old))
     checkpoints.write(new, values, overwrite=force)
     facts = {
         "source": str(old),
@@ -59,23 +58,3 @@ def convert_command(old: Path, new: Path, network: str | None, force: bool, as_j
     layout = f", from the layout of {translation.layout}" if translation.layout else ""
     dropped = f", {len(translation.dropped)} counters left out" if translation.dropped else ""
     answer(facts, f"wrote {new}: {len(values)} tensors, {renamed} renamed{layout}{dropped}", as_json)
-
-
-def _fitted(arrays: dict[str, NDArray[Any]], key: str, path: Path) -> dict[str, NDArray[Any]]:
-    """The values of a network's parameters, all of them and no others."""
-    from mshub_ssd import checkpoints, networks, providers
-
-    build = networks.constructor(key)
-    networks.require_mindspore()
-    with guarded_stdout(), networks.building(initialised=False):
-        expected = networks.parameter_types(build())
-        values, report = checkpoints.match_parameters(arrays, expected)
-        if not report.ok:
-            raise checkpoints.refuse(
-                report,
-                network=key,
-                where=str(path),
-                got=providers.owner(arrays, key),
-                hint="give another --network, or leave it out to convert the names alone",
-            )
-    return values

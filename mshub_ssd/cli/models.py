@@ -29,12 +29,12 @@ from mshub_ssd.redaction import hide, scrub
 from mshub_ssd.terminal import counted, size_text, table, width
 
 if TYPE_CHECKING:
-    from mshub_ssd.cards import Card, Metric
+    from mshub_ssd.cards import Card
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
     from mshub_ssd.registry import Registry
 
-__all__ = ["fetch_command", "info_command", "list_command", "metric_text", "search_command"]
+__all__ = ["fetch_command", "info_command", "list_command", "search_command"]
 
 _DESCRIBED = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
 _LISTED = (*_DESCRIBED, "size", "network_key", "loadable", "obstacle")
@@ -173,11 +173,6 @@ def _tell_how_to_go_on(uids: Sequence[str]) -> None:
         note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
 
 
-def metric_text(metric: Metric) -> str:
-    """E.g. ``mAP 25.17``; name and value as the card has them."""
-    return f"{metric.name} {metric.value:.15g}"
-
-
 def _show(uids: list[str], as_json: bool) -> None:
     registry = default_hub().registry
     if as_json:
@@ -201,7 +196,7 @@ def _aside(uid: str, registry: Registry) -> str:
     except CardError as error:
         return f"(unreadable: {error.message})"
     sizes = [size_text(asset.size) for asset in card.assets[:1] if asset.size is not None]
-    return ", ".join([card.task or "task unknown", *card.datasets, *map(metric_text, card.metrics[:1]), *sizes])
+    return ", ".join([card.task or "task unknown", *card.datasets, *map(facts.metric_text, card.metrics[:1]), *sizes])
 
 
 def _entry(uid: str, registry: Registry) -> dict[str, Any]:
@@ -224,7 +219,7 @@ def _description(card: Card, found: Standing, name: str) -> str:
         ("input", _shape(card.input_shape)),
         ("data sets", ", ".join(card.datasets)),
         ("classes", ", ".join(card.classes or ())),
-        ("metrics", ", ".join(map(metric_text, card.metrics)) or "none given"),
+        ("metrics", ", ".join(map(facts.metric_text, card.metrics)) or "none given"),
         ("MindSpore", card.mindspore_version),
         ("author", ", ".join(str(part) for part in (card.author, card.update_time) if part)),
         ("licence", card.license or "none given"),
