@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import bundles, providers, store
+from mshub_ssd import providers, store
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.redaction import file_name
 
@@ -160,6 +160,8 @@ def _unknown(file: Path, digest: str, fitting: Sequence[Checkpoint], files: Sequ
 
 
 def _is_bundle(file: Path) -> bool:
+    from mshub_ssd import bundles
+
     try:
         bundles.inspect(file)
     except MshubError:

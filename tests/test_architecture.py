@@ -40,6 +40,12 @@ MAY_IMPORT = {
     "bundles": {"errors", "files", "settings", "terminal", "cards", "registry", "providers", "loading", "store"},
     "loading": {"errors", "cpu", "settings", "store", "checkpoints", "networks", "providers"},
     "predictor": {"errors", "engines", "families", "pictures", "results"},
+    "facts": {"errors", "redaction", "cards", "store", "providers", "hub"},
+    "holdings": {"errors", "redaction", "cards", "store", "providers", "bundles", "hub"},
+    "doctor": {
+        *("errors", "redaction", "settings", "terminal", "cards"),
+        *("cpu", "networks", "engines", "providers", "hub", "facts"),
+    },
 }
 # The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import time
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd import holdings, store
 from mshub_ssd.cli.options import complete_uid, json_option, verbosity_options
 from mshub_ssd.cli.output import answer, failed_entry, mshub_command, note, on_terminal
 from mshub_ssd.errors import MshubError
@@ -20,6 +20,7 @@ from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
 
 if TYPE_CHECKING:
+    from mshub_ssd import store
     from mshub_ssd.providers import Checkpoint
 
 __all__ = ["cache_group"]
@@ -63,8 +64,10 @@ def cache_group() -> None:
 @verbosity_options
 def ls_command(everything: bool, long: bool, as_json: bool) -> None:
     """List the files with size, last use, and the models that use them."""
+    from mshub_ssd import store
+
     entries = store.entries(kinds=_KINDS if everything else ("file",))
-    users = _wanted() if entries else []
+    users = _users()
     caches = store.caches()
     if not entries and not as_json:
         where = " and ".join(str(cache.path) for cache in caches)
@@ -77,7 +80,7 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
     count = sum(entry.kind == "file" for entry in entries)
     others = f" and {counted(len(entries) - count, 'other thing')}" if len(entries) > count else ""
     blocks.append(f"\n{counted(count, 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
-    facts = [{**entry.to_dict(), "uids": holdings.serves(entry.digest, users)} for entry in entries]
+    facts = [{**entry.to_dict(), "uids": users(entry.digest)} for entry in entries]
     answer(facts, "\n".join(blocks) if entries else None, as_json)
 
 
@@ -90,6 +93,8 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
 
     The exit code is 1 if one was damaged.
     """
+    from mshub_ssd import holdings, store
+
     digests = holdings.digests(default_hub(), names) if names else None
     entries = [entry for entry in store.entries() if digests is None or entry.digest.startswith(tuple(digests))]
     with Bar("verifying", sum(entry.size for entry in entries)) as bar:
@@ -97,7 +102,7 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
     bad = [one for one in checked if one.fault is not None]
     if not checked:
         note(f"The cache is empty. Fill it with: {mshub_command()} fetch UID")
-    users = _wanted() if bad else []
+    users = _users()
     size = size_text(sum(one.entry.size for one in checked))
     verdict = f"{counted(len(checked), 'file')} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}"
     text = "\n".join([*(_damage(one, users) for one in bad), verdict]) if checked else None
@@ -126,6 +131,8 @@ def prune_command(unused_for: float | None, max_size: float | None, dry_run: boo
 
     Downloads of living processes stay. With several caches, --max-size is for each.
     """
+    from mshub_ssd import store
+
     most = None if max_size is None else int(max_size)
     _tell_removal(store.prune(unused_for=unused_for, max_bytes=most, dry_run=dry_run), dry_run, as_json)
 
@@ -140,6 +147,8 @@ def rm_command(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
 
     Other models that use them will download them again.
     """
+    from mshub_ssd import holdings, store
+
     done = store.remove(holdings.digests(default_hub(), names), dry_run=dry_run)
     _tell_removal(done, dry_run, as_json, failed=bool(done.kept))
 
@@ -154,6 +163,8 @@ def path_command(uid: str | None, as_json: bool) -> None:
     Several folders (MSHUB_HOME) are printed in the order they are searched. The exit code is 1 if the checkpoint is
     not here; nothing is downloaded.
     """
+    from mshub_ssd import holdings, store
+
     if uid is not None:
         path = str(holdings.cached_file(default_hub(), uid))
         answer({"uid": uid, "path": path}, path, as_json)
@@ -180,21 +191,30 @@ def add_command(files: tuple[Path, ...], sha256: str | None, as_json: bool) -> N
     first download. When one FILE is refused, the others are still taken in, the exit code is 1, and the JSON answer
     has an `error` in its place.
     """
+    from mshub_ssd import holdings
+
     if sha256 is not None and len(files) > 1:
         raise click.UsageError("--sha256 is for one FILE")
-    users = _wanted()
+    files_of_cards = holdings.files_of(default_hub().registry.cards())
     done: list[dict[str, Any]] = []
     for file in dict.fromkeys(files):
         try:
-            done.append(holdings.take_in(default_hub(), file, users, sha256))
+            done.append(holdings.take_in(default_hub(), file, files_of_cards, sha256))
         except MshubError as error:
             done.append(failed_entry(error, file=str(file)))
     taken = [_taken(facts) for facts in done if "error" not in facts]
     answer(done, "\n".join(taken) or None, as_json, failed=len(taken) < len(done))
 
 
-def _wanted() -> list[Checkpoint]:
-    return holdings.files_of(default_hub().registry.cards())
+def _users() -> Callable[[str], list[str]]:
+    """What tells the uids of the models that use a file, by its digest; it reads all cards when it is first asked."""
+    from mshub_ssd import holdings
+
+    @functools.cache
+    def files() -> list[Checkpoint]:
+        return holdings.files_of(default_hub().registry.cards())
+
+    return lambda digest: holdings.serves(digest, files())
 
 
 def _taken(facts: dict[str, Any]) -> str:
@@ -203,11 +223,11 @@ def _taken(facts: dict[str, Any]) -> str:
     return f"{facts['path']}  ({size_text(facts['size'])}, {serves})"
 
 
-def _listing(entries: Sequence[store.Entry], users: Sequence[Checkpoint], long: bool) -> str:
+def _listing(entries: Sequence[store.Entry], users: Callable[[str], list[str]], long: bool) -> str:
     rows = [("digest", "size", "used", "for")]
     now = time.time()
     for entry in entries:
-        uids = holdings.serves(entry.digest, users)
+        uids = users(entry.digest)
         about = _about(entry, uids, long)
         shown = entry.digest if long else entry.digest[:_SHOWN]
         rows.append((shown or "-", size_text(entry.size), _ago(now - entry.used), about))
@@ -228,8 +248,8 @@ def _about(entry: store.Entry, uids: Sequence[str], long: bool) -> str:
     return text if entry.kind == "file" else f"{text} ({entry.kind})"
 
 
-def _damage(one: store.Checked, users: Sequence[Checkpoint]) -> str:
-    uids = holdings.serves(one.entry.digest, users)
+def _damage(one: store.Checked, users: Callable[[str], list[str]]) -> str:
+    uids = users(one.entry.digest)
     again = f"; fetch it again: {mshub_command()} fetch {shlex.quote(uids[0])}" if uids else ""
     moved = "moved to quarantine" if one.moved else "it could not be moved away"
     return f"damaged: {one.entry.path}\n  got: {one.fault}\n  {moved}{again}"
