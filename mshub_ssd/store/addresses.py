@@ -11,17 +11,12 @@ import contextlib
 import ipaddress
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
 
-    from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection as _Connection
-else:
-    _Connection = object
-
-__all__ = ["Guard", "RefusedAddressError", "is_public", "resolve"]
+__all__ = ["Guard", "RefusedAddressError", "is_public", "refuse_private", "resolve"]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -92,33 +87,6 @@ class Guard:
         self._handle: socket.socket | None = None
         self._aborted = False
 
-    def adapter(self) -> HTTPAdapter:
-        """A transport for `requests` whose connections are watched by this guard."""
-        from requests.adapters import HTTPAdapter
-        from urllib3.connection import HTTPConnection, HTTPSConnection
-        from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-        guard: dict[str, object] = {"guard": self}
-        plain = type("_Plain", (_Watched, HTTPConnection), guard)
-        safe = type("_Safe", (_Watched, HTTPSConnection), guard)
-        pools = {
-            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("_SafePool", (HTTPSConnectionPool,), {"ConnectionCls": safe}),
-        }
-
-        class Adapter(HTTPAdapter):
-            def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-                super().init_poolmanager(*args, **kwargs)
-                self.poolmanager.pool_classes_by_scheme = pools
-
-            def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-                manager = super().proxy_manager_for(proxy, **kwargs)
-                if not proxy.lower().startswith("socks"):
-                    manager.pool_classes_by_scheme = pools
-                return manager
-
-        return Adapter()
-
     def hang_up(self) -> None:
         """Break the connection off, whoever is reading from it."""
         import socket
@@ -133,12 +101,12 @@ class Guard:
         self._aborted = True
         self.hang_up()
 
-    def foresee(self, connection: Any) -> None:
+    def foresee(self, host: str, port: int) -> None:
         """Before anything is sent to an address: refuse it by its name."""
         if self.public_only:
-            refuse_private(connection.host, connection.port)
+            refuse_private(host, port)
 
-    def inspect(self, connection: Any, sock: socket.socket) -> str:
+    def inspect(self, host: str, sock: socket.socket) -> str:
         """Refuse a connection by the address that was really reached; returns it.
 
         Raises:
@@ -147,7 +115,7 @@ class Guard:
         peer = str(sock.getpeername()[0])
         if self.public_only and not is_public(peer):
             sock.close()
-            raise RefusedAddressError(_refusal(connection.host, peer))
+            raise RefusedAddressError(_refusal(host, peer))
         return peer
 
     def hold(self, sock: socket.socket) -> None:
@@ -172,33 +140,6 @@ class Guard:
     def _too_late(self) -> None:
         self.late = True
         self.hang_up()
-
-
-class _Watched(_Connection):
-    """Mixed into urllib3's connections."""
-
-    guard: Guard
-    reached: str | None = None
-
-    def _new_conn(self) -> socket.socket:
-        if self.proxy is not None:  # whose address is the user's own choice
-            sock = super()._new_conn()
-        else:
-            self.guard.foresee(self)
-            sock = super()._new_conn()
-            self.reached = self.guard.inspect(self, sock)
-        self.guard.hold(sock)
-        return sock
-
-    def connect(self) -> None:
-        with self.guard.limited():
-            super().connect()
-
-    def getresponse(self) -> Any:
-        with self.guard.limited():
-            response = super().getresponse()
-        self.guard.peer = self.reached
-        return response
 
 
 def _refusal(host: str, address: str) -> str:

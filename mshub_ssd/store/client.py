@@ -10,10 +10,19 @@ import contextlib
 import importlib.util
 import os
 import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import Any
 from urllib.parse import urlsplit
+
+import requests
+from requests.utils import select_proxy
+from urllib3 import exceptions as low
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import TransferError
@@ -22,9 +31,7 @@ from mshub_ssd.settings import Settings
 from mshub_ssd.store import addresses
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.policy import Policy
-
-if TYPE_CHECKING:
-    import requests
+from mshub_ssd.store.transport import GuardedAdapter
 
 __all__ = ["Client", "FailedError", "number", "read_errors", "reason_of", "retry_after", "status_text"]
 
@@ -33,6 +40,10 @@ _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 425, 429}
 _LATE = "the server takes too long to answer"
+_UNKNOWN_HOST = (
+    "check the address, and whether this machine has a network; behind a proxy set HTTPS_PROXY, with a mirror "
+    "MSHUB_ENDPOINT; or carry the file here: mshub cache add FILE"
+)
 
 
 class FailedError(Exception):
@@ -42,13 +53,25 @@ class FailedError(Exception):
         reason: Why, fit for a message.
         again: Whether another attempt may do better.
         after: Seconds the server asks to wait, or None.
+        attempts: How many in a row are enough, where those of the policy are too many.
+        hint: What to do about it, where there is more to say than to check address and network.
     """
 
-    def __init__(self, reason: str, *, again: bool = False, after: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        after: float | None = None,
+        attempts: int | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.again = again
         self.after = after
+        self.attempts = attempts
+        self.hint = hint
 
 
 class Client:
@@ -61,14 +84,12 @@ class Client:
     """
 
     def __init__(self, settings: Settings, policy: Policy, *, allow_private: bool = True) -> None:
-        import requests
-
         self._policy = policy
         self._allow_private = allow_private
         self._guard = addresses.Guard(policy.answer)
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, self._guard.adapter())
+            self._session.mount(scheme, GuardedAdapter(self._guard))
         self._token = settings.token
         self._home: _urls.Origin | None = None
         self._endpoint_login: str | None = None
@@ -177,10 +198,9 @@ class Client:
 
     def _ask(self, method: str, url: str, headers: dict[str, str]) -> tuple[requests.Response, bool]:
         """One exchange; also tells whether the other side is on the open internet."""
-        import requests
-
         session, policy = self._session, self._policy
         self._guard.late = False
+        begun = time.monotonic()
         try:
             request = session.prepare_request(
                 requests.Request(
@@ -210,11 +230,9 @@ class Client:
         except TransferError:  # about the proxy; it is an OSError, too
             raise
         except addresses.RefusedAddressError as error:
-            refusal = f"refused, {error}"
+            failure = FailedError(f"refused, {error}, and {_urls.redact(url)} may only lead to the open internet")
         except read_errors() as error:  # requests' own are OSErrors
-            refusal, reason, again = "", reason_of(error), _is_transient(error)
-            if self._guard.late:
-                reason, again = _LATE, True
+            failure = self._failure(error, url, time.monotonic() - begun)
         else:
             if self._guard.late:
                 # Headers that end with the connection pass for whole ones below.
@@ -222,9 +240,23 @@ class Client:
                 raise FailedError(_LATE, again=True)
             peers = (self._guard.peer,) if behind is None else behind
             return response, not peers or any(peer and addresses.is_public(peer) for peer in peers)
-        if refusal:
-            raise FailedError(f"{refusal}, and {_urls.redact(url)} may only lead to the open internet")
-        raise FailedError(reason, again=again)
+        raise failure
+
+    def _failure(self, error: Exception, url: str, seconds: float) -> FailedError:
+        if self._guard.late:
+            return FailedError(_LATE, again=True)
+        unknown = next((item for item in _causes(error) if isinstance(item, socket.gaierror)), None)
+        if unknown is None:
+            return FailedError(reason_of(error), again=_is_transient(error))
+        proxied = any(isinstance(item, low.ProxyError | requests.exceptions.ProxyError) for item in _causes(error))
+        whose = "the proxy's host" if proxied else f"the host {_urls.origin(url)[1]}"
+        return FailedError(
+            f"the name of {whose} cannot be resolved",
+            # The system has tried again itself when it took long; without a network it does not.
+            again=unknown.errno == socket.EAI_AGAIN and seconds < 1,
+            attempts=self._policy.lookups,
+            hint=_UNKNOWN_HOST,
+        )
 
     def _behind_proxy(self, url: str, proxies: Any) -> tuple[str, ...] | None:
         """Addresses of a host that is asked through a proxy, as far as they are known here; None without one.
@@ -233,8 +265,6 @@ class Client:
             RefusedAddressError: One is private, and may not be.
             TransferError: The proxy's own address makes no sense.
         """
-        from requests.utils import select_proxy
-
         proxy = select_proxy(url, proxies)
         if not proxy:
             return None
@@ -303,8 +333,6 @@ def retry_after(text: str | None) -> float | None:
     seconds = number(text)
     if seconds is not None:
         return float(seconds)
-    from email.utils import parsedate_to_datetime
-
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
@@ -321,8 +349,6 @@ def _as_utf8(location: str) -> str:
 
 def status_text(status: int) -> str:
     """A status with its name: ``404 Not Found``."""
-    from http import HTTPStatus
-
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -336,21 +362,14 @@ def _no_netrc(request: Any) -> Any:
 
 def read_errors() -> tuple[type[Exception], ...]:
     """All that the libraries below raise when the network or an answer is at fault."""
-    from http.client import HTTPException
-
-    from urllib3.exceptions import HTTPError
-
     # ValueError: http.client and the codecs of host names raise it for odd answers and names.
-    return (OSError, HTTPException, HTTPError, ValueError)
+    return (OSError, HTTPException, low.HTTPError, ValueError)
 
 
 def _is_transient(error: Exception) -> bool:
-    import requests
-    from urllib3.exceptions import HTTPError, LocationValueError
-
-    if isinstance(error, (ValueError, LocationValueError)) or _certificate_fault(error):
+    if isinstance(error, (ValueError, low.LocationValueError)) or _certificate_fault(error):
         return False
-    return isinstance(error, (requests.ConnectionError, requests.Timeout, HTTPError))
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, low.HTTPError))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -367,8 +386,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _certificate_fault(error: Exception) -> str | None:
-    import ssl
-
     for item in _causes(error):
         if isinstance(item, ssl.SSLCertVerificationError):
             return str(getattr(item, "verify_message", "") or "it does not verify")
@@ -377,13 +394,6 @@ def _certificate_fault(error: Exception) -> str | None:
 
 def reason_of(error: Exception) -> str:
     """Our own words for a failure below; never the library's text, which quotes urls and their secrets."""
-    import socket
-    import ssl
-    from http.client import IncompleteRead, RemoteDisconnected
-
-    import requests
-    from urllib3 import exceptions as low
-
     fault = _certificate_fault(error)
     if fault:
         return f"the server's certificate is refused: {fault} (private CAs: REQUESTS_CA_BUNDLE)"
@@ -394,7 +404,6 @@ def reason_of(error: Exception) -> str:
         ((requests.exceptions.InvalidURL, requests.exceptions.MissingSchema), "not a usable url"),
         ((requests.exceptions.InvalidSchema, low.LocationValueError, UnicodeError), "not a usable url"),
         ((requests.exceptions.InvalidHeader, low.InvalidHeader), "an unusable header"),
-        ((socket.gaierror,), "the host's name cannot be resolved"),
         ((ssl.SSLError,), "the TLS connection failed"),
     ]
     vague: list[tuple[tuple[type[BaseException], ...], str]] = [

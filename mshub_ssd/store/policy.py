@@ -21,6 +21,7 @@ class Policy:
         stall: A body that brings less than `trickle` bytes in this time is given up and resumed.
         trickle: See `stall`.
         attempts: Most attempts in a row without progress.
+        lookups: Most attempts in a row where the name of a host cannot be resolved for the moment.
         progress: Bytes beyond the furthest so far that count as progress; a server that hands out a
             few bytes per connection would otherwise keep us for ever.
         backoff: Upper bound of the first random wait; it doubles each time.
@@ -43,6 +44,7 @@ class Policy:
     stall: float = 60.0
     trickle: int = 1024
     attempts: int = 5
+    lookups: int = 2
     progress: int = 1 << 18
     backoff: float = 0.5
     longest_wait: float = 30.0

@@ -7,8 +7,6 @@ digest decides.
 from __future__ import annotations
 
 import contextlib
-import http.client
-import io
 import logging
 import random
 import re
@@ -19,8 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mshub_ssd.errors import MshubError, TransferError
 from mshub_ssd.redaction import file_name
@@ -30,6 +27,7 @@ from mshub_ssd.store.client import Client, FailedError, number, read_errors, rea
 from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, exact_size, mismatch
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, override_policy
+from mshub_ssd.store.transport import reader
 from mshub_ssd.terminal import Advance, Progress
 
 if TYPE_CHECKING:
@@ -126,6 +124,7 @@ class _Source:
         idle: Attempts since the last progress.
         ready: Earliest moment of the next attempt, on the monotonic clock.
         given_up: Why, or None while it is worth asking.
+        hint: What to do about it, if there is something special.
     """
 
     url: str
@@ -138,19 +137,25 @@ class _Source:
     idle: int = 0
     ready: float = 0.0
     given_up: str | None = None
+    hint: str | None = None
 
     @property
     def shown(self) -> str:
         return _urls.redact(self.url)
+
+    @property
+    def advice(self) -> str:
+        return self.hint or f"check the address and the network: curl -sSLI {shlex.quote(self.shown)}"
 
     def fail(self, failure: FailedError, policy: Policy, *, progress: bool) -> None:
         """Decide whether and when it is asked again."""
         logger.info("%s: %s", self.shown, failure.reason)
         self.idle = 0 if progress else self.idle + 1
         self.ready = time.monotonic() + (failure.after or 0.0)
+        self.hint = failure.hint
         if not failure.again:
             self.given_up = failure.reason
-        elif self.idle >= policy.attempts:
+        elif self.idle >= min(policy.attempts, failure.attempts or policy.attempts):
             self.given_up = f"{failure.reason} (given up after {self.idle} attempts without progress)"
         elif failure.after is not None and failure.after > policy.longest_retry_after:
             self.given_up = f"{failure.reason}; the server asks to come back in {failure.after:.0f} seconds"
@@ -192,7 +197,7 @@ def download(sources: tuple[str, ...], sink: Sink, digest: Digest, job: Job, *, 
             found = run.ask(alive[:1], together=False)
     if found is not None:
         return found
-    failed = [(source.shown, source.given_up or "") for source in todo if source.chances > 0]
+    failed = [source for source in todo if source.chances > 0]
     raise _failure(digest, failed, run.wrong, sink, job.size, pinned_from)
 
 
@@ -213,7 +218,7 @@ def persist(url: str, job: Job, work: Callable[[Client], Result]) -> Result:
         "the url could not be asked",
         where=source.shown,
         got=source.given_up,
-        hint=f"check the address and the network: curl -sSLI {shlex.quote(source.shown)}",
+        hint=source.advice,
     )
 
 
@@ -451,7 +456,7 @@ def _pieces(
         FailedError: It breaks off, or trickles.
     """
     policy = job.policy
-    read = _reader(response, max_piece, buffer)
+    read = reader(response, max_piece, buffer)
     since, count, window = time.monotonic(), 0, 0
     while True:
         job.check()
@@ -474,55 +479,15 @@ def _pieces(
         yield data
 
 
-def _reader(
-    response: requests.Response, max_piece: int, buffer: Callable[[], memoryview] | None
-) -> Callable[[], bytes | memoryview]:
-    """Hands over what has arrived, at once: nothing is lost when the connection breaks, and a trickle is seen."""
-    raw: Any = response.raw
-    body = raw._fp
-    if (
-        buffer is not None
-        and isinstance(body, http.client.HTTPResponse)
-        and not body.chunked
-        and body.length
-        and isinstance(body.fp, io.BufferedReader)
-    ):
-        return partial(_read_into, raw, buffer)
-    # urllib3 before 2.1 has read1 one level below.
-    return (
-        partial(raw.read1, max_piece, decode_content=False) if hasattr(raw, "read1") else partial(body.read1, max_piece)
-    )
-
-
-def _read_into(raw: Any, buffer: Callable[[], memoryview]) -> memoryview:
-    """As `read1`, but into memory that is there already: having new memory cleared costs as much as hashing."""
-    body = raw._fp
-    if not body.length:  # nothing is left: the connection can be used again
-        body.read()
-        raw.release_conn()
-        return memoryview(b"")
-    view = buffer()[: body.length]
-    try:
-        count = body.fp.readinto1(view)
-    except TimeoutError as error:
-        from urllib3.exceptions import ReadTimeoutError
-
-        raise ReadTimeoutError(raw, "", "no more bytes") from error
-    if not count:
-        raise http.client.IncompleteRead(b"", body.length)
-    body.length -= count
-    return view[:count]
-
-
 def _failure(
     digest: Digest,
-    failed: list[tuple[str, str]],
+    failed: list[_Source],
     wrong: tuple[str, Hashed] | None,
     sink: Sink,
     size: int | None,
     pinned_from: str | None,
 ) -> MshubError:
-    also = "; ".join(f"{shown}: {reason}" for shown, reason in failed)
+    also = "; ".join(f"{source.shown}: {source.given_up}" for source in failed)
     if wrong is not None:
         shown, got = wrong
         return mismatch(
@@ -535,16 +500,15 @@ def _failure(
             also=f" (and {also})" if also else "",
             hint=f"fetch again later; compare with: curl -sSL {shlex.quote(shown)} | sha256sum",
         )
-    check = f"check the address and the network: curl -sSLI {shlex.quote(failed[-1][0])}"
     kept = (
         f"; {exact_size(sink.size)} are kept, and fetching again goes on after them" if sink.keeps and sink.size else ""
     )
     return TransferError(
         "the download failed",
-        where=" or ".join(shown for shown, _ in failed),
+        where=" or ".join(source.shown for source in failed),
         expected=f"a file with {digest}" if digest.text else None,
-        got=(failed[0][1] if len(failed) == 1 else also) + kept,
-        hint=check,
+        got=(failed[0].given_up or "" if len(failed) == 1 else also) + kept,
+        hint=failed[-1].advice,
     )
 
 
