@@ -1,4 +1,7 @@
-"""The house's own rules: who may import whom, what stays lazy, and how large a file may grow."""
+"""The house's own rules: who may import whom, what stays lazy, and how large a file may grow.
+
+``python tests/test_architecture.py`` writes the table of rooms into docs/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,40 @@ import mshub_ssd
 
 PACKAGE = Path(mshub_ssd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
 
-# Room → rooms it may import. Rooms not listed (cli, compat, the package itself) may import everything.
-MAY_IMPORT = {
-    "redaction": set(),
-    "errors": {"redaction"},
-    "files": {"errors", "redaction"},
-    "formats": {"errors", "redaction"},
-    "terminal": {"errors", "redaction"},
-    "settings": {"errors", "files", "redaction"},
-    "cards": {"errors", "files", "redaction", "terminal"},
-    "results": {"errors", "files"},
-    "checkpoints": {"errors", "files", "formats", "terminal"},
-    "store": {"errors", "files", "redaction", "settings", "terminal"},
-    "lint": {"errors", "files", "formats", "redaction", "cards", "terminal"},
-    "cpu": {"errors"},
-    "networks": {"errors", "cpu", "results"},
-    "pictures": {"errors", "files"},
-    "registry": {"errors", "files", "redaction", "settings", "cards"},
-    "families": {"errors", "networks", "pictures", "results"},
-    "providers": {"errors", "files", "formats", "redaction", "settings", "cards", "checkpoints", "networks"},
-    "engines": {"errors", "cpu"},
-    "online": {"terminal", "errors", "files", "settings", "cards", "lint", "store", "providers"},
-    "bundles": {"errors", "files", "settings", "terminal", "cards", "registry", "providers", "loading", "store"},
-    "loading": {"errors", "cpu", "settings", "store", "checkpoints", "networks", "providers"},
-    "predictor": {"errors", "engines", "families", "pictures", "results"},
-    "facts": {"errors", "redaction", "cards", "store", "providers", "hub"},
-    "holdings": {"errors", "redaction", "cards", "store", "providers", "bundles", "hub"},
-    "doctor": {
-        *("errors", "redaction", "settings", "terminal", "cards"),
-        *("cpu", "networks", "engines", "providers", "hub", "facts"),
-    },
+# Rooms import from the rows above their own, never from their own or one below.
+ROWS = (
+    ("redaction",),
+    ("errors",),
+    ("files", "formats", "terminal"),
+    ("settings", "cards", "results"),
+    ("cpu", "store", "lint", "checkpoints", "networks", "pictures"),
+    ("registry", "families", "engines", "providers"),
+    ("loading",),
+    ("predictor",),
+    ("bundles", "online"),
+    ("hub",),
+    ("facts", "holdings"),
+    ("doctor",),
+    ("cli", "__init__", "__main__"),
+)
+ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
+# What a room does not know, although it lies above: a card never knows the store, the store never sees a card, …
+MUST_NOT_IMPORT = {
+    "store": {"cards", "results"},
+    "checkpoints": {"cards", "settings"},
+    "networks": {"cards", "settings", "files"},
+    "lint": {"settings", "results"},
+    "registry": {"store", "checkpoints", "networks"},
+    "families": {"cards", "settings", "cpu", "store", "checkpoints"},
+    "engines": {"cards", "store", "pictures", "results"},
+    "loading": {"cards", "lint", "families", "registry", "pictures", "results"},
+    "predictor": {"cards", "lint", "registry", "store", "providers", "loading"},
+    "bundles": {"lint"},
 }
+# Doors besides a room's own: modules that are light, or need NumPy only, where the room itself needs more.
+DOORS = {"networks.classification", "networks.ssd.boxes", "networks.ssd.config", "networks.ssd.openmmlab_config"}
 # The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {
     "networks.classification",
@@ -97,18 +102,52 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_rooms_import_only_what_the_design_allows(path: Path) -> None:
-    room = room_of(path)
-    if room not in MAY_IMPORT:
-        return
+def targets(path: Path) -> set[str]:
+    """Our own modules that a file imports, from other rooms."""
+    found = set()
     for name, _ in imports(path):
-        if not name.startswith("mshub_ssd."):
+        parts = name.split(".")
+        if parts[0] != "mshub_ssd" or len(parts) == 1:
             continue
-        target = name.split(".")[1]
-        assert target == room or target in MAY_IMPORT[room], f"{path.name} imports {name}"
-        if room == "families" and target == "networks":
-            assert any(f"{name}.".startswith(f"mshub_ssd.{part}.") for part in NUMPY_ONLY), f"{path.name}: {name}"
+        place = PACKAGE.joinpath(*parts[1:])
+        module = parts[1:] if place.is_dir() or place.with_suffix(".py").is_file() else parts[1:-1]
+        if module and module[0] != room_of(path):
+            found.add(".".join(module))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_rooms_import_from_the_rows_above_and_through_doors(path: Path) -> None:
+    room = room_of(path)
+    for target in targets(path):
+        other = target.split(".")[0]
+        assert ROW[other] < ROW[room], f"{module_name(path)} imports {target}"
+        assert other not in MUST_NOT_IMPORT.get(room, ()), f"{module_name(path)} imports {target}"
+        assert target == other or target in DOORS, f"{module_name(path)} imports {target} past the door of {other}"
+
+
+def rooms_table() -> str:
+    """Every room with the first line of its docstring and the rooms it really imports."""
+    lines = ["| row | room | what it is for | imports |", "|---|---|---|---|"]
+    for number, rooms in enumerate(ROWS):
+        for room in rooms:
+            files = [path for path in FILES if room_of(path) == room]
+            door = next(path for path in files if path.stem in ("__init__", room))
+            purpose = (ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))) or "").splitlines()[0]
+            known = {target.split(".")[0] for path in files for target in targets(path)}
+            imported = ", ".join(f"`{name}`" for name in sorted(known, key=lambda name: (ROW[name], name)))
+            lines.append(f"| {number} | `{room}` | {purpose} | {imported or '–'} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    before, _, rest = text.partition("<!-- rooms -->\n")
+    return f"{before}<!-- rooms -->\n{rooms_table()}\n<!-- end of rooms -->{rest.partition('<!-- end of rooms -->')[2]}"
+
+
+def test_the_documented_rooms_are_the_real_ones() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == with_table(text), "write it anew: python tests/test_architecture.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -194,3 +233,7 @@ def test_the_light_core_lists_and_fetches_without_mindspore_and_numpy(tmp_path: 
         "except m.errors.MissingDependencyError as e: print(e.hint)\n",
     )
     assert out.splitlines() == ["b'abc'", "pip install 'mshub_ssd[mindspore]'"]
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(with_table(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mshub_ssd.cards.names import is_card_name, valid_uid
+from mshub_ssd.cards import is_card_name, valid_uid
 
 __all__ = ["Lost", "fault", "find", "walk"]
 

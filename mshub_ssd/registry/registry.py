@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mshub_ssd.cards.names import natural_key
+from mshub_ssd.cards import natural_key
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.registry import folder
