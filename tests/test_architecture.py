@@ -25,8 +25,8 @@ ROWS = (
     ("redaction",),
     ("errors",),
     ("files", "formats", "terminal"),
-    ("settings", "cards", "results"),
-    ("cpu", "store", "lint", "checkpoints", "networks", "pictures"),
+    ("settings", "cards", "results", "cpu"),
+    ("store", "lint", "checkpoints", "networks", "pictures"),
     ("registry", "families", "engines", "providers"),
     ("loading",),
     ("predictor",),
@@ -34,7 +34,8 @@ ROWS = (
     ("hub",),
     ("facts", "holdings"),
     ("doctor",),
-    ("cli", "__init__", "__main__"),
+    ("cli", "__init__"),
+    ("__main__",),
 )
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 # What a room does not know, although it lies above: a card never knows the store, the store never sees a card, …
@@ -136,7 +137,8 @@ def rooms_table() -> str:
             purpose = (ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))) or "").splitlines()[0]
             known = {target.split(".")[0] for path in files for target in targets(path)}
             imported = ", ".join(f"`{name}`" for name in sorted(known, key=lambda name: (ROW[name], name)))
-            lines.append(f"| {number} | `{room}` | {purpose} | {imported or '–'} |")
+            purpose = purpose.replace("``", "`")
+            lines.append(f"| {number} | `{room}` | {purpose} | {imported or 'nothing'} |")
     return "\n".join(lines)
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from commands import environment
 
 import mshub_ssd as mshub
 from mshub_ssd import hub as hub_module
 from mshub_ssd.errors import CardError, OfflineError, UnknownModelError, UsageError
 from mshub_ssd.hub import Hub, default_hub
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 RESNET = "mindspore/1.7/ssdresnet50fpn_coco2017"
 VERBS = ["classify", "detect", "fetch", "info", "list_models", "load", "load_weights", "postprocess", "search"]
 
@@ -295,3 +298,17 @@ def test_one_cell_in_two_threads_gives_the_same_numbers() -> None:
         thread.join(300)
     assert different == []
     assert mindspore.get_context("device_target") == "CPU"
+
+
+FENCES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", (DOCS / "hub.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "promised"), FENCES)
+def test_the_documents_code_does_what_it_says(code: str, promised: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stdout) == (0, promised), done.stderr
+
+
+def test_the_document_names_every_argument() -> None:
+    text = (DOCS / "hub.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in inspect.signature(Hub).parameters)

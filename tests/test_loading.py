@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import logging
+import sys
 import textwrap
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 from faultserver import Fault, FaultServer
 from networks import picture, save_checkpoint, sha256, weights
+from test_architecture import PACKAGE, ROW
 
 import mshub_ssd as mshub
 from mshub_ssd import store
@@ -25,6 +30,7 @@ from mshub_ssd.errors import (
     UnsupportedFormatError,
     UsageError,
 )
+from mshub_ssd.hub import Hub
 from mshub_ssd.store.transfer import override_policy
 
 mindspore = pytest.importorskip("mindspore")
@@ -93,6 +99,38 @@ def hub(root: Path, checkpoint_files: dict[str, Path], fault_server: FaultServer
         url = fault_server.add(FILES[uid], file.read_bytes())
         put(root, uid, card_text("ssd" if uid == RESNET else "ssd_mobilenetV2", url, sha256(file)))
     return root
+
+
+def test_a_load_goes_one_way_through_the_rooms(hub: Path) -> None:
+    """Every call between rooms goes to a row above, none back; and the Hub asks each room it needs in turn."""
+    calls: list[tuple[str | None, str]] = []
+
+    @functools.cache
+    def room(file: str) -> str | None:
+        path = Path(file)
+        return path.relative_to(PACKAGE).parts[0].removesuffix(".py") if path.is_relative_to(PACKAGE) else None
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        callee, caller = room(frame.f_code.co_filename), frame.f_back
+        if event != "call" or callee is None:
+            return
+        while caller is not None and room(caller.f_code.co_filename) is None:
+            caller = caller.f_back
+        # What runs while a module is imported is not called by whoever imported it first.
+        if caller and not {frame.f_code.co_name, caller.f_code.co_name} & {"<module>", "__getattr__"}:
+            calls.append((room(caller.f_code.co_filename), callee))
+
+    session = Hub()
+    sys.setprofile(note)
+    try:
+        session.load(MOBILENET)
+    finally:
+        sys.setprofile(None)
+    between = [(caller, callee) for caller, callee in calls if caller != callee]
+    assert {(caller, callee) for caller, callee in between if ROW[callee] >= ROW[caller]} == set()
+    asked = [callee for caller, callee in between if caller == "hub" and callee != "errors"]
+    assert [room for room, _ in itertools.groupby(asked)] == ["registry", "providers", "loading"]
+    assert {"store", "checkpoints", "networks"} <= {callee for caller, callee in between if caller == "loading"}
 
 
 def assert_weights(network, key: str) -> None:

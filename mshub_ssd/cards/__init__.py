@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mshub_ssd.cards.composing import MAX_NODES
     from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS, Field
     from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
     from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
-    from mshub_ssd.cards.nodes import Problem
+    from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
-    from mshub_ssd.cards.source import read_bytes
+    from mshub_ssd.cards.source import MAX_BYTES, read_bytes
 
 _HOMES = {
     "ASSET_FIELDS": "fields",
@@ -38,7 +39,13 @@ _HOMES = {
     "parse_card": "parse",
     "parse_metric": "parse",
     "read_card": "parse",
+    "MapNode": "nodes",
+    "Node": "nodes",
     "Problem": "nodes",
+    "Scalar": "nodes",
+    "SeqNode": "nodes",
+    "MAX_BYTES": "source",
+    "MAX_NODES": "composing",
     "read_bytes": "source",
 }
 
@@ -47,14 +54,20 @@ __all__ = [
     "DIGEST",
     "FIELDS",
     "FORMS",
+    "MAX_BYTES",
+    "MAX_NODES",
     "Asset",
     "Card",
     "Examination",
     "Field",
     "FrozenDict",
+    "MapNode",
     "Metric",
     "NetworkRef",
+    "Node",
     "Problem",
+    "Scalar",
+    "SeqNode",
     "Span",
     "Version",
     "examine_card",

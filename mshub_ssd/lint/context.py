@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mshub_ssd.cards import Card, Problem, Span, examine_card
-from mshub_ssd.cards.composing import MAX_NODES
-from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
+from mshub_ssd.cards import MAX_NODES, Card, MapNode, Node, Problem, Scalar, SeqNode, Span, examine_card
 from mshub_ssd.lint.finding import Edit, Fix, Severity
 from mshub_ssd.redaction import mask
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mshub_ssd.cards.names import is_card_name
+from mshub_ssd.cards import is_card_name
 from mshub_ssd.errors import UsageError
 from mshub_ssd.lint.report import Unreadable
 

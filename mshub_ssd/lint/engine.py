@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mshub_ssd.cards import Span
-from mshub_ssd.cards.source import MAX_BYTES, read_bytes
+from mshub_ssd.cards import MAX_BYTES, Span, read_bytes
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.files import NotRegularError
 from mshub_ssd.lint import suppress, tree

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 from urllib.parse import urlsplit
 
-from mshub_ssd.cards import Asset, read_bytes
-from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.cards import Asset, Scalar, read_bytes
 from mshub_ssd.errors import CardError
 from mshub_ssd.files import lies_in
 from mshub_ssd.lint.context import AssetNode, CardContext

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mshub_ssd.cards import Asset
-from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.cards import Asset, Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings
 from mshub_ssd.lint.context import AssetNode, CardContext, Violation, edit, too_long

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from mshub_ssd.cards.nodes import SeqNode
+from mshub_ssd.cards import SeqNode
 from mshub_ssd.lint.context import MAX_ASSETS, CardContext, Violation
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.provenance import fault_of

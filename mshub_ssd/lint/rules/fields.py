@@ -8,8 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import ASSET_FIELDS, FIELDS, parse_metric
-from mshub_ssd.cards.nodes import MapNode, Node, Scalar, SeqNode
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, MapNode, Node, Scalar, SeqNode, parse_metric
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule

@@ -6,8 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import parse_metric, valid_uid
-from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.cards import Scalar, parse_metric, valid_uid
 from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from mshub_ssd.cards.nodes import Scalar
+from mshub_ssd.cards import Scalar
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning, too_long
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
