@@ -222,7 +222,7 @@ def _read_user_file() -> dict[str, Any]:
         parsed = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
-            f"the settings file is not valid TOML: {error}", where=str(path), hint=f"mend or delete {path}"
+            f"the settings file is not valid TOML: {error}", where=str(path), hint=f"correct or delete {path}"
         ) from error
     known = {"home", "registry", "offline", "endpoint", "token", "verify", "connections"}
     unknown = sorted(set(parsed) - known)
@@ -231,6 +231,6 @@ def _read_user_file() -> dict[str, Any]:
             f"the settings file has an unknown key: {', '.join(unknown)}",
             where=str(path),
             expected=", ".join(sorted(known)),
-            hint=f"mend {path}",
+            hint=f"correct {path}",
         )
     return parsed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["Advance", "Bar", "Progress", "SharedProgress", "counted", "plain", "size_text", "table", "width"]
+__all__ = ["Advance", "Bar", "Progress", "SharedProgress", "clipped", "counted", "plain", "size_text", "table", "width"]
 
 Advance = Callable[[int], object]
 """What takes the number of new bytes."""
@@ -44,6 +45,13 @@ def _spelt(char: str) -> str:
 def width(text: str) -> int:
     """Columns that a text without control characters takes in a terminal."""
     return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def clipped(text: str, columns: int) -> str:
+    """A text that takes no more columns; where something is missing, it ends in a mark."""
+    if width(text) <= columns:
+        return text
+    return text[: sum(used < columns for used in itertools.accumulate(map(_columns, text)))] + "…"
 
 
 def _columns(char: str) -> int:

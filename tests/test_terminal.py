@@ -50,6 +50,21 @@ def test_width_is_what_a_terminal_needs(text: str, columns: int) -> None:
     assert terminal.width(text) == columns
 
 
+@pytest.mark.parametrize(
+    ("text", "columns", "shown"),
+    [
+        ("abcd", 4, "abcd"),
+        ("abcde", 4, "abc…"),
+        ("模型模型", 8, "模型模型"),
+        ("模型模型", 7, "模型模…"),
+        ("模型", 3, "模…"),
+        ("ab", 0, "…"),
+    ],
+)
+def test_a_text_is_cut_by_its_width(text: str, columns: int, shown: str) -> None:
+    assert terminal.clipped(text, columns) == shown
+
+
 def test_columns_are_aligned_by_their_width() -> None:
     assert terminal.table([("模型", "1", "x"), ("abc", "23", "")], right=(1,)) == "模型   1  x\nabc   23"
 

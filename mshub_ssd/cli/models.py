@@ -26,7 +26,7 @@ from mshub_ssd.cli.output import (
 from mshub_ssd.errors import CardError, MshubError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.redaction import hide, scrub
-from mshub_ssd.terminal import counted, size_text, table, width
+from mshub_ssd.terminal import clipped, counted, plain, size_text, table, width
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -184,8 +184,8 @@ def _show(uids: list[str], as_json: bool) -> None:
         columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
         # Line by line: reading thousands of cards takes a while.
         for uid in uids:
-            line = f"{uid}{' ' * (space - width(uid))}  {scrub(_aside(uid, registry))}".rstrip()
-            emit(line if len(line) <= columns else line[: max(columns - 1, len(uid))] + "…")
+            aside = clipped(plain(scrub(_aside(uid, registry))), columns - space - 2)
+            emit(f"{uid}{' ' * (space - width(uid))}  {aside}".rstrip())
     else:
         emit("\n".join(uids))
 
