@@ -111,18 +111,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) else None
 
 
-def replace_file(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
+def replace_file(path: Path, data: bytes, *, scratch: Path | None = None, keep_mode: bool = False) -> None:
     """Write a small file, in place of what has its name; it appears whole or not at all.
 
     Args:
         path: The file; its folder exists.
         data: Its bytes.
         scratch: Folder on the same file system where it is written first, by default its own.
+        keep_mode: Leave its permissions as they were; a new file gets the usual ones.
 
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    with _written(path, data, scratch) as place:
+    with _written(path, data, scratch, mode=0o666 if keep_mode else 0o644) as place:
+        if keep_mode and path.exists():
+            place.chmod(stat.S_IMODE(path.stat().st_mode))
         place.replace(path)
 
 
@@ -150,12 +153,12 @@ def unfinished(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _written(path: Path, data: bytes, folder: Path | None, durable: bool = False) -> Iterator[Path]:
+def _written(path: Path, data: bytes, folder: Path | None, durable: bool = False, mode: int = 0o644) -> Iterator[Path]:
     """A file with these bytes, which is gone afterwards unless it was renamed."""
     place = (folder or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(place, flags, 0o644), "wb") as stream:
+        with os.fdopen(os.open(place, flags, mode), "wb") as stream:
             stream.write(data)
             if durable:
                 stream.flush()

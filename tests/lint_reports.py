@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,7 +33,7 @@ def finding(excerpt: str = 'asset-sha256: "d231a06e"', at: tuple[int, int] = (14
 
 
 SAFE = Fix("put it in quotes", (Edit(10, 14, '"1.10"', Source("model-version: 1.10").span(15, 19)),))
-UNSAFE = replace(SAFE, title="call it license", safe=False)
+UNSAFE = SAFE._replace(title="call it license", safe=False)
 
 _CONTROLS = "\t\r\n\x00\x07\x85\u2028\u200d\u200b\ufeff\ufffe\xa0" + OVERRIDE + "\u2066\u2069"
 _WIDTHS = "\u0301\u20dd\u3099\u3000字\uff21\U0001f600\u1161\udfff\udce9"

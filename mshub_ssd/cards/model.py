@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mshub_ssd.cards.fields import FORMS
 from mshub_ssd.cards.names import version_key
@@ -99,8 +99,7 @@ class FrozenDict(Mapping[str, Any]):
         return (FrozenDict, (self._items,))
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A place in the card's text; lines and columns count from 1, columns in characters, the end is exclusive."""
 
     line: int

@@ -270,24 +270,17 @@ class _Reader:
 
     def evaluation(self, key: str, node: Node) -> None:
         """Collect metrics; what cannot be read as name and value stays in `extra`."""
-        if isinstance(node, MapNode):
-            pairs = [(name.text, self._real(value)) for name, value in node.items]
-            found = [None if value is None else Metric(name, value) for name, value in pairs]
-        elif isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
+        if isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
             return
-        else:
-            items = node.items if isinstance(node, SeqNode) else [node]
-            found = []
-            for item in items:
-                if isinstance(item, Scalar):
-                    found += [parse_metric(piece) for piece in item.text.split("|", _MAX_PIECES)]
-                elif isinstance(item, MapNode):
-                    found += [
-                        None if (value := self._real(inner)) is None else Metric(name.text, value)
-                        for name, inner in item.items
-                    ]
-                else:
-                    found.append(None)
+        found: list[Metric | None] = []
+        for item in node.items if isinstance(node, SeqNode) else [node]:
+            if isinstance(item, Scalar):
+                found += [parse_metric(piece) for piece in item.text.split("|", _MAX_PIECES)]
+            elif isinstance(item, MapNode):
+                pairs = [(name.text, self._real(value)) for name, value in item.items]
+                found += [None if value is None else Metric(name, value) for name, value in pairs]
+            else:
+                found.append(None)
         self.metrics += [metric for metric in found if metric is not None]
         if None in found:
             self._unreadable(key, node, "evaluation")

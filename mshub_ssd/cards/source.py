@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mshub_ssd.cards.composing import CONTROL, compose
-from mshub_ssd.cards.nodes import BREAK, Problem, Source
+from mshub_ssd.cards.nodes import BREAK, Source
 from mshub_ssd.files import open_regular
 
 __all__ = ["MAX_BYTES", "MAX_FRONT", "MAX_LINES", "read_bytes", "read_source"]
@@ -66,70 +66,31 @@ def read_source(data: str | bytes, *, tolerant: bool = False) -> Source:
 
 
 def _decode(data: str | bytes, tolerant: bool) -> Source:
-    too_long = Source(
-        "",
-        problems=[
-            Problem(
-                "size",
-                "the card is larger than 1 MiB",
-                True,
-                expected=f"at most {MAX_BYTES} bytes",
-                hint="keep pictures and logs out of the card: link to them",
-            )
-        ],
-    )
-    if len(data) > MAX_BYTES:
-        return too_long
-    if isinstance(data, bytes):
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            source = Source(data[: error.start].decode("utf-8").removeprefix("\ufeff"))
-            at = len(source.text)
-            if tolerant:
-                source.text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-            source.report(
-                "encoding",
-                "the card is not UTF-8",
-                (at, at),
-                fatal=True,
-                expected="UTF-8 text",
-                got=f"byte 0x{data[error.start]:02x} at offset {error.start}",
-                hint="save the file in the encoding UTF-8",
-            )
-            return source
-    else:
-        try:
-            size = len(data.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            text, size = data, 0
-            source = Source(text.removeprefix("\ufeff"))
-            at = error.start - (len(text) - len(source.text))
-            source.report(
-                "encoding",
-                "the card holds half a character (a lone surrogate)",
-                (at, at + 1),
-                fatal=True,
-                got=repr(text[error.start]),
-                hint="read the file as UTF-8, or hand over its bytes",
-            )
-            return source
-        if size > MAX_BYTES:
-            return too_long
-        text = data
-    source = Source(text.removeprefix("\ufeff"))
-    if text.count("\n") + text.count("\r") > MAX_LINES:
-        return Source(
-            "",
-            problems=[
-                Problem(
-                    "size",
-                    f"the card has more than {MAX_LINES} lines",
-                    True,
-                    hint="keep pictures and logs out of the card: link to them",
-                )
-            ],
+    # A text may hold half a character (a lone surrogate), which is no UTF-8 either.
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > MAX_BYTES:
+        return _too_large("the card is larger than 1 MiB", f"at most {MAX_BYTES} bytes")
+    try:
+        source = Source(raw.decode("utf-8").removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        source = Source(raw[: error.start].decode("utf-8").removeprefix("\ufeff"))
+        at = len(source.text)
+        if tolerant:
+            source.text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+        source.report(
+            "encoding",
+            "the card is not UTF-8",
+            (at, at),
+            fatal=True,
+            expected="UTF-8 text",
+            got="half a character (a lone surrogate)"
+            if isinstance(data, str)
+            else f"byte 0x{raw[error.start]:02x} at offset {error.start}",
+            hint="save the file in the encoding UTF-8",
         )
+        return source
+    if source.text.count("\n") + source.text.count("\r") > MAX_LINES:
+        return _too_large(f"the card has more than {MAX_LINES} lines", f"at most {MAX_LINES} lines")
     nul = source.text.find("\0")
     if nul >= 0:
         source.report(
@@ -139,6 +100,13 @@ def _decode(data: str | bytes, tolerant: bool) -> Source:
             fatal=True,
             hint="delete it, or save the file as UTF-8 if it is UTF-16",
         )
+    return source
+
+
+def _too_large(message: str, expected: str) -> Source:
+    source = Source("")
+    hint = "keep pictures and logs out of the card: link to them"
+    source.report("size", message, fatal=True, expected=expected, hint=hint)
     return source
 
 

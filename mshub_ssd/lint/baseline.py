@@ -6,19 +6,17 @@ occurs. No line numbers: findings that only move stay known.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.files import read_regular
+from mshub_ssd.files import read_regular, replace_file
 from mshub_ssd.lint.finding import Finding
 from mshub_ssd.lint.rules import all_rules
 
@@ -142,18 +140,9 @@ class Baseline:
             cards.setdefault(entry.path, {}).setdefault(entry.code, {})[entry.line] = count
         text = json.dumps({"mshub-baseline": _VERSION, "cards": cards}, indent=1, ensure_ascii=False)
         data = "".join(map(_visible, text)).encode("utf-8") + b"\n"
-        scratch = None
         try:
-            mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-            descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-            Path(scratch).chmod(mode)
-            Path(scratch).replace(os.path.realpath(path))
+            replace_file(Path(os.path.realpath(path)), data, keep_mode=True)
         except OSError as error:
-            if scratch is not None:
-                with contextlib.suppress(OSError):
-                    Path(scratch).unlink()
             raise UsageError(
                 f"the baseline file cannot be written: {error.strerror or type(error).__name__}",
                 where=str(path),
@@ -227,10 +216,3 @@ def _visible(char: str) -> str:
     if char == "\n" or char.isprintable():
         return char
     return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
-
-
-def _umask() -> int:
-    # The only way to learn it is to set it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -154,33 +154,30 @@ def _default_codes() -> set[str]:
 
 def _search(start: Path) -> tuple[Path | None, dict[str, Any]]:
     for folder in (start, *start.parents):
-        own = folder / _OWN_FILE
-        data = _read(own)
-        if data is not None:
-            return own, _parse(own, data)
-        shared = folder / _SHARED_FILE
-        data = _read(shared)
-        # Other people's projects may be broken; without the word they hold nothing for us.
-        if data is not None and b"mshub" in data:
-            table = _tool_table(shared, _parse(shared, data))
-            if table is not None:
-                return shared, table
+        for path in (folder / _OWN_FILE, folder / _SHARED_FILE):
+            if (table := _load(path)) is not None:
+                return path, table
     return None, {}
 
 
 def _given(file: Path) -> dict[str, Any]:
-    data = _read(file)
-    if data is None:
+    table = _load(file)
+    if table is None and not file.is_file():
         raise UsageError("the configuration file is not there", where=str(file), hint="give another --config FILE")
-    table = _parse(file, data)
-    if file.name != _SHARED_FILE:
-        return table
-    ours = _tool_table(file, table)
-    if ours is None:
+    if table is None:
         raise UsageError(
             "the configuration file says nothing about cards", where=str(file), expected="a table [tool.mshub]"
         )
-    return ours
+    return table
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """What a file says; None where it is not there, or says nothing about cards."""
+    data = _read(path)
+    if data is None or path.name != _SHARED_FILE:
+        return data if data is None else _parse(path, data)
+    # Other people's projects may be broken; without the word they hold nothing for us.
+    return _tool_table(path, _parse(path, data)) if b"mshub" in data else None
 
 
 def _read(path: Path) -> bytes | None:

@@ -49,12 +49,10 @@ class Violation(NamedTuple):
     severity: Severity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetNode:
-    """One item of ``asset``: its node and its fields."""
+class _Fields:
+    """What is asked of a card and of its assets alike."""
 
-    index: int
-    node: MapNode
+    __slots__ = ()
     fields: dict[str, tuple[Scalar, Node]]
 
     def scalar(self, key: str) -> Scalar | None:
@@ -68,7 +66,16 @@ class AssetNode:
         return None if node is None else meaning(node, key)
 
 
-class CardContext:
+@dataclass(frozen=True, slots=True)
+class AssetNode(_Fields):
+    """One item of ``asset``: its node and its fields."""
+
+    index: int
+    node: MapNode
+    fields: dict[str, tuple[Scalar, Node]]
+
+
+class CardContext(_Fields):
     """A card under examination.
 
     Attributes:
@@ -131,16 +138,6 @@ class CardContext:
         for index, item in enumerate(items):
             if isinstance(item, MapNode):
                 yield AssetNode(index, item, {key.text: (key, value) for key, value in item.items})
-
-    def scalar(self, key: str) -> Scalar | None:
-        """The value of a field, where it is a text."""
-        found = self.fields.get(key)
-        return found[1] if found and isinstance(found[1], Scalar) else None
-
-    def value(self, key: str) -> str | None:
-        """The text of a field, None where it says nothing; links without ``<>``."""
-        node = self.scalar(key)
-        return None if node is None else meaning(node, key)
 
     def pieces(self, node: Scalar, between: re.Pattern[str] = _BAR) -> Iterator[tuple[str, int, int]]:
         """The stripped parts of a value, and the place of each; an empty one lies on what ends it."""

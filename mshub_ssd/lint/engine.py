@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import difflib
 import gc
+import itertools
 import os
 import re
 import signal
-import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mshub_ssd.cards import MAX_BYTES, Span, read_bytes
 from mshub_ssd.errors import MshubError, UsageError
-from mshub_ssd.files import NotRegularError
+from mshub_ssd.files import NotRegularError, replace_file
 from mshub_ssd.lint import suppress, tree
 from mshub_ssd.lint.context import CardContext, Violation
 from mshub_ssd.lint.discovery import CardFile, discover
@@ -202,17 +200,10 @@ class _Run:
         hidden = config.let_off(card.file, card.uid)
         findings = [
             self.finding(rule, context, violation)
-            for rule in self.card_rules
+            for rule in (*self.card_rules, *self.online_rules)
             if rule.code not in hidden
-            for violation in _bounded(rule.check(context))
+            for violation in _bounded(rule.check(context, *([self.answers] if rule.scope == "online" else [])))
         ]
-        if self.online_rules:
-            findings += [
-                self.finding(rule, context, violation)
-                for rule in self.online_rules
-                if rule.code not in hidden
-                for violation in rule.check(context, self.answers)
-            ]
         comments = suppress.read(context)
         findings, suppressed = suppress.apply(findings, comments)
         if self.complain and comments and _SUPPRESSION_RULE not in hidden:
@@ -233,66 +224,43 @@ class _Run:
         return _Result(findings, facts, comments, suppressed, late=late, readable=readable, loose=loose)
 
     def finding(self, rule: Rule, context: CardContext, violation: Violation) -> Finding:
-        """A violation of a rule as a finding."""
-        place = _place(context, violation.start, violation.end)
+        """A violation of a rule as a finding, whose fix knows its lines."""
         fix = violation.fix
-        if fix is not None:
-            if not context.whole:
-                fix = None
-            else:
-                edits = (Edit(one.start, one.end, one.text, _edit_span(context, one)) for one in fix.edits)
-                # Reports hold the texts of fixes, and are published; a password is no text for them.
-                secret = any(scrub(one.text) != one.text for one in fix.edits)
-                fix = None if secret else Fix(fix.title, tuple(edits), fix.safe)
-        return self.make(
-            rule, context.path, context.uid, place, violation.message, violation.help, fix, violation.severity
-        )
+        # Reports hold the texts of fixes, and are published; a password is no text for them.
+        if fix is not None and (not context.whole or any(scrub(one.text) != one.text for one in fix.edits)):
+            fix = None
+        elif fix is not None:
+            fix = fix._replace(edits=tuple(one._replace(span=_edit_span(context, one)) for one in fix.edits))
+        place = _place(context, violation.start, violation.end)
+        return self.placed(rule, context.path, context.uid, place, violation._replace(fix=fix))
 
-    def make(
-        self,
-        rule: Rule,
-        path: str,
-        uid: str | None,
-        place: tuple[Span, str, int],
-        message: str,
-        help_: str | None,
-        fix: Fix | None = None,
-        severity: Any = None,
+    def placed(
+        self, rule: Rule, path: str, uid: str | None, place: tuple[Span, str, int], violation: Violation
     ) -> Finding:
-        """A finding of a rule, as severe as the configuration wants it."""
-        chosen = self.config.severities.get(rule.code) or severity or rule.severity
+        """A violation at a place as a finding, as severe as the configuration wants it."""
         span, excerpt, column = place
         return Finding(
             rule.code,
             rule.name,
-            chosen,
+            self.config.severities.get(rule.code) or violation.severity or rule.severity,
             path,
             uid,
-            span.line,
-            span.column,
-            span.end_line,
-            span.end_column,
-            scrub(message),
-            help_ and scrub(help_),
-            fix,
+            *span,
+            scrub(violation.message),
+            violation.help and scrub(violation.help),
+            violation.fix,
             excerpt,
             column,
         )
 
 
-def _bounded(violations: Iterable[Violation]) -> Iterator[Violation]:
+def _bounded(violations: Iterable[Violation]) -> list[Violation]:
     """So many violations as a report bears; the last one says that there are more."""
-    last: Violation | None = None
-    for number, violation in enumerate(violations):
-        if number == _MAX_FINDINGS:
-            assert last is not None
-            yield last._replace(message=f"{last.message} (and more like this below)")
-            return
-        if last is not None:
-            yield last
-        last = violation
-    if last is not None:
-        yield last
+    found = list(itertools.islice(violations, _MAX_FINDINGS + 1))
+    if len(found) > _MAX_FINDINGS:
+        last = found[_MAX_FINDINGS - 1]
+        found[_MAX_FINDINGS - 1 :] = [last._replace(message=f"{last.message} (and more like this below)")]
+    return found
 
 
 def _worse(following: _Result, result: _Result, changed: bytes) -> bool:
@@ -358,15 +326,13 @@ def _check_tree(run: _Run, results: list[_Result]) -> None:
     facts = [result.facts for result in results if result.facts is not None]
     by_index = {one.index: result for one, result in zip(facts, (r for r in results if r.facts), strict=True)}
     for rule in run.tree_rules:
-        for violation in rule.check(facts):
-            result = by_index[violation.index]
+        for index, violation in rule.check(facts):
+            result = by_index[index]
             card = result.facts
-            if card is None or result.late is None:
+            if card is None or result.late is None or rule.code in run.config.let_off(card.path, card.uid):
                 continue
-            if rule.code in run.config.let_off(card.path, card.uid):
-                continue
-            place = result.late[(violation.start, violation.end)]
-            found = run.make(rule, card.path, card.uid, place, violation.message, violation.help)
+            place = result.late[violation.start, violation.end]
+            found = run.placed(rule, card.path, card.uid, place, violation)
             remaining, silenced = suppress.apply([found], result.suppressions or [])
             result.findings += remaining
             result.suppressed += silenced
@@ -378,17 +344,7 @@ def _write(card: CardFile, before: bytes, after: bytes) -> None:
     try:
         if read_bytes(target) != before:
             raise OSError(None, "it was changed meanwhile")
-        mode = stat.S_IMODE(target.stat().st_mode)
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(after)
-            Path(scratch).chmod(mode)
-            Path(scratch).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(scratch).unlink()
-            raise
+        replace_file(target, after, keep_mode=True)
     except OSError as error:
         raise UsageError(
             f"a fixed card cannot be written: {error.strerror or type(error).__name__}",
@@ -424,7 +380,7 @@ def _results(run: _Run, cards: Sequence[CardFile], jobs: int) -> Iterator[_Resul
         _collect_rarely()
         with ProcessPoolExecutor(min(jobs, len(pieces)), context, _start, (run,)) as pool:
             for piece in pool.map(_piece, pieces):
-                yield from map(_unpacked, piece)
+                yield from piece
     except BrokenProcessPool as error:
         raise MshubError(
             "a process that checked cards died",
@@ -450,43 +406,11 @@ def _collect_rarely() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def _piece(cards: list[tuple[int, CardFile]]) -> list[tuple[_Result, list[Any]]]:
+def _piece(cards: list[tuple[int, CardFile]]) -> list[_Result]:
     run = _of_this_process
     assert run is not None
-    return [_packed(run.card(card, index), run.describe) for index, card in cards]
-
-
-_FIELDS = Finding.__slots__
-_FIX, _SHOWN = _FIELDS.index("fix"), _FIELDS.index("shown")
-
-
-def _packed(result: _Result, describe: Callable[[Finding], str] | None) -> tuple[_Result, list[Any]]:
-    """A result fit for travelling: plain tuples are pickled several times as fast as objects."""
-    findings = []
-    for one in result.findings:
-        values = [getattr(one, name) for name in _FIELDS]
-        values[_FIX] = one.fix and _packed_fix(one.fix)
-        values[_SHOWN] = describe and describe(one)
-        findings.append(values)
-    result.findings = []
-    return result, findings
-
-
-def _packed_fix(fix: Fix) -> tuple[Any, ...]:
-    edits = [
-        (one.start, one.end, one.text, span.line, span.column, span.end_line, span.end_column)
-        for one in fix.edits
-        if (span := one.span)
-    ]
-    return fix.title, edits, fix.safe
-
-
-def _unpacked(travelled: tuple[_Result, list[Any]]) -> _Result:
-    result, findings = travelled
-    for values in findings:
-        if values[_FIX] is not None:
-            title, edits, safe = values[_FIX]
-            unpacked = (Edit(start, end, text, Span(*at)) for start, end, text, *at in edits)
-            values[_FIX] = Fix(title, tuple(unpacked), safe)
-        result.findings.append(Finding(*values))
-    return result
+    results = [run.card(card, index) for index, card in cards]
+    if run.describe is not None:
+        for result in results:
+            result.findings = [replace(one, shown=run.describe(one)) for one in result.findings]
+    return results

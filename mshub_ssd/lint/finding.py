@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
 from mshub_ssd.cards import Span
 
@@ -14,8 +15,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The worst first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """Replace the characters from `start` to `end` of the card by `text`.
 
     Offsets count characters of the decoded text behind a byte order mark, which is itself at -1.
@@ -27,8 +27,7 @@ class Edit:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(NamedTuple):
     """What corrects one finding.
 
     Attributes:
@@ -93,6 +92,9 @@ class Finding:
     excerpt_column: int = 1
     shown: str | None = field(default=None, compare=False, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Finding, _values_of(self)  # several times as fast as what dataclasses do
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return {
@@ -111,3 +113,6 @@ class Finding:
     def sort_key(self) -> tuple[Any, ...]:
         """Order within a card: by place, then by code."""
         return (self.line, self.column, self.code, self.message)
+
+
+_values_of = attrgetter(*Finding.__slots__)

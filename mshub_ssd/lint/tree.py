@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mshub_ssd.lint.context import CardContext
 
-__all__ = ["Facts", "FileFact", "TreeViolation", "facts_of"]
+__all__ = ["Facts", "FileFact", "facts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,6 @@ class Facts:
     uid: str | None
     model: str | None
     files: tuple[FileFact, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TreeViolation:
-    """What a rule about the tree yields: a card, a place in it, and what to say."""
-
-    index: int
-    start: int
-    end: int
-    message: str
-    help: str | None = None
 
 
 def facts_of(context: CardContext, index: int) -> Facts:

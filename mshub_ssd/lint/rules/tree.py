@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from mshub_ssd.lint.context import Violation
 from mshub_ssd.lint.rules import rule
-from mshub_ssd.lint.tree import Facts, FileFact, TreeViolation
+from mshub_ssd.lint.tree import Facts, FileFact
 
 _NAMED = 3
+_NOTHING_TO_DO = "nothing to do, if the file is meant to be the same"
+_NOTHING_TO_DO = "nothing to do, if the file is meant to be the same"
 _WHICH = "run sha256sum on each file, and correct the card that differs"
 
 
@@ -42,7 +45,7 @@ def _by_digest(cards: Sequence[Facts]) -> dict[str, list[tuple[Facts, FileFact]]
     bad="asset-sha256: 2c26b46b...       # in a.md and in b.md of one folder",
     good="asset-sha256: fcde2b2e...       # in b.md: its own",
 )
-def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
+def shared_digest(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
     """One digest under different models of a folder."""
     for entries in _by_digest(cards).values():
         if len(entries) < 2:
@@ -56,7 +59,7 @@ def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
                 others = {_label(other) for other, _ in members if _model(other) != _model(card)}
                 if others:
                     message = f"same digest as {_list(sorted(others))}"
-                    yield TreeViolation(card.index, file.start, file.end, message, _WHICH)
+                    yield card.index, Violation(file.start, file.end, message, _WHICH)
 
 
 @rule(
@@ -68,7 +71,7 @@ def shared_digest(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
     bad="mindspore/1.7/SSD300.md  and  mindspore/1.7/ssd300.md",
     good="mindspore/1.7/ssd300.md",
 )
-def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
+def uid_clash(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
     """Two uids that differ in capitals only."""
     found: dict[str, list[Facts]] = defaultdict(list)
     for card in cards:
@@ -79,7 +82,7 @@ def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
             for card in members:
                 others = sorted(names - {_label(card)})
                 message = f"the uid differs from {_list(others)} in capitals only"
-                yield TreeViolation(card.index, 0, 0, message, "rename one of the cards")
+                yield card.index, Violation(0, 0, message, "rename one of the cards")
 
 
 @rule(
@@ -92,7 +95,7 @@ def uid_clash(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
     bad="asset-link: https://example.org/r1.8/net.ckpt       # the same bytes as .../r1.7/net.ckpt",
     good="asset-link: https://example.org/r1.8/net.ckpt       # bytes of its own",
 )
-def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
+def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
     """One digest that is published under several links."""
     for entries in _by_digest(cards).values():
         links = {file.url for _, file in entries}
@@ -111,8 +114,9 @@ def same_file_elsewhere(cards: Sequence[Facts]) -> Iterator[TreeViolation]:
             example = _label(same[0][0])
             counted = "has another link" if others == 1 else f"has {others} other links, one"
             message = f"this file {counted} in {example}"
-            yield TreeViolation(
-                card.index, file.start, file.end, message, "nothing to do, if the file is meant to be the same"
+            yield (
+                card.index,
+                Violation(file.start, file.end, message, _NOTHING_TO_DO),
             )
 
 
