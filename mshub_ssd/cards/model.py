@@ -62,14 +62,14 @@ class Version(str):
         return version_key(self) >= version_key(other) if isinstance(other, str) else NotImplemented
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FrozenDict(Mapping[str, Any]):
     """A mapping that cannot be changed, but copied and pickled (a mappingproxy cannot)."""
 
-    __slots__ = ("_items",)
-    _items: dict[str, Any]
+    _items: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
-        object.__setattr__(self, "_items", dict(items or {}))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_items", dict(self._items))
 
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
@@ -80,23 +80,11 @@ class FrozenDict(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._items
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} cannot be changed")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} cannot be changed")
-
     def __hash__(self) -> int:
         return hash(frozenset(self._items.items()))
 
     def __repr__(self) -> str:
         return repr(self._items)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (FrozenDict, (self._items,))
 
 
 class Span(NamedTuple):

@@ -96,12 +96,15 @@ class Source:
             self._starts = _line_starts(self.text)
         return self._starts
 
+    def line(self, number: int) -> tuple[int, int]:
+        """Where a line (from 0) and the next begin; behind the last one, where the text ends."""
+        starts = self.line_starts()
+        return starts[number], starts[number + 1] if number + 1 < len(starts) else len(self.text)
+
     def line_of(self, at: int) -> tuple[int, int]:
         """Where the line of an offset begins and ends, without its break."""
-        starts = self.line_starts()
-        line = bisect.bisect_right(starts, at)
-        end = starts[line] if line < len(starts) else len(self.text)
-        return starts[line - 1], starts[line - 1] + len(self.text[starts[line - 1] : end].rstrip("\r\n"))
+        start, below = self.line(bisect.bisect_right(self.line_starts(), at) - 1)
+        return start, start + len(self.text[start:below].rstrip("\r\n"))
 
     def span(self, start: int, end: int) -> Span:
         """The place of an offset range."""

@@ -18,7 +18,7 @@ from mshub_ssd.lint.baseline import Baseline
 from mshub_ssd.lint.finding import SEVERITIES, Severity
 from mshub_ssd.lint.rules import all_rules
 
-__all__ = ["KEYS", "Config", "load_config", "nearest_rule"]
+__all__ = ["KEYS", "Config", "expand_codes", "load_config", "nearest_rule"]
 
 KEYS = ("select", "ignore", "severity", "per-card-ignores", "exclude", "roots", "baseline")
 """What a configuration file may hold."""
@@ -111,11 +111,11 @@ def load_config(
     enabled = reader.codes("select") if "select" in table else _default_codes()
     enabled -= reader.codes("ignore") | off
     if select is not None:
-        wanted = _expand(select, "select", None)
+        wanted = expand_codes(select, "select")
         named = {text.strip().upper() for text in select} & set(all_rules())
         hidden = reader.codes("ignore") | off
         enabled = (wanted - hidden) | named
-    enabled -= _expand(ignore, "ignore", None)
+    enabled -= expand_codes(ignore, "ignore")
     found_baseline = reader.path("baseline")
     if baseline is not None:
         found_baseline = Path(os.path.abspath(baseline))
@@ -242,7 +242,7 @@ class _Reader:
                 self._unknown(key)
 
     def codes(self, key: str) -> set[str]:
-        return _expand(self.texts(key), key, self._path)
+        return expand_codes(self.texts(key), key, self._path)
 
     def texts(self, key: str) -> list[str]:
         return self._texts(self._table.get(key, []), key)
@@ -273,7 +273,7 @@ class _Reader:
                 )
                 hint = f"did you mean {near[0]!r}?" if near else None
                 self._refuse(f"severity.{selector}", ", ".join(map(repr, (*SEVERITIES, _OFF))), word, hint)
-            for code in _expand([selector], "severity", self._path):
+            for code in expand_codes([selector], "severity", self._path):
                 chosen[code] = word
         known = {code: severity for code, word in chosen.items() for severity in SEVERITIES if severity == word}
         return known, {code for code, word in chosen.items() if word == _OFF}
@@ -282,7 +282,7 @@ class _Reader:
         found = []
         for glob, codes in self._tables("per-card-ignores").items():
             key = f"per-card-ignores.{glob!r}"
-            found.append((glob.removeprefix("./"), frozenset(_expand(self._texts(codes, key), key, self._path))))
+            found.append((glob.removeprefix("./"), frozenset(expand_codes(self._texts(codes, key), key, self._path))))
         return tuple(found)
 
     def _tables(self, key: str) -> dict[str, Any]:
@@ -327,8 +327,17 @@ class _Reader:
         )
 
 
-def _expand(selectors: Iterable[str], key: str, path: Path | None) -> set[str]:
-    """The codes that some selectors mean."""
+def expand_codes(selectors: Iterable[str], key: str, path: Path | None = None) -> set[str]:
+    """The codes that some selectors mean: codes, their beginnings, or ``ALL``.
+
+    Args:
+        selectors: The selectors.
+        key: The option that holds them, or the key in a file.
+        path: The file.
+
+    Raises:
+        UsageError: There is no such rule; names the nearest.
+    """
     known = all_rules()
     codes: set[str] = set()
     for selector in selectors:

@@ -253,11 +253,10 @@ class CardContext(_Fields):
 
     def body_range(self, lines: Sequence[int] | None) -> tuple[int, int]:
         """Offsets of a token's lines, without the last line break."""
-        starts = self.source.line_starts()
         first, last = lines or (0, 0)
-        start = starts[min(self.first_body_line + first, len(starts) - 1)]
-        below = self.first_body_line + max(last, first + 1)
-        end = starts[below] if below < len(starts) else len(self.text)
+        bottom = len(self.source.line_starts()) - 1
+        start, _ = self.source.line(min(self.first_body_line + first, bottom))
+        _, end = self.source.line(min(self.first_body_line + max(last, first + 1) - 1, bottom))
         return start, max(start, start + len(self.text[start:end].rstrip()))
 
 

@@ -304,9 +304,8 @@ def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
     start = max(0, min(start, size))
     end = max(start, min(end, size))
     span = context.source.span(start, end)
-    starts = context.source.line_starts()
-    first = starts[span.line - 1]
-    below = starts[span.line] if span.line < len(starts) else size
+    line, below = context.source.line(span.line - 1)
+    first = line
     if below - first > _LONG_LINE:
         # A line may be a mebibyte long; nobody reads more than the surroundings.
         first = max(first, start - _AROUND)
@@ -314,7 +313,7 @@ def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
     excerpt = context.excerpts.get((first, below))
     if excerpt is None:
         excerpt = context.excerpts[first, below] = context.shown[first:below].rstrip("\r\n")
-    return span, excerpt, first - starts[span.line - 1] + 1
+    return span, excerpt, first - line + 1
 
 
 def _edit_span(context: CardContext, one: Edit) -> Span:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mshub_ssd.cards import ASSET_FIELDS, FIELDS, FORMS, Field
 from mshub_ssd.errors import UsageError
-from mshub_ssd.lint.config import Config, nearest_rule
+from mshub_ssd.lint.config import Config, expand_codes
 from mshub_ssd.lint.formats.shared import visible
 from mshub_ssd.lint.rules import Rule, all_rules
 
@@ -57,7 +57,6 @@ _FIXES = {
     "sometimes": "for some findings; each says which option applies it",
 }
 _SHORT_FIXES = {None: "", "safe": "safe", "unsafe": "unsafe", "sometimes": "some"}
-_CODE = re.compile(r"MC[0-9]{1,3}")
 _GITHUB_DROPS = re.compile(r"[^\w\- ]")
 
 
@@ -68,31 +67,12 @@ def find_rules(wanted: Iterable[str]) -> list[Rule]:
         UsageError: There is no such rule; names the nearest.
     """
     rules = all_rules()
-    found: dict[str, Rule] = {}
-    for word in (part.strip() for text in wanted for part in text.split(",")):
-        if not word:
-            continue
-        if word.lower() == "all":
-            found.update(rules)
-            continue
-        code, name = word.upper(), word.lower().replace("_", "-")
-        whole = _CODE.fullmatch(code)
-        fitting = {
-            known: rule for known, rule in rules.items() if rule.name == name or (whole and known.startswith(code))
-        }
-        if not fitting:
-            near = nearest_rule(word)
-            raise UsageError(
-                f"there is no rule {word!r}",
-                where="--explain",
-                expected="a code such as MC013, a name such as malformed-digest, or all",
-                got=repr(word),
-                hint=f"did you mean {near}?" if near else "see all rules: mshub validate --list-rules",
-            )
-        found.update(fitting)
-    if not found:
+    names = {rule.name: rule.code for rule in rules.values()}
+    words = [part.strip() for text in wanted for part in text.split(",") if part.strip()]
+    if not words:
         raise UsageError("no rule was named", where="--explain", expected="a code such as MC013, a name, or all")
-    return [found[code] for code in sorted(found)]
+    codes = expand_codes([names.get(word.lower().replace("_", "-"), word) for word in words], "explain")
+    return [rules[code] for code in sorted(codes)]
 
 
 def explained(rule: Rule) -> str:

@@ -54,7 +54,6 @@ def _read(context: CardContext) -> Iterator[Suppression]:
     text, source = context.text, context.source
     if source.front is None:
         return
-    starts = source.line_starts()
     values = context.value_spans()
     markup = _markup_lines(context)
     for found in itertools.islice(_COMMENT.finditer(text, source.front[0]), _MAX_COMMENTS):
@@ -70,14 +69,13 @@ def _read(context: CardContext) -> Iterator[Suppression]:
                 continue  # part of a value
         elif not any(first <= line - 1 - context.first_body_line < last for first, last in markup):
             continue
-        above = starts[line - 1]
+        above, below = source.line(line - 1)
         end = found.end()
         if not in_front:
             close = text.find("-->", found.start(), end)
             end = close + 3 if close >= 0 else end
         alone = not text[above : found.start()].strip() and not text[end : found.end()].strip()
         before = above + len(text[above : found.start()].rstrip())
-        below = starts[line] if line < len(starts) else len(text)
         deleted = (above, below) if alone else (before, end)
         said = text[found.start("words") : end].removesuffix("-->").rstrip("- \t")
         words = _WORDS.match(said)
@@ -89,14 +87,11 @@ def _read(context: CardContext) -> Iterator[Suppression]:
         if words["card"]:
             target = None
         elif alone:
-            lines = range(line, min(line + _FAR, len(starts)))
-            target = next((number + 1 for number in lines if _has_content(_line(text, starts, number))), line)
+            lines = range(line, min(line + _FAR, len(source.line_starts())))
+            filled = (number + 1 for number in lines if _has_content(text[slice(*source.line(number))]))
+            target = next(filled, line)
         fault = None if codes else "names no rule"
         yield Suppression(codes, target, said[words.end() :].strip(), found.start(), end, deleted, fault=fault)
-
-
-def _line(text: str, starts: Sequence[int], number: int) -> str:
-    return text[starts[number] : starts[number + 1] if number + 1 < len(starts) else len(text)].rstrip("\r\n")
 
 
 def _has_content(line: str) -> bool:
