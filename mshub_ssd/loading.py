@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, cpu, networks, providers, store
-from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.errors import MshubError
 from mshub_ssd.providers import Checkpoint, Plan, Recipe
 from mshub_ssd.settings import Settings
 
@@ -51,12 +50,33 @@ def load(
     networks.require_mindspore()
     cpu.ensure_fast_cpu()
     # The file first: a failing download should not cost the time of building a network.
+    recipe, card = plan.recipe, plan.card
     arrays = _read(plan.checkpoint, settings, force) if plan.checkpoint else None
-    with networks.building(initialised=arrays is None):
-        network = _construct(plan.recipe, plan.card.path or plan.card.uid, args, kwargs or {})
-    report = None if arrays is None else _fill(network, arrays, plan, strict)
+    network = networks.build(
+        recipe.key,
+        args,
+        kwargs,
+        card=recipe.arguments,
+        classes=recipe.classes,
+        initialised=arrays is None,
+        where=str(card.path or card.uid),
+    )
+    report = None
+    if arrays is not None and plan.checkpoint is not None:
+        values, report = checkpoints.match_parameters(arrays, networks.parameter_types(network))
+        if strict and not report.ok:
+            raise checkpoints.refuse(
+                report,
+                got=providers.owner(arrays, recipe.key),
+                network=f"{recipe.key} (chosen by {recipe.reason})",
+                where=f"{plan.checkpoint.location} of {card.uid}",
+                hint="correct `network:` or the asset in the card; strict=False loads what fits",
+            )
+        if not report.ok:
+            _log.warning("%s: loaded in part: %s", card.uid, report)
+        networks.fill(network, values)
     network.set_train(False)
-    network.card = plan.card
+    network.card = card
     network.load_report = report
     return network
 
@@ -82,8 +102,10 @@ def load_weights(
     if recipe is None:
         _log.info("%s: network unknown, so the wrapper's prefix is read off the file", checkpoint.label)
     else:
-        with networks.building(initialised=False):
-            expected = networks.parameter_types(_construct(recipe, checkpoint.label, (), {}))
+        network = networks.build(
+            recipe.key, card=recipe.arguments, classes=recipe.classes, initialised=False, where=checkpoint.label
+        )
+        expected = networks.parameter_types(network)
     import mindspore
 
     return {
@@ -170,46 +192,6 @@ def _read(checkpoint: Checkpoint, settings: Settings, force: bool) -> dict[str, 
     return checkpoints.read(path, checkpoint.format, content=content)
 
 
-def _construct(recipe: Recipe, where: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> nn.Cell:
-    from mindspore import nn
-
-    build = networks.constructor(recipe.key)
-    arguments = dict(recipe.arguments)
-    if recipe.classes and _takes(build, "classes"):
-        arguments["classes"] = list(recipe.classes)
-    if "num_classes" in kwargs or args:
-        # The card's names belong to the card's number of classes.
-        arguments.pop("classes", None)
-        if args:
-            arguments.pop("num_classes", None)
-    arguments.update(kwargs)
-    try:
-        inspect.signature(build).bind(*args, **arguments)
-        network = build(*args, **arguments)
-    except MshubError:
-        raise
-    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise UsageError(
-            f"the network {recipe.key} cannot be built with these arguments: {error}",
-            where=str(where),
-            expected=f"{recipe.key}{inspect.signature(build)}",
-            got=", ".join([*map(repr, args), *(f"{key}={value!r}" for key, value in arguments.items())]),
-            hint="correct the arguments of load() or of the card's `network:`",
-        ) from error
-    if not isinstance(network, nn.Cell):
-        raise UsageError(
-            f"the constructor of {recipe.key} did not return a network",
-            expected="a mindspore.nn.Cell",
-            got=repr(type(network)),
-        )
-    return network
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
 def fitted(arrays: Mapping[str, NDArray[Any]], key: str, *, where: str) -> dict[str, NDArray[Any]]:
     """The values of a network's parameters, all of them and no others.
 
@@ -222,35 +204,11 @@ def fitted(arrays: Mapping[str, NDArray[Any]], key: str, *, where: str) -> dict[
         UnknownModelError: No such network.
         MismatchError: They are not the network's.
     """
-    build = networks.constructor(key)
+    key = networks.require(key)
     networks.require_mindspore()
-    with networks.building(initialised=False):
-        values, report = checkpoints.match_parameters(arrays, networks.parameter_types(build()))
-        if not report.ok:
-            hint = "give another network, or none to convert the names alone"
-            raise checkpoints.refuse(report, network=key, where=where, got=providers.owner(arrays, key), hint=hint)
+    expected = networks.parameter_types(networks.build(key, initialised=False))
+    values, report = checkpoints.match_parameters(arrays, expected)
+    if not report.ok:
+        hint = "give another network, or none to convert the names alone"
+        raise checkpoints.refuse(report, network=key, where=where, got=providers.owner(arrays, key), hint=hint)
     return values
-
-
-def _fill(network: nn.Cell, arrays: Mapping[str, NDArray[Any]], plan: Plan, strict: bool) -> checkpoints.LoadReport:
-    """Give the network the checkpoint's values, all or, when not strict, those that fit."""
-    import mindspore
-
-    values, report = checkpoints.match_parameters(arrays, networks.parameter_types(network))
-    recipe = plan.recipe
-    if strict and not report.ok:
-        raise checkpoints.refuse(
-            report,
-            got=providers.owner(arrays, recipe.key),
-            network=f"{recipe.key} (chosen by {recipe.reason})",
-            where=f"{plan.checkpoint.location if plan.checkpoint else '?'} of {plan.card.uid}",
-            hint="correct `network:` or the asset in the card; strict=False loads what fits",
-        )
-    if not report.ok:
-        _log.warning("%s: loaded in part: %s", plan.card.uid, report)
-    for parameter in network.get_parameters():
-        if parameter.name in values:
-            parameter.set_data(mindspore.Tensor(values[parameter.name]))
-    if not report.ok:
-        network.init_parameters_data()
-    return report

@@ -31,7 +31,7 @@ SHAPES = {"weight": (7, 2), "bias": (7,)}
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two networks that build in no time."""
-    monkeypatch.setattr(networks, "_registered", {})
+    monkeypatch.setattr(networks.constructors, "_registered", {})
     monkeypatch.setenv("GLOG_v", "3")
     for key, width in (("tiny_wide", 7), ("tiny_narrow", 3)):
         mshub.register_network(key)(lambda width=width: mindspore.nn.Dense(2, width))

@@ -159,7 +159,7 @@ def test_a_checkpoint_that_is_nearly_one_of_another_network_is_told_as_such() ->
 
 
 def test_a_card_of_the_wrong_network_is_told_the_right_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "_registered", {})
+    monkeypatch.setattr(networks.constructors, "_registered", {})
     monkeypatch.setenv("MSHUB_REGISTRY", str(tmp_path))
     for key, width in (("tiny_wide", 7), ("tiny_narrow", 3)):
         mshub.register_network(key)(lambda width=width: mindspore.nn.Dense(2, width))

@@ -1,19 +1,24 @@
-"""Building Cells: whether MindSpore is there to do it, and what their parameters are."""
+"""Cells built and filled: whether MindSpore is there to do it, and what their parameters are."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.errors import MissingDependencyError
+from mshub_ssd.errors import MissingDependencyError, MshubError, UsageError
+from mshub_ssd.networks.constructors import constructor
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["building", "parameter_types", "require_mindspore"]
+    from mshub_ssd.networks.backend import nn
+
+__all__ = ["build", "building", "fill", "parameter_types", "require_mindspore"]
 
 # MindSpore's switch for parameters without values holds for the whole process.
 _one_at_a_time = threading.RLock()
@@ -57,6 +62,79 @@ def building(*, initialised: bool = True) -> Iterator[None]:
             return
         with no_init_parameters():
             yield
+
+
+def build(
+    key: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    card: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+    initialised: bool = True,
+    where: str | None = None,
+) -> nn.Cell:
+    """Build a network.
+
+    Args:
+        key: Architecture key.
+        args: The caller's arguments.
+        kwargs: The caller's arguments by name; they come before the card's.
+        card: The card's arguments.
+        classes: The card's names of the classes, which belong to the card's number of classes.
+        initialised: As for `building`.
+        where: The card, for messages.
+
+    Raises:
+        UnknownModelError: No such network.
+        UsageError: It cannot be built with these arguments.
+        MshubError: What the constructor raises.
+    """
+    from mshub_ssd.networks.backend import nn
+
+    construct = constructor(key)
+    signature = inspect.signature(construct)
+    arguments = dict(card or {})
+    if classes and any(p.name == "classes" or p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        arguments["classes"] = list(classes)
+    if args or "num_classes" in (kwargs or {}):
+        arguments.pop("classes", None)
+        if args:
+            arguments.pop("num_classes", None)
+    arguments.update(kwargs or {})
+    try:
+        signature.bind(*args, **arguments)
+        with building(initialised=initialised):
+            network = construct(*args, **arguments)
+    except MshubError:
+        raise
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise UsageError(
+            f"the network {key} cannot be built with these arguments: {error}",
+            where=where,
+            expected=f"{key}{signature}",
+            got=", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in arguments.items())]),
+            hint="correct the arguments of load() or of the card's `network:`",
+        ) from error
+    if not isinstance(network, nn.Cell):
+        raise UsageError(
+            f"the constructor of {key} did not return a network",
+            expected="a mindspore.nn.Cell",
+            got=repr(type(network)),
+        )
+    return network
+
+
+def fill(network: nn.Cell, values: Mapping[str, NDArray[Any]]) -> None:
+    """Give a network that was built without values those of a checkpoint, by name; the rest gets random ones."""
+    from mshub_ssd.networks.backend import Tensor
+
+    parameters = list(network.get_parameters())
+    for parameter in parameters:
+        if parameter.name in values:
+            parameter.set_data(Tensor(values[parameter.name]))
+    if any(parameter.name not in values for parameter in parameters):
+        network.init_parameters_data()
 
 
 def parameter_types(network: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:

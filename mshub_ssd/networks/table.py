@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["NETWORKS", "NetworkSpec"]
+__all__ = ["NETWORKS", "NetworkSpec", "largest_checkpoint"]
 
 _COMMON: Mapping[str, type] = {"num_classes": int, "classes": list}
 _MOBILENET_V2: Mapping[str, type] = {
@@ -79,3 +79,11 @@ NETWORKS: dict[str, NetworkSpec] = {
         _ssd("ssd_vgg16", "ssd_vgg16", 24_316_853),
     )
 }
+
+
+def largest_checkpoint(key: str) -> int | None:
+    """Bytes that no honest checkpoint of a network, built without arguments, exceeds; None where that is not known.
+
+    Room for the weights, two moments of an optimizer and a running average, all of four bytes, and 64 MiB for the rest.
+    """
+    return 4 * 4 * NETWORKS[key].values + (64 << 20) if key in NETWORKS else None
