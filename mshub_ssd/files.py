@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -11,15 +12,15 @@ import stat
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = [
     "NotRegularError",
-    "create_file",
     "is_private",
     "is_shared",
     "lies_in",
     "make_folders",
+    "new_file",
     "open_folder",
     "open_regular",
     "owned",
@@ -79,27 +80,32 @@ def open_regular(path: Path, *, follow: bool = True, touch: bool = True) -> File
         raise
 
 
-def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
-    """The bytes of a regular file.
+def read_regular(path: Path, max_bytes: int | None = None, *, follow: bool = True) -> bytes:
+    """The bytes of a regular file, in memory once: a file takes its own size, and no more.
 
     Args:
         path: The file.
-        limit: Most bytes; a larger file is an error. What is appended while it is read is left out.
+        max_bytes: A larger file is an error; None for any size. What is appended while it is read is left out.
         follow: Whether its last component may be a symbolic link.
 
     Raises:
         NotRegularError: Something else lies there.
-        OSError: It cannot be read, or is larger.
+        OSError: It cannot be read, is larger, or became shorter meanwhile.
         ValueError: No path can have that name.
     """
     with open_regular(path, follow=follow) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > limit:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {limit:,} that are read", str(path))
-        data = stream.read(size) or b""
-        while len(data) < size and (more := stream.read(size - len(data))):
-            data += more
-    return data
+        if max_bytes is not None and size > max_bytes:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {max_bytes:,} that are read", str(path))
+        # One object of the right size, handed out without a copy.
+        buffer = io.BytesIO(bytes(size))
+        at = 0
+        with buffer.getbuffer() as room:
+            while at < size and (count := stream.readinto(room[at:])):
+                at += count
+    if at < size:
+        raise OSError(errno.ESTALE, "it became shorter while it was read", str(path))
+    return buffer.getvalue()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -109,6 +115,39 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return stored if isinstance(stored, dict) else None
+
+
+@contextlib.contextmanager
+def new_file(
+    path: Path, *, replace: bool = True, scratch: Path | None = None, durable: bool = False, mode: int = 0o644
+) -> Iterator[BinaryIO]:
+    """A file that appears when the block ends, whole; when it ends with an error, not at all.
+
+    Args:
+        path: The file; its folder exists.
+        replace: Whether it takes the place of what has its name.
+        scratch: Folder on the same file system where it is written first, by default its own.
+        durable: Whether its bytes reach the disk before it gets its name.
+        mode: Its permissions, but for those that the umask takes away.
+
+    Raises:
+        FileExistsError: Something has its name, and is not replaced.
+        OSError: It cannot be written; nothing is left behind.
+    """
+    place = (scratch or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
+    try:
+        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+            yield stream
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        if replace:
+            place.replace(path)
+        else:
+            os.link(place, path)  # unlike a rename, never replaces
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, data: bytes, *, scratch: Path | None = None, keep_mode: bool = False) -> None:
@@ -123,50 +162,16 @@ def replace_file(path: Path, data: bytes, *, scratch: Path | None = None, keep_m
     Raises:
         OSError: It cannot be written; nothing is left behind.
     """
-    with _written(path, data, scratch, mode=0o666 if keep_mode else 0o644) as place:
+    with new_file(path, scratch=scratch, mode=0o666 if keep_mode else 0o644) as stream:
         if keep_mode and path.exists():
-            place.chmod(stat.S_IMODE(path.stat().st_mode))
-        place.replace(path)
-
-
-def create_file(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = False) -> None:
-    """Write a small file that was not there: whole, or not at all.
-
-    Args:
-        path: The file; its folder exists.
-        data: Its bytes.
-        scratch: Folder on the same file system where it is written first, by default its own.
-        durable: Whether its bytes reach the disk before it gets its name.
-
-    Raises:
-        FileExistsError: Something has its name.
-        OSError: It cannot be written; nothing is left behind.
-    """
-    with _written(path, data, scratch, durable) as place:
-        os.link(place, path)  # unlike a rename, never replaces
+            os.fchmod(stream.fileno(), stat.S_IMODE(path.stat().st_mode))
+        stream.write(data)
 
 
 def unfinished(name: str) -> str | None:
     """The name that a file would have got, if it has that of one which a process was killed writing."""
     found = _UNFINISHED.fullmatch(name)
     return found[1] if found else None
-
-
-@contextlib.contextmanager
-def _written(path: Path, data: bytes, folder: Path | None, durable: bool = False, mode: int = 0o644) -> Iterator[Path]:
-    """A file with these bytes, which is gone afterwards unless it was renamed."""
-    place = (folder or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(place, flags, mode), "wb") as stream:
-            stream.write(data)
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        yield place
-    finally:
-        with contextlib.suppress(OSError):
-            place.unlink(missing_ok=True)
 
 
 def lies_in(path: Path, folder: Path) -> bool:

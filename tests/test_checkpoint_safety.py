@@ -239,10 +239,10 @@ def test_a_file_may_become_shorter_after_it_was_read(tmp_path: Path, kind: str) 
 def test_a_file_may_change_while_it_is_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / f"x.{kind}"
     change = b""
-    real = content.open_regular
+    real = files.open_regular
 
-    def opened(place: Path) -> object:
-        stream = real(place)
+    def opened(place: Path, *, follow: bool) -> object:
+        stream = real(place, follow=follow)
 
         class Slow:
             fileno = stream.fileno
@@ -263,7 +263,7 @@ def test_a_file_may_change_while_it_is_read(tmp_path: Path, kind: str, monkeypat
 
         return Slow()
 
-    monkeypatch.setattr(content, "open_regular", opened)
+    monkeypatch.setattr(files, "open_regular", opened)
     path.write_bytes(small(kind))
     with pytest.raises(CheckpointError, match="shorter"):
         checkpoints.read(path, kind)

@@ -23,7 +23,7 @@ import mshub_ssd as mshub
 from mshub_ssd import store
 from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, TransferError, WeakDigestWarning
 from mshub_ssd.settings import Settings
-from mshub_ssd.store import blobs, transfer
+from mshub_ssd.store import blobs, local_files, transfer
 
 BODY = noise(300_000)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -305,3 +305,22 @@ def test_a_transfer_cut_short_on_a_nearly_full_disk_leaves_nothing(
     with transfer.override_policy(attempts=2, backoff=0.001, longest_wait=0.004), pytest.raises(MshubError):
         store.fetch([url], SHA, settings=ours)
     assert list((ours.home / "v1" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("call", [store.verify_local, store.read_verified])
+def test_a_file_of_another_size_than_promised_is_refused_before_it_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., object]
+) -> None:
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(BODY)
+    assert call(path, SHA, size=len(BODY)) in (path, BODY)
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was opened")
+
+    monkeypatch.setattr(local_files, "hash_file", never)
+    monkeypatch.setattr(local_files, "read_regular", never)
+    with pytest.raises(IntegrityError, match="not the size") as caught:
+        call(path, SHA, size=len(BODY) + 1)
+    assert f"{len(BODY) + 1} bytes" in (caught.value.expected or "")
+    assert f"{len(BODY)} bytes" in (caught.value.got or "")

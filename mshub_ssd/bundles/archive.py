@@ -7,8 +7,6 @@ import hashlib
 import io
 import json
 import os
-import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,12 @@ from typing import Any
 
 from mshub_ssd.cards import valid_uid
 from mshub_ssd.errors import IntegrityError, UsageError
+from mshub_ssd.files import NotRegularError, open_regular
+from mshub_ssd.store import is_digest
 
 __all__ = [
     "CHUNK",
     "END",
-    "FULL",
     "MANIFEST",
     "Advance",
     "Archive",
@@ -48,7 +47,6 @@ _MAX_CARD = 1 << 20  # bytes, as for any card
 _MAX_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
 _MAX_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
 
-FULL = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -219,7 +217,7 @@ def _parse_member(item: Any) -> Member:
     kinds = [type(member.path), type(member.size), type(member.sha256), *map(type, member.uids)]
     if kinds[:3] != [str, int, str] or set(kinds[3:]) != {str}:
         raise ValueError("a field of a wrong type")
-    if member.size < 0 or not FULL.fullmatch(member.sha256):
+    if member.size < 0 or not is_digest(member.sha256, whole=True):
         raise ValueError(f"size {member.size}, sha256 {member.sha256!r}")
     if list(member.uids) != sorted(set(member.uids)) or not all(map(travels, member.uids)):
         raise ValueError(f"uids {member.uids!r}")
@@ -243,14 +241,11 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # O_NONBLOCK: a FIFO must not hang us.
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._stream = io.BufferedReader(open_regular(path))
+        except NotRegularError:
+            raise broken(path, "this is no regular file") from None
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise broken(path, "this is no regular file")
-        self._stream = os.fdopen(handle, "rb")
         try:
             self.bundle = self._open()
         except BaseException:

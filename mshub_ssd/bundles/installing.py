@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -248,7 +247,7 @@ def _uses(archive: Archive, member: Member, decided: dict[str, _Incoming], stagi
 
 def _promises(asset: Asset, hexdigest: str) -> bool:
     digest = (asset.sha256 or "").lower()
-    return re.fullmatch("[0-9a-f]{8,64}", digest) is not None and hexdigest.startswith(digest)
+    return store.is_digest(digest) and hexdigest.startswith(digest)
 
 
 def _take_in(

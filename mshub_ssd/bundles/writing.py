@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,6 @@ from mshub_ssd import loading, providers
 from mshub_ssd.bundles.archive import (
     CHUNK,
     END,
-    FULL,
     MANIFEST,
     Bundle,
     Member,
@@ -28,6 +25,8 @@ from mshub_ssd.bundles.archive import (
 )
 from mshub_ssd.bundles.staging import hash_of, not_written, reading, refuse_card_as_asset
 from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
+from mshub_ssd.files import new_file
+from mshub_ssd.store import is_digest
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -119,7 +118,7 @@ def _checkpoints(cards: Sequence[Card], settings: Settings) -> dict[str, tuple[P
         if isinstance(result, MshubError):
             raise result
         digest = checkpoint.sha256.lower()
-        if not FULL.fullmatch(digest):
+        if not is_digest(digest, whole=True):
             digest = hash_of(result)
         files.setdefault(digest, (result, []))[1].append(checkpoint.label)
     return files
@@ -145,7 +144,6 @@ def _copy(source: bytes | Path, stream: BinaryIO, member: Member) -> None:
 @contextlib.contextmanager
 def _appearing(out: Path, size: int) -> Iterator[BinaryIO]:
     """A file that is there when it is whole, and not at all otherwise."""
-    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         free = shutil.disk_usage(out.absolute().parent).free
         if free < size:
@@ -156,15 +154,9 @@ def _appearing(out: Path, size: int) -> Iterator[BinaryIO]:
                 got=f"{free} bytes are free",
                 hint="write it to another disk: -o FILE",
             )
-        with scratch.open("xb") as stream:
+        with new_file(out, durable=True, mode=0o666) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(out)
     except OSError as error:
         if isinstance(error, MshubError):
             raise
         raise not_written(error, out) from error
-    finally:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)

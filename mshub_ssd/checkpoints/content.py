@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import CheckpointError
-from mshub_ssd.files import open_regular
+from mshub_ssd.files import read_regular
 
 __all__ = ["DamagedError", "Steps", "check_truth", "file_content", "printable", "refusing", "shown", "widen_bfloat16"]
 
@@ -100,23 +98,11 @@ def file_content(path: Path, given: bytes | memoryview | None) -> bytes:
         given: Its bytes, where they were read already.
 
     Raises:
-        DamagedError: The file is empty, or became shorter meanwhile.
-        OSError: It cannot be read, or is no regular file.
+        DamagedError: The file is empty.
+        OSError: It cannot be read, became shorter meanwhile, or is no regular file.
     """
-    if given is not None:
-        content = bytes(given)  # which copies a memoryview, whose bytes may change or vanish, but not bytes
-    else:
-        with open_regular(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            # One object of the right size, handed out without a copy. What is appended meanwhile is not read.
-            buffer = io.BytesIO(bytes(size))
-            at = 0
-            with buffer.getbuffer() as room:
-                while at < size and (count := stream.readinto(room[at:])):
-                    at += count
-            if at < size:
-                raise DamagedError("it became shorter while it was read")
-            content = buffer.getvalue()
+    # A copy of a memoryview, whose bytes may change or vanish, but not of bytes.
+    content = read_regular(path) if given is None else bytes(given)
     if not content:
         raise DamagedError("the file is empty")
     return content

@@ -75,11 +75,11 @@ def read_pth(path: Path, content: bytes | memoryview | None = None) -> dict[str,
             values and tensors, or is one of MMDetection 1.x.
     """
     with _refusing(path):
-        view = memoryview(file_content(path, content))
-        opened = _open(view)
+        data = file_content(path, content)
+        opened = _open(data)
         state, meta = _parts(opened.value)
         _refuse_old_conventions(meta)
-        return dict(_arrays(state, opened, _GROWTH * len(view) + _ALLOWANCE))
+        return dict(_arrays(state, opened, _GROWTH * len(data) + _ALLOWANCE))
 
 
 def read_pth_meta(path: Path, content: bytes | memoryview | None = None) -> dict[str, Any]:
@@ -93,23 +93,23 @@ def read_pth_meta(path: Path, content: bytes | memoryview | None = None) -> dict
         CheckpointError: As for `read_pth`.
     """
     with _refusing(path):
-        return _parts(_open(memoryview(file_content(path, content))).value)[1]
+        return _parts(_open(file_content(path, content)).value)[1]
 
 
 def _refusing(path: Path) -> Any:
     return refusing(path, "PyTorch checkpoint", "a .pth file written by torch.save")
 
 
-def _open(view: memoryview) -> _Content:
-    if view[:4] == _ZIP:
-        return _open_zip(view)
-    if view[: len(_LEGACY)] == _LEGACY:
-        return _open_legacy(view)
+def _open(data: bytes) -> _Content:
+    if data.startswith(_ZIP):
+        return _open_zip(data)
+    if data.startswith(_LEGACY):
+        return _open_legacy(memoryview(data))
     raise DamagedError("it is neither a zip file nor a row of pickles with PyTorch's magic number")
 
 
-def _open_zip(view: memoryview) -> _Content:
-    members = stored_members(view)
+def _open_zip(content: bytes) -> _Content:
+    members = stored_members(content)
     tops = [name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")]
     tops = [name for name in tops if "/" not in name]
     if len(tops) != 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import CheckpointError, MissingDependencyError, UsageError
+from mshub_ssd.files import new_file
 from mshub_ssd.formats import ending_of, format_of, load, main_endings
 
 __all__ = ["write", "write_ckpt", "write_safetensors"]
@@ -58,18 +57,8 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
     if path.exists() and not overwrite:
         raise UsageError("the file is there already", where=str(path), hint="choose another name, or overwrite it")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                load(target.writer)(file, arrays)
-            # mkstemp makes files for the owner alone.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_file(path, mode=0o666) as file:
+            load(target.writer)(file, arrays)
     except OSError as error:
         raise CheckpointError(
             f"the checkpoint cannot be written: {error.strerror or error}",

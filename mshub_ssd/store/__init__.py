@@ -15,7 +15,7 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 from __future__ import annotations
 
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.digests import warn_of_weak_digest
+from mshub_ssd.store.digests import is_digest, warn_of_weak_digest
 from mshub_ssd.store.fetching import FileRequest, Plan, cached, fetch, fetch_many, plan
 from mshub_ssd.store.local_files import read_verified, verify_local
 from mshub_ssd.store.maintenance import (
@@ -48,6 +48,7 @@ __all__ = [
     "fetch",
     "fetch_many",
     "hash_file",
+    "is_digest",
     "plan",
     "probe",
     "prune",

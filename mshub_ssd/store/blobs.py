@@ -31,10 +31,10 @@ from pathlib import Path
 
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import (
-    create_file,
     is_private,
     is_shared,
     make_folders,
+    new_file,
     open_regular,
     owned,
     replace_file,
@@ -315,9 +315,12 @@ class Cache:
             try:
                 self._refuse_links(path.parent)
                 self._make(path.parent)
-                with contextlib.suppress(FileExistsError):
-                    create_file(path, json.dumps({"sha256": full}).encode(), scratch=self.tmp, durable=True)
-                    sync_folder(path.parent)
+                with (
+                    contextlib.suppress(FileExistsError),
+                    new_file(path, replace=False, scratch=self.tmp, durable=True) as stream,
+                ):
+                    stream.write(json.dumps({"sha256": full}).encode())
+                sync_folder(path.parent)
             except OSError as error:
                 raise disk_error(error, path, "the digest of first use could not be recorded") from error
         winner = self.pinned(urls, short)

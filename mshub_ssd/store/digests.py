@@ -14,13 +14,29 @@ from typing import Any
 from mshub_ssd.errors import IntegrityError, WeakDigestWarning
 from mshub_ssd.terminal import size_text
 
-__all__ = ["Digest", "Hashed", "Hasher", "exact_size", "mismatch", "parse", "read_fully", "warn_of_weak_digest"]
+__all__ = [
+    "Digest",
+    "Hashed",
+    "Hasher",
+    "exact_size",
+    "is_digest",
+    "mismatch",
+    "parse",
+    "read_fully",
+    "warn_of_weak_digest",
+]
 
 FULL = 64
 """Hex digits of a whole SHA-256."""
 
 SHORTEST = 8
 """Fewest hex digits that are accepted as the beginning of one."""
+
+DIGITS = "[0-9a-f]{8,64}"
+"""Pattern of a digest, or of its beginning."""
+
+ALL_DIGITS = "[0-9a-f]{64}"
+"""Pattern of a whole digest."""
 
 HEAD = 512
 """Bytes of a file's beginning that are kept to guess what it is."""
@@ -37,7 +53,6 @@ _told: set[tuple[str, str, str]] = set()
 _LARGE = 1 << 19
 """Bytes from which on a thread is worth its trouble."""
 
-_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -127,6 +142,11 @@ class Hasher:
             self._work = None
 
 
+def is_digest(text: str, *, whole: bool = False) -> bool:
+    """Whether a text is a SHA-256 in lower-case hex digits, or the first 8 or more of them, unless it must be whole."""
+    return re.fullmatch(ALL_DIGITS if whole else DIGITS, text) is not None
+
+
 def parse(text: object) -> Digest:
     """Read a card's digest; case does not matter.
 
@@ -134,7 +154,7 @@ def parse(text: object) -> Digest:
         IntegrityError: Neither 64 hex digits nor the first 8 or more of them.
     """
     word = text.lower() if isinstance(text, str) else ""
-    if _HEX.fullmatch(word) and SHORTEST <= len(word) <= FULL:
+    if is_digest(word):
         return Digest(word)
     shown = repr(text)
     raise IntegrityError(

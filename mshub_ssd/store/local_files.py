@@ -9,18 +9,19 @@ from pathlib import Path
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.digests import Digest, Hashed, mismatch, parse, read_fully, warn_of_weak_digest
+from mshub_ssd.store.digests import Digest, Hashed, exact_size, mismatch, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.policy import current
 
 __all__ = ["read_verified", "verify_local"]
 
 
-def verify_local(path: Path, sha256: str, *, max_bytes: int | None = None) -> Path:
+def verify_local(path: Path, sha256: str, *, size: int | None = None, max_bytes: int | None = None) -> Path:
     """Hash a file that lies beside its card; nothing is copied or remembered.
 
     Args:
         path: The file.
         sha256: 64 hex digits, or at least the first 8 of them.
+        size: Its number of bytes, if known; a file of another size is refused unread.
         max_bytes: A larger file is refused unread; None for the policy's cap of 8 GiB.
 
     Returns:
@@ -32,19 +33,21 @@ def verify_local(path: Path, sha256: str, *, max_bytes: int | None = None) -> Pa
     """
     digest = parse(sha256)
     try:
-        got = hash_file(path, current().limit(max_bytes))
+        _expect_size(path, digest, size)
+        got = hash_file(path, current().limit(size, max_bytes))
     except (OSError, ValueError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, got)
     return path
 
 
-def read_verified(path: Path, sha256: str, *, max_bytes: int | None = None) -> bytes:
+def read_verified(path: Path, sha256: str, *, size: int | None = None, max_bytes: int | None = None) -> bytes:
     """The bytes of a local file, read once and verified themselves: no gap between check and use.
 
     Args:
         path: The file; it must fit into memory.
         sha256: 64 hex digits, or at least the first 8 of them.
+        size: Its number of bytes, if known; a file of another size is refused unread.
         max_bytes: A larger file is refused unread; None for the policy's cap of 8 GiB.
 
     Raises:
@@ -52,11 +55,24 @@ def read_verified(path: Path, sha256: str, *, max_bytes: int | None = None) -> b
     """
     digest = parse(sha256)
     try:
-        data = read_regular(Path(path), current().limit(max_bytes))
+        _expect_size(path, digest, size)
+        data = read_regular(Path(path), current().limit(size, max_bytes))
     except (OSError, ValueError, MemoryError) as error:
         raise _no_local(path, digest, error) from error
     _compare_local(path, digest, read_fully(io.BytesIO(data)))
     return data
+
+
+def _expect_size(path: Path, digest: Digest, size: int | None) -> None:
+    have = Path(path).stat().st_size
+    if size is not None and have != size:
+        raise IntegrityError(
+            "the file beside the card has not the size that the card promises",
+            where=str(path),
+            expected=f"{exact_size(size)}, {digest}",
+            got=exact_size(have),
+            hint="restore the file, or correct asset-size and asset-sha256",
+        )
 
 
 def _no_local(path: Path, digest: Digest, error: OSError | ValueError | MemoryError) -> IntegrityError:

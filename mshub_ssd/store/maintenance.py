@@ -24,7 +24,7 @@ from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
-from mshub_ssd.store.digests import CHUNK, FULL, mismatch, parse
+from mshub_ssd.store.digests import ALL_DIGITS, CHUNK, DIGITS, FULL, is_digest, mismatch, parse
 from mshub_ssd.store.parts import is_note, is_part
 
 logger = logging.getLogger("mshub_ssd.store")
@@ -36,11 +36,9 @@ KINDS = ("file", "part", "quarantined", "rubbish")
 # The cache's folders, and the names this library gives there. Nothing else is ever removed.
 _BLOBS, _TMP, _LOCKS = ("v1", "blobs", "sha256"), ("v1", "tmp"), ("v1", "locks")
 _QUARANTINE, _REFS = ("v1", "quarantine"), ("v1", "refs")
-_FILE = re.compile(r"[0-9a-f]{64}")
-_QUARANTINED = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8})?")
-_REF = re.compile(r"[0-9a-f]{64}\.json")
-_LOCK = re.compile(r"[0-9a-f]{8,64}")
-_SMALL_FILE = re.compile(r"CACHEDIR\.TAG|[0-9a-f]{8,64}(\.json)?")
+_QUARANTINED = re.compile(ALL_DIGITS + r"(\.[0-9a-f]{8})?")
+_REF = re.compile(ALL_DIGITS + r"\.json")
+_SMALL_FILE = re.compile(rf"CACHEDIR\.TAG|{DIGITS}(\.json)?")
 
 
 @dataclass(frozen=True)
@@ -349,7 +347,7 @@ def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
         refs = _refs(cache)
         for shard in _listed(cache.home, *_BLOBS):
             for place in _listed(cache.home, *_BLOBS, shard.path.name):
-                if _FILE.fullmatch(name := place.path.name) and name[:2] == shard.path.name:
+                if is_digest(name := place.path.name, whole=True) and name[:2] == shard.path.name:
                     labels, urls = refs.get(name, (set(), set()))
                     yield _entry(cache, place, name, "file", busy, labels, urls)
     if "part" in kinds:
@@ -426,7 +424,7 @@ def _busy(cache: Cache) -> dict[str, str]:
     return {
         place.path.name: owner
         for place in _listed(cache.home, *_LOCKS)
-        if _LOCK.fullmatch(place.path.name) and (owner := locks.holder(place.path, policy.current()))
+        if is_digest(place.path.name) and (owner := locks.holder(place.path, policy.current()))
     }
 
 
@@ -459,7 +457,7 @@ def _rubbish(cache: Cache) -> Iterator[_Place]:
             name = place.path.name
             if folder == _TMP:
                 stale = _is_scratch(name) or (is_note(name) and name.removesuffix(".json") not in names)
-            elif _LOCK.fullmatch(name):
+            elif is_digest(name):
                 stale = locks.holder(place.path, patience) is None
             else:
                 stale = _is_scratch(name)

@@ -24,7 +24,7 @@ from typing import Any
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
 from mshub_ssd.files import open_regular, read_json, replace_file
 from mshub_ssd.store import locks
-from mshub_ssd.store.digests import HEAD, Hashed, Hasher, exact_size
+from mshub_ssd.store.digests import DIGITS, HEAD, Hashed, Hasher, exact_size
 from mshub_ssd.store.policy import Policy
 
 __all__ = [
@@ -62,7 +62,7 @@ _FULL, _FULL_SHARE = 256 << 20, 20
 _FEW_FILES = 64
 """A disk that has room for fewer files is full."""
 
-_SHAPE = re.compile(r"[0-9a-f]{8,64}\.[0-9a-f]{16}\.part", re.ASCII)
+_SHAPE = re.compile(DIGITS + r"\.[0-9a-f]{16}\.part")
 _NOTE = ".json"
 
 
