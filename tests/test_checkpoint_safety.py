@@ -31,8 +31,7 @@ from checkpointlab import (
 from click.testing import CliRunner
 from openmmlab import DATA, Pickle, container, pth_bytes
 
-from mshub_ssd import checkpoints
-from mshub_ssd.checkpoints import content
+from mshub_ssd import checkpoints, files
 from mshub_ssd.cli.app import cli
 from mshub_ssd.errors import CheckpointError
 

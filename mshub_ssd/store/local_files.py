@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import read_regular
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.digests import Digest, Hashed, exact_size, mismatch, parse, read_fully, warn_of_weak_digest
+from mshub_ssd.store.digests import Hashed, exact_size, mismatch, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.policy import current
 
 __all__ = ["read_verified", "verify_local"]
+
+Read = TypeVar("Read")
 
 
 def verify_local(path: Path, sha256: str, *, size: int | None = None, max_bytes: int | None = None) -> Path:
@@ -31,13 +35,7 @@ def verify_local(path: Path, sha256: str, *, size: int | None = None, max_bytes:
     Raises:
         IntegrityError: The file is missing, unreadable, or not the one promised.
     """
-    digest = parse(sha256)
-    try:
-        _expect_size(path, digest, size)
-        got = hash_file(path, current().limit(size, max_bytes))
-    except (OSError, ValueError) as error:
-        raise _no_local(path, digest, error) from error
-    _compare_local(path, digest, got)
+    _verified(path, sha256, size, max_bytes, hash_file, lambda got: got)
     return path
 
 
@@ -53,39 +51,40 @@ def read_verified(path: Path, sha256: str, *, size: int | None = None, max_bytes
     Raises:
         IntegrityError: The file is missing, unreadable, or not the one promised.
     """
+    return _verified(path, sha256, size, max_bytes, read_regular, lambda data: read_fully(io.BytesIO(data)))
+
+
+def _verified(
+    path: Path,
+    sha256: str,
+    size: int | None,
+    max_bytes: int | None,
+    read: Callable[[Path, int], Read],
+    hashed: Callable[[Read], Hashed],
+) -> Read:
     digest = parse(sha256)
+    found = None
     try:
-        _expect_size(path, digest, size)
-        data = read_regular(Path(path), current().limit(size, max_bytes))
+        have = Path(path).stat().st_size
+        if size in (None, have):
+            found = read(Path(path), current().limit(size, max_bytes))
     except (OSError, ValueError, MemoryError) as error:
-        raise _no_local(path, digest, error) from error
-    _compare_local(path, digest, read_fully(io.BytesIO(data)))
-    return data
-
-
-def _expect_size(path: Path, digest: Digest, size: int | None) -> None:
-    have = Path(path).stat().st_size
-    if size is not None and have != size:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise IntegrityError(
+            f"the file beside the card cannot be read: {reason}",
+            where=str(path),
+            expected=str(digest),
+            hint="put the file there, or correct the card's asset-link",
+        ) from error
+    if found is None:
         raise IntegrityError(
             "the file beside the card has not the size that the card promises",
             where=str(path),
-            expected=f"{exact_size(size)}, {digest}",
+            expected=f"{digest}, {exact_size(size or 0)}",
             got=exact_size(have),
             hint="restore the file, or correct asset-size and asset-sha256",
         )
-
-
-def _no_local(path: Path, digest: Digest, error: OSError | ValueError | MemoryError) -> IntegrityError:
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return IntegrityError(
-        f"the file beside the card cannot be read: {reason}",
-        where=str(path),
-        expected=str(digest),
-        hint="put the file there, or correct the card's asset-link",
-    )
-
-
-def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
+    got = hashed(found)
     if not digest.fits(got.hexdigest):
         raise mismatch(
             "the file beside the card is not the one the card promises",
@@ -95,3 +94,4 @@ def _compare_local(path: Path, digest: Digest, got: Hashed) -> None:
             hint=f"restore the file, or correct asset-sha256; compare with: sha256sum {shlex.quote(str(path))}",
         )
     warn_of_weak_digest(digest.text, got.hexdigest, str(path), "nothing is on record")
+    return found
