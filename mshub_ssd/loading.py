@@ -122,7 +122,7 @@ def fetch(checkpoint: Checkpoint, *, settings: Settings, force: bool = False) ->
     """
     path, request = checkpoint.path, _request(checkpoint)
     if path is not None:
-        return store.verify_local(path, request.sha256, max_bytes=request.max_bytes)
+        return store.verify_local(path, request.sha256, size=request.size, max_bytes=request.max_bytes)
     return store.fetch(
         request.urls,
         request.sha256,
@@ -188,7 +188,7 @@ def _read(checkpoint: Checkpoint, settings: Settings, force: bool) -> dict[str, 
     if path is None:
         path = fetch(checkpoint, settings=settings, force=force)
     else:
-        content = store.read_verified(path, checkpoint.sha256, max_bytes=checkpoint.max_bytes)
+        content = store.read_verified(path, checkpoint.sha256, size=checkpoint.size, max_bytes=checkpoint.max_bytes)
     return checkpoints.read(path, checkpoint.format, content=content)
 
 

@@ -415,6 +415,24 @@ def test_arguments_of_the_card_that_the_network_does_not_take_are_told_before_a_
     assert "own/1/odd" in mshub.list_models(loadable=False)
 
 
+@pytest.mark.parametrize("near", [True, False], ids=["beside its card", "behind a url"])
+def test_a_file_is_not_larger_than_its_card_promises(root: Path, fault_server: FaultServer, near: bool) -> None:
+    content = b"x" * 1000
+    folder = root / "own" / "1"
+    folder.mkdir(parents=True)
+    (folder / "net.ckpt").write_bytes(content)
+    link = "net.ckpt" if near else fault_server.add("/net.ckpt", content)
+    digest = hashlib.sha256(content).hexdigest()
+    for promised in (999, 1000):
+        text = card_text("x", link, digest)
+        stated = f"asset-sha256: {digest}"
+        put(root, f"own/1/net{promised}", text.replace(stated, f"{stated}\n    asset-size: {promised}"))
+        assert mshub.info(f"own/1/net{promised}").assets[0].size == promised
+    with pytest.raises(IntegrityError, match="999"):
+        mshub.fetch("own/1/net999")
+    assert mshub.fetch("own/1/net1000").read_bytes() == content
+
+
 def test_networks_of_ones_own_load_from_a_card(root: Path) -> None:
     @mshub.register_network("test_tiny_classifier")
     def build(outputs: int = 2) -> mindspore.nn.Cell:
