@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import functools
 import gc
 import itertools
 import os
@@ -144,17 +145,18 @@ class _Run:
     ) -> None:
         self.config = config
         self.fix = fix
-        self.answers = answers
         self.describe = describe
         rules = all_rules()
         chosen = [rule for code, rule in rules.items() if code in config.enabled]
         self.known = frozenset(rules)
         self.codes = {rule.code for rule in chosen if rule.scope != "online" or answers is not None}
-        self.card_rules = [rule for rule in chosen if rule.scope == "card"]
+        self.checks = [(rule, rule.check) for rule in chosen if rule.scope == "card"]
         self.tree_rules = [rule for rule in chosen if rule.scope == "tree"]
-        self.online_rules = [rule for rule in chosen if rule.scope == "online"] if answers is not None else []
         # What comments silence can be told to be idle only where it would have been found.
-        self.testable = frozenset(rule.code for rule in self.card_rules)
+        self.testable = frozenset(rule.code for rule, _ in self.checks)
+        if answers is not None:
+            online = [rule for rule in chosen if rule.scope == "online"]
+            self.checks += [(rule, functools.partial(rule.check, answers=answers)) for rule in online]
         self.complain = rules[_SUPPRESSION_RULE] if _SUPPRESSION_RULE in config.enabled else None
 
     def card(self, card: CardFile, index: int) -> _Result:
@@ -200,9 +202,9 @@ class _Run:
         hidden = config.let_off(card.file, card.uid)
         findings = [
             self.finding(rule, context, violation)
-            for rule in (*self.card_rules, *self.online_rules)
+            for rule, check in self.checks
             if rule.code not in hidden
-            for violation in _bounded(rule.check(context, *([self.answers] if rule.scope == "online" else [])))
+            for violation in _bounded(check(context))
         ]
         comments = suppress.read(context)
         findings, suppressed = suppress.apply(findings, comments)
@@ -230,12 +232,19 @@ class _Run:
         if fix is not None and (not context.whole or any(scrub(one.text) != one.text for one in fix.edits)):
             fix = None
         elif fix is not None:
-            fix = fix._replace(edits=tuple(one._replace(span=_edit_span(context, one)) for one in fix.edits))
+            edits = (Edit(one.start, one.end, one.text, _edit_span(context, one)) for one in fix.edits)
+            fix = Fix(fix.title, tuple(edits), fix.safe)
         place = _place(context, violation.start, violation.end)
-        return self.placed(rule, context.path, context.uid, place, violation._replace(fix=fix))
+        return self.placed(rule, context.path, context.uid, place, violation, fix)
 
     def placed(
-        self, rule: Rule, path: str, uid: str | None, place: tuple[Span, str, int], violation: Violation
+        self,
+        rule: Rule,
+        path: str,
+        uid: str | None,
+        place: tuple[Span, str, int],
+        violation: Violation,
+        fix: Fix | None = None,
     ) -> Finding:
         """A violation at a place as a finding, as severe as the configuration wants it."""
         span, excerpt, column = place
@@ -248,7 +257,7 @@ class _Run:
             *span,
             scrub(violation.message),
             violation.help and scrub(violation.help),
-            violation.fix,
+            fix,
             excerpt,
             column,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections import Counter
@@ -17,8 +16,9 @@ __all__ = ["fingerprints", "headline", "located", "visible", "well_formed"]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-visible = functools.partial(plain, exact=True)
-"""A text with all that is no visible character spelt out: a space that is none may be what a finding is about."""
+def visible(text: str) -> str:
+    """A text with all that is no visible character spelt out: a space that is none may be what a finding is about."""
+    return text if text.isprintable() else plain(text, exact=True)
 
 
 def well_formed(text: str) -> str:
