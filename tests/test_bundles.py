@@ -365,7 +365,8 @@ def test_what_a_killed_installation_left_goes_with_the_next_one_a_day_later(away
     old, young = away / "cards" / ".new-1-01d01d01", away / "cards" / ".new-1-90c49049"
     for left in (old, young):
         left.mkdir(parents=True)
-        (left / "0").write_bytes(b"x")
+        for name in ("0", "0.old", "1.1.01d0.new"):
+            (left / name).write_bytes(b"x")
     os.utime(old, (1, 1))
     Hub().install_bundle(bundle)
     assert not old.exists()

@@ -7,13 +7,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from mshub_ssd.cards import valid_uid
-from mshub_ssd.errors import IntegrityError, UsageError
+from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.files import NotRegularError, open_regular
 from mshub_ssd.store import is_digest
 
@@ -23,17 +24,16 @@ __all__ = [
     "MANIFEST",
     "Advance",
     "Archive",
-    "Body",
     "Bundle",
     "Member",
-    "broken",
     "encode",
     "header",
     "inspect",
+    "opened",
     "padding",
+    "reading",
     "total",
     "travels",
-    "unreadable",
 ]
 
 MANIFEST = "mshub-bundle.json"
@@ -48,12 +48,12 @@ _MAX_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
 _MAX_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
 
 _KINDS = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
-    b"3": "a device",
-    b"4": "a device",
-    b"5": "a folder",
-    b"6": "a FIFO",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.DIRTYPE: "a folder",
+    tarfile.FIFOTYPE: "a FIFO",
 }
 
 Advance = Callable[[int], object]
@@ -118,7 +118,7 @@ def inspect(path: Path) -> Bundle:
     Raises:
         IntegrityError: It cannot be read, or is no bundle.
     """
-    with Archive(path) as archive:
+    with opened(path) as archive:
         return archive.bundle
 
 
@@ -132,29 +132,17 @@ def header(path: str, size: int) -> bytes:
         raise UsageError(
             "a file is too large for a bundle", where=path, expected=f"at most {_MAX_FILE} bytes", got=str(size)
         )
-    prefix, name = "", path
-    # As much as fits goes into the name; the rest, cut at a slash, into the prefix.
-    while len(name) > 100 and "/" in name:
-        head, _, name = name.partition("/")
-        prefix = f"{prefix}/{head}" if prefix else head
-    if len(name) > 100 or len(prefix) > 155:
+    info = tarfile.TarInfo(path)  # owner, time and mode are the same for every file
+    info.size = size
+    try:
+        return info.tobuf(tarfile.USTAR_FORMAT, "ascii")
+    except ValueError as error:
         raise UsageError(
             "a card's name is too long for a bundle",
             where=path,
             expected="at most 100 characters in its last parts, and 155 before them",
             hint="rename the card",
-        )
-
-    def octal(value: int, width: int) -> bytes:
-        return f"{value:0{width - 1}o}".encode() + b"\0"
-
-    def text(value: str, width: int) -> bytes:
-        return value.encode("ascii").ljust(width, b"\0")
-
-    before = text(name, 100) + octal(0o644, 8) + octal(0, 8) + octal(0, 8) + octal(size, 12) + octal(0, 12)
-    after = b"0" + bytes(100) + b"ustar\x0000" + bytes(80) + text(prefix, 155) + bytes(12)
-    checksum = sum(before) + sum(after) + 8 * ord(" ")
-    return before + f"{checksum:06o}".encode() + b"\0 " + after
+        ) from error
 
 
 def padding(size: int) -> bytes:
@@ -162,9 +150,8 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def total(manifest: int, members: Sequence[Member]) -> int:
-    """Bytes of the whole archive."""
-    sizes = [manifest, *(member.size for member in members)]
+def total(sizes: Iterable[int]) -> int:
+    """Bytes of an archive with files of such sizes, the manifest's among them."""
     return sum(BLOCK + size + -size % BLOCK for size in sizes) + len(END)
 
 
@@ -184,7 +171,7 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
         stated = json.loads(data)
         version = stated["version"] if stated["format"] == "mshub-bundle" else None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise broken(path, "the manifest cannot be read", type(error).__name__) from error
+        raise _broken(path, "the manifest cannot be read", type(error).__name__) from error
     if type(version) is int and version > VERSION:
         raise IntegrityError(
             "the bundle has a newer format than this mshub_ssd knows",
@@ -195,37 +182,32 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
         )
     try:
         bundle = Bundle(path, tuple(_parse_member(item) for item in stated["members"]))
-        same = version == VERSION and encode(bundle) == data
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise broken(path, "the manifest describes something that is no member", str(error)[:200]) from error
-    if not same:
-        raise broken(path, "the manifest is not as mshub_ssd writes it")
+        raise _broken(path, "the manifest describes something that is no member", str(error)[:200]) from error
+    if version != VERSION or encode(bundle) != data:
+        raise _broken(path, "the manifest is not as mshub_ssd writes it")
     paths = [member.path for member in bundle.members]
     if paths != sorted(set(paths)):
-        raise broken(path, "the manifest names a member twice, or in a wrong order")
+        raise _broken(path, "the manifest names a member twice, or in a wrong order")
     if sum(member.size for member in bundle.members if member.is_card) > _MAX_CARDS:
-        raise broken(path, "the cards are too large")
-    served = {uid for member in bundle.members if not member.is_card for uid in member.uids}
-    if not bundle.uids or served != set(bundle.uids):
-        odd = sorted(served ^ set(bundle.uids))
-        raise broken(path, "not every card has a file, or not every file a card", ", ".join(odd[:3]) or "no cards")
+        raise _broken(path, "the cards are too large")
+    odd = sorted({uid for member in bundle.members if not member.is_card for uid in member.uids} ^ set(bundle.uids))
+    if odd or not bundle.uids:
+        raise _broken(path, "not every card has a file, or not every file a card", ", ".join(odd[:3]) or "no cards")
     return bundle
 
 
 def _parse_member(item: Any) -> Member:
     member = Member(item["path"], item["size"], item["sha256"], tuple(item["uids"]))
-    kinds = [type(member.path), type(member.size), type(member.sha256), *map(type, member.uids)]
-    if kinds[:3] != [str, int, str] or set(kinds[3:]) != {str}:
+    texts = {type(member.path), type(member.sha256), *map(type, member.uids)}
+    if texts != {str} or type(member.size) is not int or not member.uids:
         raise ValueError("a field of a wrong type")
     if member.size < 0 or not is_digest(member.sha256, whole=True):
         raise ValueError(f"size {member.size}, sha256 {member.sha256!r}")
     if list(member.uids) != sorted(set(member.uids)) or not all(map(travels, member.uids)):
         raise ValueError(f"uids {member.uids!r}")
-    if member.is_card:
-        fits = member.path == f"cards/{member.uids[0]}.md" and len(member.uids) == 1 and member.size <= _MAX_CARD
-    else:
-        fits = member.path == f"files/{member.sha256}" and member.size <= _MAX_FILE
-    if not fits:
+    own, most = (f"cards/{member.uids[0]}.md", _MAX_CARD) if member.is_card else (f"files/{member.sha256}", _MAX_FILE)
+    if member.path != own or member.size > most or (member.is_card and len(member.uids) > 1):
         raise ValueError(f"path {member.path!r}")
     return member
 
@@ -235,50 +217,58 @@ def travels(uid: str) -> bool:
     return valid_uid(uid) and uid.rpartition("/")[2].lower() != "readme"
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """A bundle, to be read from its start to its end.
+
+    Raises:
+        IntegrityError: It cannot be read, or is no bundle.
+    """
+    with reading(path):
+        try:
+            stream = io.BufferedReader(open_regular(path))
+        except NotRegularError as error:
+            raise _broken(path, "this is no regular file") from error
+    with stream:
+        yield Archive(path, stream)
+
+
 class Archive:
-    """A bundle being read, from its start to its end."""
+    """A bundle being read; `opened` makes it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._stream = io.BufferedReader(open_regular(path))
-        except NotRegularError:
-            raise broken(path, "this is no regular file") from None
-        except (OSError, ValueError) as error:
-            raise unreadable(path, error) from error
-        try:
-            self.bundle = self._open()
-        except BaseException:
-            self._stream.close()
-            raise
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def broken(self, message: str, got: str | None = None) -> IntegrityError:
-        """The error for what is no bundle of ours."""
-        return broken(self._path, message, got)
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self._path, self._stream = path, stream
+        with reading(path):
+            size, head = os.fstat(stream.fileno()).st_size, stream.read(BLOCK)
+        found, length = _stands_for(head)
+        if not 0 <= length <= _MAX_MANIFEST or head != header(MANIFEST, length):
+            raise _broken(path, "this is no bundle", found)
+        self.bundle = _parse_manifest(self.read(length), path)
+        if any(self.read(-length % BLOCK)):
+            raise _broken(path, "there are bytes behind the manifest")
+        expected = total([length, *(member.size for member in self.bundle.members)])
+        if size != expected:
+            said = "the archive is cut off" if size < expected else "the archive is longer than its members"
+            raise _broken(path, said, f"{size} bytes, not {expected}")
 
     @contextlib.contextmanager
-    def member(self, member: Member, advance: Advance) -> Iterator[Body]:
+    def member(self, member: Member, advance: Advance) -> Iterator[BinaryIO]:
         """The next member's bytes; at the end of the block they were read and verified to the last one."""
-        block = self.read(BLOCK)
-        if block != header(member.path, member.size):
-            raise self._foreign(block, member)
-        body = Body(self, member, advance)
-        yield body
+        head = self.read(BLOCK)
+        if head != header(member.path, member.size):
+            said = f"another member stands where the manifest calls for {member.path}"
+            raise _broken(self._path, said, _stands_for(head)[0])
+        body = _Body(self, member, advance)
+        yield cast(BinaryIO, body)  # as far as it is used here
         while body.read(CHUNK):
             pass
         if any(self.read(-member.size % BLOCK)):
-            raise self.broken(f"there are bytes behind the member {member.path}")
+            raise _broken(self._path, f"there are bytes behind the member {member.path}")
 
     def finish(self) -> None:
         """Refuse anything behind the last member."""
         if self.read(len(END)) != END or self._stream.read(1):
-            raise self.broken("the archive does not end after its last member")
+            raise _broken(self._path, "the archive does not end after its last member")
 
     def read(self, count: int) -> bytes:
         """So many bytes.
@@ -286,41 +276,17 @@ class Archive:
         Raises:
             IntegrityError: There are fewer, or they cannot be read.
         """
-        try:
+        with reading(self._path):
             data = self._stream.read(count)
-        except OSError as error:
-            raise unreadable(self._path, error) from error
         if len(data) != count:
-            raise self.broken("the archive is cut off")
+            raise _broken(self._path, "the archive is cut off")
         return data
 
-    def _open(self) -> Bundle:
-        try:
-            size = os.fstat(self._stream.fileno()).st_size
-            head = self._stream.read(BLOCK)
-        except OSError as error:
-            raise unreadable(self._path, error) from error
-        length = _stated_size(head)
-        if length > _MAX_MANIFEST or head != header(MANIFEST, max(length, 0)):
-            raise self.broken("this is no bundle", _kind(head))
-        bundle = _parse_manifest(self.read(length), self._path)
-        if any(self.read(-length % BLOCK)):
-            raise self.broken("there are bytes behind the manifest")
-        expected = total(length, bundle.members)
-        if size != expected:
-            what = "cut off" if size < expected else "longer than its members"
-            raise self.broken(f"the archive is {what}", f"{size} bytes, not {expected}")
-        return bundle
 
-    def _foreign(self, block: bytes, member: Member) -> IntegrityError:
-        return self.broken(f"another member stands where the manifest calls for {member.path}", _kind(block))
-
-
-class Body(io.RawIOBase):
+class _Body:
     """The bytes of one member; the last read compares them with the manifest."""
 
     def __init__(self, archive: Archive, member: Member, advance: Advance) -> None:
-        super().__init__()
         self.name = member.path
         self._archive, self._member, self._advance = archive, member, advance
         self._left = member.size
@@ -349,23 +315,17 @@ class Body(io.RawIOBase):
         return data
 
 
-def _stated_size(head: bytes) -> int:
+def _stands_for(head: bytes) -> tuple[str, int]:
+    """What a header of an archive announces, in words, and how many bytes of it; -1 for what is no header."""
     try:
-        return int(head[124:135], 8)
-    except ValueError:
-        return -1
+        info = tarfile.TarInfo.frombuf(head, "ascii", "backslashreplace")
+    except tarfile.HeaderError:
+        return "no header of a tar archive", -1
+    kind = _KINDS.get(info.type)
+    return f"{kind} named {info.name!r}" if kind else f"a member named {info.name!r}, of {info.size} bytes", info.size
 
 
-def _kind(block: bytes) -> str | None:
-    """What an archive's header stands for, in words."""
-    if len(block) < BLOCK or block[257:262] != b"ustar":
-        return "no header of a tar archive"
-    name = block[:100].rstrip(b"\0").decode("ascii", "backslashreplace")
-    kind = _KINDS.get(block[156:157], "")
-    return f"{kind} named {name!r}" if kind else f"a member named {name!r}, of {_stated_size(block)} bytes"
-
-
-def broken(path: Path, message: str, got: str | None = None) -> IntegrityError:
+def _broken(path: Path, message: str, got: str | None = None) -> IntegrityError:
     """The error for what is no bundle of ours."""
     return IntegrityError(
         f"the bundle cannot be used: {message}",
@@ -376,7 +336,16 @@ def broken(path: Path, message: str, got: str | None = None) -> IntegrityError:
     )
 
 
-def unreadable(path: Path, error: OSError | ValueError) -> IntegrityError:
-    """The error for a file that cannot be read."""
-    reason = getattr(error, "strerror", None) or str(error)
-    return IntegrityError(f"the file cannot be read: {reason}", where=str(path), hint="check the path")
+@contextlib.contextmanager
+def reading(
+    path: Path, message: str = "the file cannot be read", kind: type[MshubError] = IntegrityError
+) -> Iterator[None]:
+    """Tell the system's errors about a file that is read as ours."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, MshubError):
+            raise
+        raise kind(
+            f"{message}: {getattr(error, 'strerror', None) or error}", where=str(path), hint="check the path"
+        ) from error

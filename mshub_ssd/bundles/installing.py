@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO
 
 from mshub_ssd import providers, store
-from mshub_ssd.bundles.archive import Advance, Archive, Body, Bundle, Member
-from mshub_ssd.bundles.staging import Staging, reading, refuse_card_as_asset
+from mshub_ssd.bundles.archive import Advance, Archive, Bundle, Member, opened, reading
+from mshub_ssd.bundles.staging import Staging, refuse_card_as_asset
+from mshub_ssd.cards import Card, parse_card, read_bytes
 from mshub_ssd.errors import CardError, IntegrityError, TransferError, UsageError
 from mshub_ssd.registry import default_registry, installed_cards
-
-if TYPE_CHECKING:
-    from mshub_ssd.cards import Asset, Card
-    from mshub_ssd.settings import Settings
+from mshub_ssd.settings import Settings
 
 __all__ = ["Installed", "install"]
 
@@ -49,40 +47,18 @@ class _Incoming:
     """A card of the bundle, and what becomes of it.
 
     Attributes:
-        card: With the path it gets.
+        card: The card.
+        path: Where it is to lie.
         data: Its bytes.
-        wanted: Whether it is to be installed; else the very same card is there.
-        replaces: Whether another card of its uid goes.
+        fate: ``new``, ``replaced`` (another card of its uid goes) or ``present`` (the very same card is there).
         beside: Whether files beside it are installed, too.
     """
 
     card: Card
+    path: Path
     data: bytes = field(repr=False)
-    wanted: bool = True
-    replaces: bool = False
-    beside: bool = True
-
-    @property
-    def path(self) -> Path:
-        assert self.card.path is not None  # it was given one
-        return self.card.path
-
-
-@dataclass(frozen=True)
-class _Use:
-    """An asset that a file of the bundle is for.
-
-    Attributes:
-        incoming: The card.
-        asset: The asset.
-        url: Where the card says the file can be had; None when it lies beside the card.
-        target: Where a file beside its card is to go; None when it is there, or needed nowhere.
-    """
-
-    incoming: _Incoming
-    asset: Asset
-    url: str | None = None
-    target: Path | None = None
+    fate: str
+    beside: bool
 
 
 def install(
@@ -121,40 +97,37 @@ def install(
             hint="set MSHUB_HOME to a folder that can be written",
         )
     folder = installed_cards(receiving)
-    with Archive(path) as archive, closing(Staging(folder, force)) as staging:
-        members = archive.bundle.members
-        cards = [_read_card(archive, member, folder, advance) for member in members if member.is_card]
+    with opened(path) as archive, closing(Staging(folder, force)) as staging:
+        cards = [_read_card(archive, one, folder, advance) for one in archive.bundle.members if one.is_card]
         decided = _decide(archive.bundle, folder, cards, force, settings)
-        for incoming in decided.values():
-            if incoming.wanted:
-                staging.claim(incoming.path)
+        wanted = [one for one in decided.values() if one.fate != "present"]
+        for incoming in wanted:
+            staging.claim(incoming.path)
         # All that can be refused is refused before a file is read.
-        uses = {member: list(_uses(archive, member, decided, staging)) for member in members if not member.is_card}
+        files = [member for member in archive.bundle.members if not member.is_card]
+        uses = {member: list(_uses(archive, member, decided, staging)) for member in files}
         short = []
-        for member, places in uses.items():
+        for member, checkpoints in uses.items():
             with archive.member(member, advance) as body:
                 if not dry_run:
-                    short += _take_in(body, member, places, staging, settings)
+                    short += _take_in(body, member, checkpoints, staging, settings)
         archive.finish()
         if not dry_run:
-            for file, use in short:
-                _record(file, str(use.asset.sha256), str(use.url), use.incoming.card.uid, settings)
-            for incoming in decided.values():
-                if incoming.wanted:
-                    staging.add(incoming.path, io.BytesIO(incoming.data))
+            for file, checkpoint in short:
+                _record(file, checkpoint, settings)
+            for incoming in wanted:
+                staging.add(incoming.path, io.BytesIO(incoming.data))
             staging.publish()
     return Installed(
         archive.bundle,
         folder,
-        new=tuple(uid for uid, card in decided.items() if card.wanted and not card.replaces),
-        replaced=tuple(uid for uid, card in decided.items() if card.wanted and card.replaces),
-        present=tuple(uid for uid, card in decided.items() if not card.wanted),
+        new=tuple(uid for uid, card in decided.items() if card.fate == "new"),
+        replaced=tuple(uid for uid, card in decided.items() if card.fate == "replaced"),
+        present=tuple(uid for uid, card in decided.items() if card.fate == "present"),
     )
 
 
 def _read_card(archive: Archive, member: Member, folder: Path, advance: Advance) -> tuple[Card, bytes]:
-    from mshub_ssd.cards import parse_card
-
     with archive.member(member, advance) as body:
         data = body.read()
     path = folder / f"{member.uids[0]}.md"
@@ -173,31 +146,27 @@ def _decide(
     Raises:
         UsageError: Another one of its uid is in the way.
     """
-    from mshub_ssd.cards import read_bytes
-
     registry = default_registry(settings)
     known = set(registry.uids())
-    decided = {}
+    earlier = [*settings.registry, *map(installed_cards, settings.homes)]
+    decided: dict[str, _Incoming] = {}
     conflicts = []
     for card, data in cards:
-        old = registry.path(card.uid) if card.uid in known else None
-        ours = old == card.path
-        same = False
-        if old is not None:
-            with reading(old):
-                same = read_bytes(old) == data
-        if same:
-            decided[card.uid] = _Incoming(card, data, wanted=False, beside=ours)
-            continue
-        if old is not None and not ours and _before(old, folder, settings):
-            raise UsageError(
-                f"the card {card.uid} would be hidden by another one, whose folder is searched earlier",
-                where=str(old),
-                hint="take its folder out of MSHUB_REGISTRY or MSHUB_HOME, or rename that card",
-            )
-        if old is not None and not force:
-            conflicts.append(f"{card.uid} ({old})")
-        decided[card.uid] = _Incoming(card, data, replaces=old is not None)
+        path, fate, ours = folder / f"{card.uid}.md", "new", True
+        if card.uid in known:
+            old = registry.path(card.uid)
+            ours = old == path
+            with reading(old, "cannot read the card", CardError):
+                fate = "present" if read_bytes(old) == data else "replaced"
+            if fate == "replaced" and not ours and any(map(old.is_relative_to, earlier[: earlier.index(folder)])):
+                raise UsageError(
+                    f"the card {card.uid} would be hidden by another one, whose folder is searched earlier",
+                    where=str(old),
+                    hint="take its folder out of MSHUB_REGISTRY or MSHUB_HOME, or rename that card",
+                )
+            if fate == "replaced" and not force:
+                conflicts.append(f"{card.uid} ({old})")
+        decided[card.uid] = _Incoming(card, path, data, fate, beside=ours or fate == "replaced")
     if conflicts:
         raise UsageError(
             "cards of these uids are there already, and say something else",
@@ -208,23 +177,22 @@ def _decide(
     return decided
 
 
-def _before(path: Path, folder: Path, settings: Settings) -> bool:
-    """Whether a registry finds a card before those of `folder`."""
-    earlier = [*settings.registry, *map(installed_cards, settings.homes)]
-    return any(path.is_relative_to(root) for root in earlier[: earlier.index(folder)])
-
-
-def _uses(archive: Archive, member: Member, decided: dict[str, _Incoming], staging: Staging) -> Iterator[_Use]:
-    """The assets a file is for.
+def _uses(
+    archive: Archive, member: Member, decided: dict[str, _Incoming], staging: Staging
+) -> Iterator[providers.Checkpoint]:
+    """What a file is for: urls it can be had from, and places beside cards where it is needed.
 
     Raises:
         IntegrityError: A card it is said to be for promises another file.
         CardError, UsageError: It cannot be put where the card wants it.
     """
-    targets: dict[Path, bool] = {}
     for uid in member.uids:
         incoming = decided[uid]
-        fitting = [asset for asset in incoming.card.assets if _promises(asset, member.sha256)]
+        fitting = [
+            asset
+            for asset in incoming.card.assets
+            if asset.sha256 and len(asset.sha256) >= 8 and member.sha256.startswith(asset.sha256.lower())
+        ]
         if not fitting:
             stated = ", ".join(str(asset.sha256) for asset in incoming.card.assets) or "no file"
             raise IntegrityError(
@@ -236,51 +204,42 @@ def _uses(archive: Archive, member: Member, decided: dict[str, _Incoming], stagi
             )
         for asset in fitting:
             checkpoint = providers.checkpoint_of(incoming.card, asset)
-            if (where := checkpoint.path) is None:
-                yield _Use(incoming, asset, url=checkpoint.location)
-                continue
-            refuse_card_as_asset(where)
-            if incoming.beside and where not in targets:
-                targets[where] = staging.claim(where, member.sha256, member.size)
-                yield _Use(incoming, asset, target=where if targets[where] else None)
-
-
-def _promises(asset: Asset, hexdigest: str) -> bool:
-    digest = (asset.sha256 or "").lower()
-    return store.is_digest(digest) and hexdigest.startswith(digest)
+            refuse_card_as_asset(checkpoint)
+            place = checkpoint.path
+            if place is None or (incoming.beside and staging.claim(place, member.sha256, member.size)):
+                yield checkpoint
 
 
 def _take_in(
-    body: Body, member: Member, uses: Sequence[_Use], staging: Staging, settings: Settings
-) -> list[tuple[Path, _Use]]:
-    """Store a file of the bundle where its cards look for it.
+    source: BinaryIO | Path,
+    member: Member,
+    checkpoints: Sequence[providers.Checkpoint],
+    staging: Staging,
+    settings: Settings,
+) -> list[tuple[Path, providers.Checkpoint]]:
+    """Store a file of the bundle where its cards look for it: in the store first, then beside cards.
 
     Returns:
         What is left to do once the whole archive is known to be good: to record which file short digests stand for.
     """
-    source: BinaryIO | Path = cast(BinaryIO, body)  # as far as it is used here
     short = []
-    for use in uses:
-        if use.url is not None:
+    for one in sorted(checkpoints, key=lambda one: one.path is not None):
+        if one.path is None:
             source = store.add(
-                source,
-                member.sha256,
-                urls=[use.url],
-                size=member.size,
-                label=use.incoming.card.uid,
-                settings=settings,
+                source, member.sha256, urls=[one.location], size=member.size, label=one.label, settings=settings
             )
-            if len(str(use.asset.sha256)) < len(member.sha256):
-                short.append((source, use))
-    for use in uses:
-        if use.target is not None:
-            source = staging.add(use.target, source, member.sha256)
+            if len(one.sha256) < len(member.sha256):
+                short.append((source, one))
+        else:
+            source = staging.add(one.path, source, member.sha256)
     return short
 
 
-def _record(file: Path, stated: str, url: str, uid: str, settings: Settings) -> None:
+def _record(file: Path, checkpoint: providers.Checkpoint, settings: Settings) -> None:
     """Record which file a short digest stands for, as on a first download."""
-    known = store.cached([url], stated, settings)
+    known = store.cached([checkpoint.location], checkpoint.sha256, settings)
     if known is None or known.name != file.name:
-        _log.warning("%s states %s only; the bundle's file is taken for it from now on", uid, stated)
-        store.add(file, stated, urls=[url], label=uid, settings=settings)
+        _log.warning(
+            "%s states %s only; the bundle's file is taken for it from now on", checkpoint.label, checkpoint.sha256
+        )
+        store.add(file, checkpoint.sha256, urls=[checkpoint.location], label=checkpoint.label, settings=settings)

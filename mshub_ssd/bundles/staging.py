@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mshub_ssd.bundles.archive import CHUNK, unreadable
+from mshub_ssd import store
+from mshub_ssd.bundles.archive import CHUNK, reading
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
-from mshub_ssd.files import is_shared, lies_in, open_folder, open_regular
+from mshub_ssd.files import is_shared, lies_in, new_file, open_folder, open_regular, unfinished
+from mshub_ssd.providers import Checkpoint
 
-__all__ = ["Staging", "hash_of", "not_written", "reading", "refuse_card_as_asset"]
+__all__ = ["Staging", "hash_of", "refuse_card_as_asset", "writing"]
 
-_PREFIX = ".new-"  # registries pass over names that begin with a dot
-_SCRATCH = re.compile(r"\.new-\d+-[0-9a-f]{8}")
+_SCRATCH = re.compile(r"\.new-\d+-[0-9a-f]{8}")  # registries pass over names that begin with a dot
 _STAGED = re.compile(r"\d+(\.old)?")
 _ABANDONED = 86400  # seconds; no installation takes so long
 
@@ -36,9 +37,8 @@ class Staging:
 
     def __init__(self, folder: Path, force: bool) -> None:
         self._folder, self._force = folder, force
-        self._scratch = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        self._targets: set[Path] = set()
-        self._above: set[Path] = set()
+        self._scratch = folder / f".new-{os.getpid()}-{secrets.token_hex(4)}"
+        self._claimed: dict[Path, str | None] = {}  # what goes there; None for the folders above
         self._moves: dict[Path, Path] = {}
         self._made: list[Path] = []
 
@@ -57,11 +57,12 @@ class Staging:
             UsageError: The place is taken, or leads out of the folder.
             TransferError: It cannot be looked at.
         """
-        with _writing(target):
-            if target in self._above or self._targets & {target, *target.parents}:
+        with writing(target):
+            if sha256 is not None and self._claimed.get(target) == sha256:
+                return False  # for another card
+            if target in self._claimed or any(map(self._claimed.get, target.parents)):
                 raise UsageError("two members of the bundle go to one place", where=str(target))
-            self._targets.add(target)
-            self._above.update(target.parents)
+            self._claimed |= dict.fromkeys(target.parents) | {target: sha256 or "a card"}
             there = next(place for place in target.parents if place.exists())
             if self._folder.exists() and not lies_in(there, self._folder):
                 raise UsageError("a link leads out of the folder of cards", where=str(there), hint="remove the link")
@@ -69,18 +70,15 @@ class Staging:
                 odd = not stat.S_ISREG(target.lstat().st_mode)
             except FileNotFoundError:
                 return True
-            if sha256 is None and not odd:
-                return True
-            if not odd and target.stat().st_size == size and hash_of(target) == sha256:
-                return False
-            if not self._force or odd:
+            same = not odd and sha256 is not None and target.stat().st_size == size and hash_of(target) == sha256
+            if odd or (sha256 is not None and not same and not self._force):
                 raise UsageError(
                     "something else is there already",
                     where=str(target),
                     expected="a card" if sha256 is None else f"sha256 {sha256}",
                     hint="move it away" if odd else "keep it, or replace it with that of the bundle: --force",
                 )
-        return True
+            return not same
 
     def add(self, target: Path, source: BinaryIO | Path, sha256: str | None = None) -> Path:
         """Gather a file for a place that was claimed; returns where it is until `publish`.
@@ -89,14 +87,12 @@ class Staging:
             IntegrityError: It is not the one with `sha256`.
             TransferError, DiskSpaceError: It cannot be written.
         """
-        with _writing(target):
+        with writing(target):
             self._mkdir(self._scratch)
             staged = self._scratch / str(len(self._moves))
-            with _created(staged) as stream, source.open("rb") if isinstance(source, Path) else source as file:
-                while data := file.read(CHUNK):
-                    stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            opened = source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
+            with opened as file, new_file(staged, durable=True) as stream:
+                shutil.copyfileobj(file, stream, CHUNK)
             if sha256 is not None and hash_of(staged) != sha256:
                 raise IntegrityError("a file changed while it was installed", where=str(target), hint="do it again")
         self._moves[target] = staged
@@ -111,11 +107,10 @@ class Staging:
         done: list[tuple[Path, Path | None]] = []
         try:
             for target, staged in self._moves.items():
-                with _writing(target):
+                with writing(target):
                     self._mkdir(target.parent)
-                    old = None
-                    if os.path.lexists(target):
-                        old = staged.with_suffix(".old")
+                    old = staged.with_suffix(".old") if os.path.lexists(target) else None
+                    if old is not None:
                         _keep(target, old)
                     staged.replace(target)
                     done.append((target, old))
@@ -138,15 +133,10 @@ class Staging:
                 folder.rmdir()
 
     def _mkdir(self, folder: Path) -> None:
-        missing = [place for place in (folder, *folder.parents) if not place.exists()]
-        for place in reversed(missing):
+        for place in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
             # What others can write in is believed less; the umask alone shall not make it so.
             place.mkdir(0o777 if is_shared(place.parent.stat()) else 0o755, exist_ok=True)
             self._made.append(place)
-
-
-def _created(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb")
 
 
 def _keep(path: Path, copy: Path) -> None:
@@ -154,7 +144,7 @@ def _keep(path: Path, copy: Path) -> None:
     try:
         os.link(path, copy, follow_symlinks=False)
     except OSError:  # some file systems have no hard links; links are not followed to who knows how much
-        with open_regular(path, follow=False) as source, _created(copy) as stream:
+        with open_regular(path, follow=False) as source, new_file(copy) as stream:
             shutil.copyfileobj(source, stream)
 
 
@@ -163,7 +153,7 @@ def _clear(scratch: Path) -> None:
     with contextlib.suppress(OSError):
         with open_folder(scratch.parent, scratch.name) as folder:
             for name in os.listdir(folder):  # noqa: PTH208 - by descriptor
-                if _STAGED.fullmatch(name):
+                if _STAGED.fullmatch(unfinished(name) or name):
                     os.unlink(name, dir_fd=folder)
         scratch.rmdir()
 
@@ -174,54 +164,37 @@ def hash_of(path: Path) -> str:
     Raises:
         IntegrityError: It cannot be read.
     """
-    from mshub_ssd import store
-
-    try:
+    with reading(path):
         return store.hash_file(path).hexdigest
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
-def refuse_card_as_asset(path: Path) -> None:
+def refuse_card_as_asset(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint whose name a registry would take for a card.
 
     Raises:
         CardError: It is one.
     """
-    if path.name.lower().endswith(".md"):
+    if checkpoint.path is not None and checkpoint.path.name.lower().endswith(".md"):
         raise CardError(
             "the asset-link names a card, not a checkpoint",
-            where=str(path),
-            got=path.name,
+            where=str(checkpoint.path),
+            got=checkpoint.path.name,
             hint="correct the asset-link",
         )
 
 
-def not_written(error: OSError, path: Path) -> MshubError:
-    """The error for a file that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    kind: type[MshubError] = DiskSpaceError if full else TransferError
-    return kind(
-        f"the file cannot be written: {error.strerror or type(error).__name__}",
-        where=str(path),
-        hint="make room there, or choose another place" if full else "choose another place",
-    )
-
-
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Tell the system's errors about a card as ours."""
-    try:
-        yield
-    except OSError as error:
-        raise CardError(f"cannot read the card: {error.strerror}", where=str(path), hint="check the path") from error
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Tell the system's errors about a file that is written as ours."""
     try:
         yield
     except OSError as error:
         if isinstance(error, MshubError):
             raise
-        raise not_written(error, path) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind: type[MshubError] = DiskSpaceError if full else TransferError
+        raise kind(
+            f"the file cannot be written: {error.strerror or type(error).__name__}",
+            where=str(path),
+            hint="make room there, or choose another place" if full else "choose another place",
+        ) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from mshub_ssd import loading, providers
 from mshub_ssd.bundles.archive import (
@@ -20,17 +19,16 @@ from mshub_ssd.bundles.archive import (
     encode,
     header,
     padding,
+    reading,
     total,
     travels,
 )
-from mshub_ssd.bundles.staging import hash_of, not_written, reading, refuse_card_as_asset
-from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
+from mshub_ssd.bundles.staging import hash_of, refuse_card_as_asset, writing
+from mshub_ssd.cards import Card, parse_card, read_bytes
+from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, UsageError
 from mshub_ssd.files import new_file
+from mshub_ssd.settings import Settings
 from mshub_ssd.store import is_digest
-
-if TYPE_CHECKING:
-    from mshub_ssd.cards import Card
-    from mshub_ssd.settings import Settings
 
 __all__ = ["write"]
 
@@ -55,38 +53,47 @@ def write(cards: Sequence[Card], out: Path, *, settings: Settings, force: bool =
         raise UsageError("the file is there already", where=str(out), hint="choose another name, or --force")
     read = _read(cards)
     files = _checkpoints([card for card, _ in read], settings)
-    sources: dict[str, bytes | Path] = {}
-    members = []
-    for card, data in read:
-        path = f"cards/{card.uid}.md"
-        sources[path] = data
-        members.append(Member(path, len(data), hashlib.sha256(data).hexdigest(), (card.uid,)))
-    for digest in sorted(files):
-        file, uids = files[digest]
-        sources[f"files/{digest}"] = file
-        members.append(Member(f"files/{digest}", file.stat().st_size, digest, tuple(sorted(uids))))
-    bundle = Bundle(out, tuple(members))
+    found: list[tuple[Member, bytes | Path]] = [
+        *(
+            (Member(f"cards/{card.uid}.md", len(data), hashlib.sha256(data).hexdigest(), (card.uid,)), data)
+            for card, data in read
+        ),
+        *(
+            (Member(f"files/{digest}", file.stat().st_size, digest, tuple(sorted(uids))), file)
+            for digest, (file, uids) in sorted(files.items())
+        ),
+    ]
+    bundle = Bundle(out, tuple(member for member, _ in found))
     manifest = encode(bundle)
-    for path, size in [(MANIFEST, len(manifest)), *((member.path, member.size) for member in members)]:
-        header(path, size)  # refuses what does not fit into an archive before anything is written
-    with _appearing(out, total(len(manifest), members)) as stream:
-        stream.write(header(MANIFEST, len(manifest)) + manifest + padding(len(manifest)))
-        for member in members:
-            stream.write(header(member.path, member.size))
-            _copy(sources[member.path], stream, member)
-            stream.write(padding(member.size))
-        stream.write(END)
+    # What does not fit into an archive is refused before anything is written.
+    first, *headers = [header(MANIFEST, len(manifest)), *(header(one.path, one.size) for one in bundle.members)]
+    with writing(out):
+        size = total([len(manifest), *(one.size for one in bundle.members)])
+        free = shutil.disk_usage(out.absolute().parent).free
+        if free < size:
+            raise DiskSpaceError(
+                "not enough room for the bundle",
+                where=str(out),
+                expected=f"{size} bytes",
+                got=f"{free} bytes are free",
+                hint="write it to another disk: -o FILE",
+            )
+        with new_file(out, durable=True, mode=0o666) as stream:
+            stream.write(first + manifest + padding(len(manifest)))
+            for head, (member, source) in zip(headers, found, strict=True):
+                stream.write(head)
+                _copy(source, stream, member)
+                stream.write(padding(member.size))
+            stream.write(END)
     return bundle
 
 
 def _read(cards: Sequence[Card]) -> list[tuple[Card, bytes]]:
     """The cards with the bytes they were read from, in the archive's order, each once."""
-    from mshub_ssd.cards import parse_card, read_bytes
-
     found: dict[str, tuple[Card, bytes]] = {}
     for card in cards:
         assert card.path is not None  # it was read from a file
-        with reading(card.path):
+        with reading(card.path, "cannot read the card", CardError):
             data = read_bytes(card.path)
         # The bytes that travel are the ones that were understood.
         again = parse_card(data, uid=card.uid, path=card.path)
@@ -111,15 +118,13 @@ def _checkpoints(cards: Sequence[Card], settings: Settings) -> dict[str, tuple[P
     """Digest → a verified file with it, and the uids it is for."""
     wanted = [providers.choose_checkpoint(card) for card in cards]
     for checkpoint in wanted:
-        if checkpoint.path is not None:
-            refuse_card_as_asset(checkpoint.path)
+        refuse_card_as_asset(checkpoint)
     files: dict[str, tuple[Path, list[str]]] = {}
     for checkpoint, result in zip(wanted, loading.fetch_many(wanted, settings=settings), strict=True):
         if isinstance(result, MshubError):
             raise result
-        digest = checkpoint.sha256.lower()
-        if not is_digest(digest, whole=True):
-            digest = hash_of(result)
+        stated = checkpoint.sha256.lower()
+        digest = stated if is_digest(stated, whole=True) else hash_of(result)
         files.setdefault(digest, (result, []))[1].append(checkpoint.label)
     return files
 
@@ -139,24 +144,3 @@ def _copy(source: bytes | Path, stream: BinaryIO, member: Member) -> None:
             got=f"sha256 {hasher.hexdigest()}, {count} bytes",
             hint="do it again",
         )
-
-
-@contextlib.contextmanager
-def _appearing(out: Path, size: int) -> Iterator[BinaryIO]:
-    """A file that is there when it is whole, and not at all otherwise."""
-    try:
-        free = shutil.disk_usage(out.absolute().parent).free
-        if free < size:
-            raise DiskSpaceError(
-                "not enough room for the bundle",
-                where=str(out),
-                expected=f"{size} bytes",
-                got=f"{free} bytes are free",
-                hint="write it to another disk: -o FILE",
-            )
-        with new_file(out, durable=True, mode=0o666) as stream:
-            yield stream
-    except OSError as error:
-        if isinstance(error, MshubError):
-            raise
-        raise not_written(error, out) from error
