@@ -6,6 +6,7 @@ one, so this module does not ask where a url's authority ends, but what can be s
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import re
@@ -25,11 +26,10 @@ _END_OF_AUTHORITY = re.compile(r"[/\\?#]")
 _END_OF_PATH = re.compile(r"[?#]")
 _END_OF_WORD = re.compile(r"[\s\"'`<>]")
 _END_OF_LINE = re.compile(r"\r\n|\r|\n")
-_AN_AT = re.compile("|".join(map(re.escape, _AT)))
 # Words with an @ in them; looking ahead from their beginnings only keeps this linear.
-_WORD = re.compile(rf"(?<![^\s\"'`<>])(?=[^\s\"'`<>]*?(?:{_AN_AT.pattern}))[^\s\"'`<>]+")
+_WORD = re.compile(rf"(?<![^\s\"'`<>])(?=[^\s\"'`<>]*?(?:{'|'.join(_AT)}))[^\s\"'`<>]+")
 _A_PATH = re.compile(r"[.~]|/(?!/)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ODD = re.compile(r"[\x00-\x1f\x7f\\]")
 # A host, perhaps with a port: nothing in it can be a password.
 _PLAIN = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[\w.-]*)(?::[0-9]*)?")
 # A host that is none other even where an @ follows: `u:12` might be a user and half a password.
@@ -49,9 +49,7 @@ def redact(url: object) -> str:
         # Of the usual form, nothing but the host is left; elsewhere the reader is told that something is missing.
         usual = _END_OF_AUTHORITY.search(text, start, end) is None and text[end : end + 1] == "@"
         shown, after = shown + text[after:start] + ("" if usual else _HIDDEN), end + 1 if usual else end
-    text = shown + text[after:]
-    path, mark, _ = text.partition("#")[0].partition("?")
-    text = f"{path}{'?...' if mark else ''}"
+    text = re.sub(r"\?.*", "?...", (shown + text[after:]).partition("#")[0], flags=re.DOTALL)
     text = "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in text)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
@@ -97,11 +95,9 @@ def ambiguous(url: str) -> bool:
     found = _FIRST.match(url)
     if found is None or _last_at(url, found.end(), len(url)) is None:
         return False
-    end = _END_OF_AUTHORITY.search(url, found.end())
-    authority, rest = (url[found.end() :], "") if end is None else (url[found.end() : end.start()], url[end.start() :])
-    if _CONTROL.search(url) or "\\" in url:
-        return True
-    return ("@" in authority and "@" in rest) or not _PLAIN.fullmatch(authority.rpartition("@")[2])
+    authority, *rest = _END_OF_AUTHORITY.split(url[found.end() :], maxsplit=1)
+    certain = _PLAIN.fullmatch(authority.rpartition("@")[2]) and not _ODD.search(url)
+    return not certain or ("@" in authority and any("@" in part for part in rest))
 
 
 def _without(text: str, spans: list[tuple[int, int]], each: str | None = None) -> str:
@@ -122,21 +118,16 @@ def _secrets(text: str, *, whole: bool = False, sure: bool = False) -> list[tupl
         sure: Nor is it a path, where it has no scheme.
     """
     last = _last_at(text, 0, len(text))
-    if last is None and not _START.search(text):
-        return []
     spans: list[tuple[int, int]] = []
-    found = _FIRST.match(text) if whole else _START.search(text)
+    # `//host` alone hides nobody.
+    found = (_FIRST.match if whole and (last or _START.search(text)) else _START.search)(text)
     if whole and found is None and last is not None and (sure or ":" in text[: last[0]]):
         return [(0, last[0])]
     while found is not None:
-        begin = found.end()
-        span = _userinfo(text, begin, whole)
-        if span is None:
-            begin = _stop(_END_OF_AUTHORITY, text, begin, min(len(text), begin + _LONGEST_URL))
-        else:
+        span, limit = _userinfo(text, found.end(), whole), min(len(text), found.end() + _LONGEST_URL)
+        if span is not None:
             spans.append(span)
-            begin = span[1]
-        found = _START.search(text, begin)
+        found = _START.search(text, span[1] if span else _stop(_END_OF_AUTHORITY, text, found.end(), limit))
     return spans if whole or last is None else sorted([*spans, *_bare(text, spans)])
 
 
@@ -146,12 +137,10 @@ def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
     word = limit if whole else _stop(_END_OF_WORD, text, begin, limit)
     end = _stop(_END_OF_AUTHORITY, text, begin, word)
     name, last = text[begin:end], _last_at(text, begin, word)
-    if last is None and _PLAIN.fullmatch(name):
-        return None
     # `team/joe:password@host`: a user may hold a slash, too.
-    if last is not None and _CERTAIN.fullmatch(name) and ":" not in text[end : _stop(_END_OF_PATH, text, end, last[0])]:
-        return None
-    if last is not None and text[begin : last[0]] == _SSH_USER:
+    path = text[end : _stop(_END_OF_PATH, text, end, last[0])] if last else ""
+    certain = _CERTAIN.fullmatch(name) and ":" not in path
+    if (certain or text[begin : last[0]] == _SSH_USER) if last else _PLAIN.fullmatch(name):
         return None
     if last is not None and _PLAIN.fullmatch(text[last[1] : _stop(_END_OF_AUTHORITY, text, last[1], word)]):
         return begin, last[0]
@@ -160,8 +149,7 @@ def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
         [limit] if whole else [found.end() for found in itertools.islice(_END_OF_LINE.finditer(text, begin, limit), 2)]
     )
     for until in [*ends, limit][:2]:
-        later = _last_at(text, begin, until)
-        if later is not None:
+        if later := _last_at(text, begin, until):
             return begin, later[0]
     colon = name.find(":")
     # Cut off before its @, or a port that is none.
@@ -170,28 +158,21 @@ def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
 
 def _bare(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """What to hide of `user:password@host` without a scheme."""
-    found = []
-    at = 0
+    found, ends = [], [end for _, end in spans]
     for word in _WORD.finditer(text):
         start, end = word.span()
-        while at < len(spans) and spans[at][1] <= start:
-            at += 1
-        if at < len(spans) and spans[at][0] < end:
-            continue
-        last = _last_at(text, start, end)
-        if last is None or ":" not in text[start : last[0]].partition("@")[0] or _A_PATH.match(text, start):
-            continue
-        if not _START.search(text, start, end):
+        at = bisect.bisect_right(ends, start)
+        known = at < len(spans) and spans[at][0] < end
+        last = None if known or _A_PATH.match(text, start) else _last_at(text, start, end)
+        if last and ":" in text[start : last[0]].partition("@")[0] and not _START.search(text, start, end):
             found.append((start, last[0]))
     return found
 
 
 def _last_at(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Where the last @ begins and ends."""
-    places = [(at, at + len(form)) for form in _AT if (at := text.rfind(form, start, end)) >= 0]
-    return max(places, default=None)
+    return max(((at, at + len(form)) for form in _AT if (at := text.rfind(form, start, end)) >= 0), default=None)
 
 
 def _stop(pattern: re.Pattern[str], text: str, start: int, end: int) -> int:
-    found = pattern.search(text, start, end)
-    return end if found is None else found.start()
+    return found.start() if (found := pattern.search(text, start, end)) else end
