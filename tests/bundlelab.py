@@ -49,6 +49,11 @@ def make(folder: Path) -> Path:
     return folder / "all.tar"
 
 
+def packed(name: str, data: bytes) -> bytes:
+    """A member as it stands in an archive."""
+    return archive.header(name, len(data)) + data + archive.padding(len(data))
+
+
 def forge(
     path: Path,
     members: list[tuple[str, bytes, list[str]]],
@@ -60,10 +65,8 @@ def forge(
     items = [{"path": name, "sha256": sha256(data), "size": len(data), "uids": uids} for name, data, uids in members]
     manifest = {"format": "mshub-bundle", "version": 1, "members": stated(items), **fields}
     head = json.dumps(manifest, indent=1).encode() + b"\n"
-    with path.open("wb") as stream:
-        for name, data in [(archive.MANIFEST, head), *((name, data) for name, data, _ in members)]:
-            stream.write(archive.header(name, len(data)) + data + archive.padding(len(data)))
-        stream.write(archive.END)
+    parts = [packed(archive.MANIFEST, head), *(packed(name, data) for name, data, _ in members)]
+    path.write_bytes(b"".join(parts) + archive.END)
     return path
 
 
@@ -161,5 +164,4 @@ def mutated(data: bytes, chance: random.Random, kind: str) -> bytes:
     places = [place for place in range(len(text)) if text.startswith(word, place)]
     place = chance.choice(places) + len(word)
     body = (text[:place] + new + text[place + chance.randrange(2) :]).encode()
-    rest = data[512 + length + -length % 512 :]
-    return archive.header(archive.MANIFEST, len(body)) + body + archive.padding(len(body)) + rest
+    return packed(archive.MANIFEST, body) + data[512 + length + -length % 512 :]
