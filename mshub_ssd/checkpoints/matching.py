@@ -111,16 +111,16 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.wrong_shape or self.wrong_type)
 
     def __str__(self) -> str:
-        rows = [f"{len(self.loaded)} loaded"]
-        rows += _listing("missing in the file", list(self.missing))
-        rows += _listing("unexpected in the file", list(self.unexpected))
-        rows += _listing(
-            "of another shape",
-            [f"{name}: network {want}, file {got}" for name, want, got in self.wrong_shape],
-        )
-        rows += _listing(
-            "of another type", [f"{name}: network {want}, file {got}" for name, want, got in self.wrong_type]
-        )
+        def both(rows: tuple[tuple[str, Any, Any], ...]) -> list[str]:
+            return [f"{name}: network {want}, file {got}" for name, want, got in rows]
+
+        rows = [
+            f"{len(self.loaded)} loaded",
+            *_listing("missing in the file", list(self.missing)),
+            *_listing("unexpected in the file", list(self.unexpected)),
+            *_listing("of another shape", both(self.wrong_shape)),
+            *_listing("of another type", both(self.wrong_type)),
+        ]
         return "\n".join(rows)
 
 

@@ -11,10 +11,10 @@ them all takes twice the file's size at most.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +50,8 @@ class _Content:
     """A checkpoint's objects, and the bytes of its storages."""
 
     value: Any
-    storages: _Storages
+    storages: Callable[[Storage], memoryview]
     byte_order: str
-
-
-class _Storages(Protocol):
-    def __call__(self, storage: Storage) -> memoryview:
-        """The bytes of a whole storage."""
 
 
 def read_pth(path: Path, content: bytes | memoryview | None = None) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,7 @@ where an opcode copies or computes more, charged before it does.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,10 +88,7 @@ class Tensor:
     @property
     def count(self) -> int:
         """Number of elements."""
-        number = 1
-        for side in self.shape:
-            number *= side
-        return number
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +231,6 @@ class _Machine:
         except UnicodeDecodeError as error:
             raise DamagedError("a text in its pickle is not UTF-8") from error
 
-    def tuple_of(self, count: int) -> None:
-        items = [self.pop() for _ in range(count)]
-        self.stack.append(tuple(reversed(items)))
-
     def remember(self, place: int) -> None:
         value = self.pop()
         self.stack.append(value)
@@ -261,12 +255,8 @@ class _Machine:
         target.extend(items)
         self.stack.append(target)
 
-    def last(self) -> list[Any]:
-        return [self.pop()]
-
-    def last_two(self) -> list[Any]:
-        value = self.pop()
-        return [self.pop(), value]
+    def last(self, count: int) -> list[Any]:
+        return [self.pop() for _ in range(count)][::-1]
 
     def name(self) -> None:
         words = []
@@ -409,9 +399,9 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     ord("]"): lambda m: m.stack.append([]),
     ord(")"): lambda m: m.stack.append(()),
     ord("t"): lambda m: m.stack.append(tuple(m.since_mark())),
-    0x85: lambda m: m.tuple_of(1),
-    0x86: lambda m: m.tuple_of(2),
-    0x87: lambda m: m.tuple_of(3),
+    0x85: lambda m: m.stack.append(tuple(m.last(1))),
+    0x86: lambda m: m.stack.append(tuple(m.last(2))),
+    0x87: lambda m: m.stack.append(tuple(m.last(3))),
     ord("X"): lambda m: m.stack.append(m.text()),
     ord("J"): lambda m: m.stack.append(m.number("<i")),
     ord("K"): lambda m: m.stack.append(m.number("<B")),
@@ -428,9 +418,9 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     ord("c"): lambda m: m.name(),
     ord("R"): lambda m: m.reduce(),
     ord("Q"): lambda m: m.storage(),
-    ord("s"): lambda m: m.fill(m.last_two()),
+    ord("s"): lambda m: m.fill(m.last(2)),
     ord("u"): lambda m: m.fill(m.since_mark()),
-    ord("a"): lambda m: m.extend(m.last()),
+    ord("a"): lambda m: m.extend(m.last(1)),
     ord("e"): lambda m: m.extend(m.since_mark()),
     ord("b"): lambda m: m.build(),
 }

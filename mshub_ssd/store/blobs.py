@@ -37,10 +37,11 @@ from mshub_ssd.files import (
     new_file,
     open_regular,
     owned,
+    read_json,
     replace_file,
 )
-from mshub_ssd.redaction import file_name
-from mshub_ssd.store.digests import FULL, Hashed, exact_size, parse, read_fully, warn_of_weak_digest
+from mshub_ssd.redaction import file_name, redact
+from mshub_ssd.store.digests import FULL, Hashed, exact_size, is_digest, parse, read_fully, warn_of_weak_digest
 from mshub_ssd.store.parts import SET_HOME, Part, disk_error
 
 __all__ = ["Cache", "CacheLookup", "hash_file", "sync_folder"]
@@ -156,7 +157,7 @@ class Cache:
             except (FileNotFoundError, NotADirectoryError):
                 return CacheLookup(None)
             except OSError as error:
-                return CacheLookup(None, (error.strerror or type(error).__name__) if _is_there(path) else None)
+                return CacheLookup(None, (error.strerror or type(error).__name__) if _seen(path) else None)
             if got.hexdigest != hexdigest:
                 return CacheLookup(None, f"sha256 {got.hexdigest}, {exact_size(got.size)}")
             # The file that was hashed must be the one that has the name.
@@ -279,20 +280,17 @@ class Cache:
         found: dict[str, Path] = {}
         for url in urls:
             path = self._pin_path(url, short)
-            if not _is_there(path):
+            status = _seen(path)
+            if status is None:
                 continue
-            try:
-                with open_regular(path, follow=False) as stream:
-                    ours = owned(os.fstat(stream.fileno()))
-                    text = (stream.read(_SMALL) or b"").decode("utf-8")
-            except FileNotFoundError:
-                continue
-            except (OSError, UnicodeDecodeError) as error:
-                raise _bad_pin(path, getattr(error, "strerror", None) or type(error).__name__) from error
-            full = _pin_value(text)
-            if full is None or not full.startswith(short):
-                raise _bad_pin(path, repr(text[:100]))
-            if not ours:
+            full = str((read_json(path) or {}).get("sha256"))
+            if not is_digest(full, whole=True) or not full.startswith(short):
+                raise IntegrityError(
+                    "the digest recorded on first use cannot be read",
+                    where=str(path),
+                    hint=f"delete {path} to trust the next download anew, or put the full sha256 into the card",
+                )
+            if not owned(status):
                 warn_of_weak_digest(short, full, file_name(url), "somebody else recorded which file they stand for")
             found[full] = path
         if len(found) > 1:
@@ -332,23 +330,21 @@ class Cache:
                 hint="put the full sha256 into the card",
             )
 
-    def lock(self, label: str) -> Path:
-        """Where the lock of a download lies."""
-        return self.locks / label
-
     def record(self, hexdigest: str) -> Path:
         """Where the stat record of a file lies."""
         return self._shard("records", hexdigest)
 
-    def add_ref(self, hexdigest: str, label: str | None, url: str | None) -> None:
+    def add_ref(self, hexdigest: str, label: str | None, urls: Sequence[str]) -> None:
         """Record what a blob is stored for, once; a failure is not worth an error.
 
         Args:
             hexdigest: 64 lower-case hex digits.
             label: E.g. a uid.
-            url: Where it came from, fit for a message.
+            urls: Where it can be had; the first one is recorded, without secrets.
         """
-        facts = {"sha256": hexdigest, "label": label, "url": url}
+        if label is None and not urls:
+            return
+        facts = {"sha256": hexdigest, "label": label, "url": redact(urls[0]) if urls else None}
         text = json.dumps(facts, sort_keys=True)
         path = self.refs / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
         try:
@@ -425,37 +421,14 @@ class Cache:
             logger.debug("no stat record for %s: %s", hexdigest, error.strerror)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether something has that name, as far as can be seen from here."""
+def _seen(path: Path) -> os.stat_result | None:
+    """What has that name, as far as can be seen from here."""
     try:
-        path.lstat()
+        return path.lstat()
     except OSError as error:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             logger.warning("cannot look for %s: %s", path, error.strerror)
-        return False
-    return True
-
-
-def _pin_value(text: str) -> str | None:
-    try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError):
         return None
-    full = stored.get("sha256") if isinstance(stored, dict) else None
-    try:
-        digest = parse(full)
-    except IntegrityError:
-        return None
-    return digest.text if digest.full else None
-
-
-def _bad_pin(path: Path, got: str) -> IntegrityError:
-    return IntegrityError(
-        "the digest recorded on first use cannot be read",
-        where=str(path),
-        got=got,
-        hint=f"delete {path} to trust the next download anew, or put the full sha256 into the card",
-    )
 
 
 def sync_folder(path: Path) -> None:

@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
@@ -46,6 +47,7 @@ _UNKNOWN_HOST = (
 )
 
 
+@dataclass(eq=False)
 class FailedError(Exception):
     """One attempt that came to nothing; never leaves the store.
 
@@ -57,21 +59,11 @@ class FailedError(Exception):
         hint: What to do about it, where there is more to say than to check address and network.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        again: bool = False,
-        after: float | None = None,
-        attempts: int | None = None,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.again = again
-        self.after = after
-        self.attempts = attempts
-        self.hint = hint
+    reason: str
+    again: bool = False
+    after: float | None = None
+    attempts: int | None = None
+    hint: str | None = None
 
 
 class Client:

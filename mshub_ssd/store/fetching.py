@@ -16,7 +16,6 @@ from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
 from mshub_ssd.store import urls as _urls
-from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet, Found
 from mshub_ssd.store.digests import exact_size, parse, warn_of_weak_digest
 from mshub_ssd.store.parts import bytes_under_way, discard, free_parts
@@ -81,7 +80,7 @@ def plan(
     digest = parse(sha256)
     if found is not None and not force:
         return Plan(found)
-    wanted = _as_tuple(urls)
+    wanted = _urls.listed(urls)
     shown = tuple(_urls.redact(url) for url in wanted)
     if chosen.offline:
         raise OfflineError(
@@ -111,7 +110,7 @@ def cached(urls: Sequence[str], sha256: str, settings: Settings | None = None) -
         IntegrityError: `sha256` is not a digest, or what a short one stood for on first use cannot be read.
     """
     caches = CacheSet(_settings.current() if settings is None else settings)
-    digest = caches.pinned(_as_tuple(urls), parse(sha256))
+    digest = caches.pinned(_urls.listed(urls), parse(sha256))
     return caches.find(digest).path if digest.full else None
 
 
@@ -213,13 +212,13 @@ def _key(item: FileRequest) -> tuple[tuple[str, ...], str] | MshubError:
     if not isinstance(item, FileRequest):
         return UsageError("this is no file to fetch", expected="a FileRequest", got=repr(type(item)))
     try:
-        return _as_tuple(item.urls), str(item.sha256).lower()
+        return _urls.listed(item.urls), str(item.sha256).lower()
     except MshubError as error:
         return error
 
 
 def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) -> Path:
-    given, urls = parse(wanted.sha256), _as_tuple(wanted.urls)
+    given, urls = parse(wanted.sha256), _urls.listed(wanted.urls)
     caches = CacheSet(chosen)
     digest = caches.pinned(urls, given)
     found, stuck = Found(), frozenset[Path]()
@@ -232,7 +231,7 @@ def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) 
     step = plan(urls, wanted.sha256, found=found.path, force=force, settings=chosen)
     if step.path is not None:
         assert found.cache is not None  # it was found there
-        _add_ref(found.cache, step.path, wanted, urls)
+        found.cache.add_ref(step.path.name, wanted.label, urls)
         return step.path
 
     from mshub_ssd.store import transfer
@@ -248,9 +247,9 @@ def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) 
     what = f"downloading {file_name(step.sources[-1])}"
     progress = partial(bytes_under_way, cache.tmp, digest.text)
     waiting = replace(patience, locks=patience.locks and not force)
-    with locks.hold(cache.lock(digest.text), what, look, progress, waiting) as path:
+    with locks.hold(cache.locks / digest.text, what, look, progress, waiting) as path:
         if path is not None:
-            _add_ref(cache, path, wanted, urls)
+            cache.add_ref(path.name, wanted.label, urls)
             return path
         part = cache.part(digest.text)
         keep = interrupted = False
@@ -281,16 +280,6 @@ def _fetch(wanted: FileRequest, force: bool, chosen: Settings, job: Job | None) 
                     exact_size(part.size),
                     wanted.label or file_name(step.sources[-1]),
                 )
-    _add_ref(cache, path, wanted, urls)
+    cache.add_ref(path.name, wanted.label, urls)
     warn_of_weak_digest(digest.text, path.name, wanted.label or file_name(step.sources[-1]))
     return path
-
-
-def _add_ref(cache: Cache, path: Path, wanted: FileRequest, urls: tuple[str, ...]) -> None:
-    url = next((_urls.redact(url) for url in urls if isinstance(url, str)), None)
-    if url is not None or wanted.label is not None:
-        cache.add_ref(path.name, wanted.label, url)
-
-
-def _as_tuple(urls: Sequence[str]) -> tuple[str, ...]:
-    return _urls.listed(urls)

@@ -14,10 +14,10 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from mshub_ssd import settings as _settings
-from mshub_ssd.errors import IntegrityError, UsageError
+from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.files import open_folder, open_regular, read_json, unfinished
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks, policy
@@ -141,7 +141,7 @@ def caches(settings: Settings | None = None) -> list[CacheInfo]:
     receives = True
     for cache in _caches(settings):
         writable = _writable(cache)
-        found.append(CacheInfo(cache.home, _is_folder(cache.root), writable, receives and writable))
+        found.append(CacheInfo(cache.home, os.path.isdir(cache.root), writable, receives and writable))  # noqa: PTH112 - never raises
         receives = receives and not writable
     return found
 
@@ -292,11 +292,12 @@ def add(
     shown = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the stream"))
     found = every.find(digest, size) if digest.full else None
     if found is not None and found.path is not None and found.cache is not None:
-        _label(found.cache, digest.text, urls, label)
+        found.cache.add_ref(digest.text, label, urls)
         return found.path
     with contextlib.ExitStack() as stack:
         if isinstance(source, Path):
-            stream = stack.enter_context(_readable(source))
+            with _reading(shown):
+                stream: Any = stack.enter_context(open_regular(source))
             size = os.fstat(stream.fileno()).st_size if size is None else size
         else:
             stream = source
@@ -323,7 +324,7 @@ def add(
         if not digest.full and urls:
             cache.pin(tuple(urls), digest.text, got.hexdigest)
         path = cache.publish(part, got.hexdigest)
-    _label(cache, got.hexdigest, urls, label)
+    cache.add_ref(got.hexdigest, label, urls)
     return path
 
 
@@ -404,19 +405,12 @@ def _listed(home: Path, *names: str) -> list[_Place]:
     except OSError as error:
         # A home that cannot be is told where it is needed.
         logger.log(
-            logging.WARNING if _is_folder(home) else logging.DEBUG,
+            logging.WARNING if os.path.isdir(home) else logging.DEBUG,  # noqa: PTH112 - never raises
             "left out %s: %s",
             home.joinpath(*names),
             error.strerror,
         )
     return found
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # below a folder that may not be entered, or too long a name
-        return False
 
 
 def _busy(cache: Cache) -> dict[str, str]:
@@ -455,12 +449,9 @@ def _rubbish(cache: Cache) -> Iterator[_Place]:
         names = {place.path.name for place in listed}
         for place in listed:
             name = place.path.name
-            if folder == _TMP:
-                stale = _is_scratch(name) or (is_note(name) and name.removesuffix(".json") not in names)
-            elif is_digest(name):
+            stale = _is_scratch(name) or (folder == _TMP and is_note(name) and name.removesuffix(".json") not in names)
+            if folder == _LOCKS and is_digest(name):
                 stale = locks.holder(place.path, patience) is None
-            else:
-                stale = _is_scratch(name)
             if stale and time.time() - place.status.st_mtime > patience.abandoned:
                 yield place
 
@@ -497,12 +488,8 @@ def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
     kept: list[tuple[Entry, str]] = []
     for entry in going:
         cache = Cache(entry.home)
-        busy = _busy(cache) if entry.kind == "file" else {}
-        owner = next((who for label, who in busy.items() if entry.digest.startswith(label)), None)
-        if entry.kind == "part" and entry.busy is not None:
-            owner = entry.busy
-        if owner is not None:
-            kept.append((entry, f"{owner} is downloading it"))
+        if entry.busy is not None:
+            kept.append((entry, f"{entry.busy} is downloading it"))
             continue
         if not os.access(entry.path.parent, os.W_OK | os.X_OK):
             kept.append((entry, "the cache is read-only"))
@@ -543,29 +530,19 @@ def _unlink(cache: Cache, path: Path) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def _label(cache: Cache, hexdigest: str, urls: Sequence[str], label: str | None) -> None:
-    from mshub_ssd.store.urls import redact
-
-    url = redact(urls[0]) if urls else None
-    if url is not None or label is not None:
-        cache.add_ref(hexdigest, label, url)
-
-
-def _readable(path: Path) -> BinaryIO:
+@contextlib.contextmanager
+def _reading(shown: str) -> Iterator[None]:
     try:
-        return cast(BinaryIO, open_regular(path))
+        yield
+    except MshubError:  # of a stream of ours
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise IntegrityError(
-            f"the file cannot be read: {reason}", where=str(path), hint="give the path of a file"
+            f"the file cannot be read: {reason}", where=shown, hint="give the path of a file"
         ) from error
 
 
 def _read(stream: Any, shown: str) -> bytes:
-    try:
-        data: bytes = stream.read(CHUNK) or b""
-    except OSError as error:
-        raise IntegrityError(
-            f"the file cannot be read: {error.strerror or type(error).__name__}", where=shown
-        ) from error
-    return data
+    with _reading(shown):
+        return stream.read(CHUNK) or b""

@@ -105,11 +105,7 @@ class Job:
 
 
 class _TooLongError(Exception):
-    """More bytes than the card promises: at least `least`."""
-
-    def __init__(self, least: int) -> None:
-        super().__init__(least)
-        self.least = least
+    """More bytes than the card promises: at least so many."""
 
 
 @dataclass
@@ -276,7 +272,7 @@ class _Run:
                     continue
                 got = sink.hashed()
             except _TooLongError as error:
-                got = Hashed("", error.least, sink.hashed().head)
+                got = Hashed("", error.args[0], sink.hashed().head)
             if got.hexdigest and self._digest.fits(got.hexdigest):
                 return got.hexdigest
             logger.info("%s: other bytes than the card promises", source.shown)

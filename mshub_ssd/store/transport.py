@@ -25,18 +25,16 @@ if TYPE_CHECKING:
 
     import requests
 
-    _Connection = HTTPConnection
-else:
-    _Connection = object
-
 __all__ = ["GuardedAdapter", "reader"]
 
 
-class _Guarded(_Connection):
-    """Mixed into urllib3's connections: asks a guard at every step."""
+class _Plain(HTTPConnection):
+    """A connection that asks a guard at every step."""
 
-    guard: Guard
-    reached: str | None = None
+    def __init__(self, guard: Guard, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.guard = guard
+        self.reached: str | None = None
 
     def _new_conn(self) -> socket.socket:
         if self.proxy is not None:  # whose address is the user's own choice
@@ -59,11 +57,7 @@ class _Guarded(_Connection):
         return response
 
 
-class _Plain(_Guarded, HTTPConnection):
-    pass
-
-
-class _Safe(_Guarded, HTTPSConnection):
+class _Safe(_Plain, HTTPSConnection):
     pass
 
 
@@ -91,13 +85,8 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def _pool(guard: Guard, pool: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        made = connection(*args, **kwargs)
-        made.guard = guard
-        return made
-
     made = pool(*args, **kwargs)
-    made.ConnectionCls = guarded
+    made.ConnectionCls = partial(connection, guard)
     return made
 
 
