@@ -536,7 +536,7 @@ def test_a_known_network_limits_its_checkpoints_download(
     (cards / "net.md").write_text(card.format(url=url))
     monkeypatch.setenv("MSHUB_REGISTRY", str(cards.parent))
     small = replace(networks.NETWORKS["ssd300"], values=1000)
-    monkeypatch.setattr(networks, "NETWORKS", {**networks.NETWORKS, "ssd300": small})
+    monkeypatch.setitem(networks.NETWORKS, "ssd300", small)
     cap = networks.largest_checkpoint("ssd300")
     assert cap == 16_000 + (64 << 20)
     for _ in range(2):
