@@ -5,8 +5,9 @@ The names are loaded on first use, because listing needs only the light `mshub_s
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from mshub_ssd.lazy import exports
 
 if TYPE_CHECKING:
     from mshub_ssd.cards.composing import MAX_NODES
@@ -81,10 +82,4 @@ __all__ = [
     "version_key",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"mshub_ssd.cards.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exports(__name__, _HOMES)

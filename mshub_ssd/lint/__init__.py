@@ -7,10 +7,11 @@ handed in (see `rules.online`).
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mshub_ssd.lazy import exports
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.baseline import Baseline
@@ -119,9 +120,4 @@ def validate(
     return lint(paths, chosen)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"mshub_ssd.lint.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exports(__name__, _HOMES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.networks.ssd.config import IMAGENET_MEAN, IMAGENET_STD
+from mshub_ssd.networks.ssd.config import IMAGENET_MEAN, IMAGENET_STD, named
 
 __all__ = ["ClassifierConfig", "class_names", "imagenet_classes"]
 
@@ -57,16 +57,8 @@ def class_names(num_classes: int, names: Sequence[str] | None = None) -> tuple[s
             expected="a whole number above 1",
             got=repr(num_classes),
         )
-    if names is None:
-        return imagenet_classes() if num_classes == _IMAGENET else tuple(f"class {i}" for i in range(num_classes))
-    if len(names) != num_classes:
-        raise UsageError(
-            "the number of class names does not fit the number of classes",
-            expected=f"{num_classes} names",
-            got=f"{len(names)} names",
-            hint="correct `classes:` in the card, or num_classes",
-        )
-    return tuple(str(name) for name in names)
+    standard = imagenet_classes() if num_classes == _IMAGENET else tuple(f"class {i}" for i in range(num_classes))
+    return named(standard, names, f"{num_classes} names")
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.anchors import AnchorSpec
 from mshub_ssd.results import COCO_CLASSES
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SSDConfig", "class_names"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SSDConfig", "class_names", "named"]
 
 # Channel means and deviations of ImageNet in RGB order, on the scale of 0 to 255.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -72,13 +72,23 @@ def class_names(num_classes: int, names: Sequence[str] | None = None) -> tuple[s
     count = num_classes - 1
     if count < 1:
         raise UsageError("a detector needs at least one class besides the background", got=str(num_classes))
+    standard = COCO_CLASSES if count == len(COCO_CLASSES) else tuple(f"class {i + 1}" for i in range(count))
+    return named(standard, names, f"{count} names for num_classes={num_classes} (the background has no name)")
+
+
+def named(standard: tuple[str, ...], names: Sequence[str] | None, expected: str) -> tuple[str, ...]:
+    """The names given, or the standard ones.
+
+    Raises:
+        UsageError: There are not as many as expected.
+    """
     if names is None:
-        return COCO_CLASSES if count == len(COCO_CLASSES) else tuple(f"class {i + 1}" for i in range(count))
-    if len(names) != count:
+        return standard
+    if len(names) != len(standard):
         raise UsageError(
             "the number of class names does not fit the number of classes",
-            expected=f"{count} names for num_classes={num_classes} (the background has no name)",
+            expected=expected,
             got=f"{len(names)} names",
             hint="correct `classes:` in the card, or num_classes",
         )
-    return tuple(str(name) for name in names)
+    return tuple(map(str, names))
