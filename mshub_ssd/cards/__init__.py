@@ -5,7 +5,7 @@ The names are loaded on first use, because listing needs only the light `mshub_s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mshub_ssd.lazy import exports
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS
 from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
@@ -27,17 +27,19 @@ __all__ = ["Examination", "Problem", "examine_card", "parse_card", "parse_metric
 
 _NOTHING = {"", "-", "~", "null"}
 _NO_VALUE = _NOTHING | {"no", "none", "n/a", "na", "nil"}
-_TRUE = {"true", "yes", "on"}
-_FALSE = {"false", "no", "off"}
+_SWITCH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 _METRIC_KEYS = {"map", "accuracy"}
 _PLAIN_KEY = re.compile(r"[^.\[\]\":\s]+")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+_COUNT = re.compile(r"\+?[0-9]{1,18}")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 # The lookbehind changes no match, but a text of digits is tried once and not from each of them.
 _REAL = re.compile(r"[-+]?(?<![0-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
 _METRIC_LENGTH = 200
 _MAX_PIECES = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,14 @@ def parse_metric(text: str) -> Metric | None:
     return Metric(name, value)
 
 
+class _UnreadableError(Exception):
+    """A value is not of the kind that its field takes."""
+
+    def __init__(self, kind: str, *, fatal: bool = False) -> None:
+        self.kind = kind
+        self.fatal = fatal
+
+
 class _Reader:
     """From the nodes of one front matter to the fields of a `Card`."""
 
@@ -163,7 +173,7 @@ class _Reader:
         for key, node in self.root.items:
             if key.text in FIELDS and key.text in _READERS:
                 attribute, read = _READERS[key.text]
-                fields[attribute] = read(self, key.text, node)
+                fields[attribute] = self._value(key.text, node, read)
             else:
                 self._unknown(key.text, node)
         assert source.front is not None
@@ -190,8 +200,7 @@ class _Reader:
 
     def text(self, key: str, node: Node) -> str | None:
         if not isinstance(node, Scalar):
-            self._unreadable(key, node, "text")
-            return None
+            raise _UnreadableError("text")
         text = node.text.strip()
         return None if node.plain and text.lower() in _NOTHING else text or None
 
@@ -210,44 +219,29 @@ class _Reader:
         return text and text.lower()
 
     def switch(self, key: str, node: Node) -> bool | None:
-        text = self.text(key, node)
-        if text is None:
-            return None
-        if text.lower() in _TRUE or text.lower() in _FALSE:
-            return text.lower() in _TRUE
-        self._unreadable(key, node, "switch")
-        return None
+        return self._scalar(key, node, "switch", lambda text: _SWITCH.get(text.lower()))
 
     def date(self, key: str, node: Node) -> datetime.date | None:
-        text = self.text(key, node)
-        if text is None:
-            return None
-        found = _DATE.fullmatch(text)
-        try:
-            if found:
-                return datetime.date(int(found[1]), int(found[2]), int(found[3]))
-        except ValueError:
-            pass  # 2022-02-30: said below
-        self._unreadable(key, node, "date")
-        return None
+        return self._scalar(key, node, "date", _date)
 
     def size(self, key: str, node: Node) -> int | None:
+        return self._scalar(key, node, "size", lambda text: int(text) or None if _COUNT.fullmatch(text) else None)
+
+    def _scalar(self, key: str, node: Node, kind: str, read: Callable[[str], T | None]) -> T | None:
+        """The value of a text, None where there is none."""
         text = self.text(key, node)
-        if text is None:
-            return None
-        if _WHOLE.fullmatch(text) and int(text) > 0:
-            return int(text)
-        self._unreadable(key, node, "size")
-        return None
+        value = None if text is None else read(text)
+        if text is not None and value is None:
+            raise _UnreadableError(kind)
+        return value
 
     def shape(self, key: str, node: Node) -> tuple[Any, ...] | None:
         if isinstance(node, Scalar) and self.text(key, node) is None:
             return None
         shape = self._numbers(node)
-        if isinstance(shape, tuple):
-            return shape
-        self._unreadable(key, node, "shape")
-        return None
+        if not isinstance(shape, tuple):
+            raise _UnreadableError("shape")
+        return shape
 
     def _numbers(self, node: Node) -> int | tuple[Any, ...] | None:
         if isinstance(node, Scalar):
@@ -262,8 +256,7 @@ class _Reader:
         names: list[str] = []
         for item in items:
             if not isinstance(item, Scalar):
-                self._unreadable(key, node, "datasets")
-                return None
+                raise _UnreadableError("datasets")
             pieces = re.split(r"[|,]", item.text, maxsplit=_MAX_PIECES) if item is node else [item.text]
             names += [name for name in (piece.strip() for piece in pieces) if name.lower() not in _NO_VALUE]
         return tuple(names)
@@ -283,7 +276,7 @@ class _Reader:
                 found.append(None)
         self.metrics += [metric for metric in found if metric is not None]
         if None in found:
-            self._unreadable(key, node, "evaluation")
+            raise _UnreadableError("evaluation")
 
     def _real(self, node: Node) -> float | None:
         if not isinstance(node, Scalar):
@@ -307,21 +300,19 @@ class _Reader:
             )
             node = SeqNode([node], node.start, node.end)
         if not isinstance(node, SeqNode):
-            self._unreadable(key, node, "assets", fatal=True)
-            return None
-        found = [self._asset(f"{key}[{index}]", item) for index, item in enumerate(node.items)]
+            raise _UnreadableError("assets", fatal=True)
+        found = [self._value(f"{key}[{index}]", item, _Reader._asset) for index, item in enumerate(node.items)]
         return tuple(asset for asset in found if asset is not None)
 
     def _asset(self, name: str, node: Node) -> Asset | None:
         if not isinstance(node, MapNode):
-            self._unreadable(name, node, "asset", fatal=True)
-            return None
+            raise _UnreadableError("asset", fatal=True)
         values: dict[str, Any] = dict.fromkeys(Asset.__slots__)
         places: dict[str, Node] = {}
         for key, item in node.items:
             if key.text in ASSET_FIELDS:
                 attribute, read = _READERS[key.text]
-                values[attribute] = read(self, f"{name}.{key.text}", item)
+                values[attribute] = self._value(f"{name}.{key.text}", item, read)
                 places[key.text] = item
             else:
                 self._unknown(f"{name}.{_step(key.text)}", item)
@@ -365,8 +356,7 @@ class _Reader:
             if isinstance(named, Scalar) and named.text.strip():
                 arguments = {name: _typed(value) for name, value in values.items()}
                 return NetworkRef(named.text.strip(), FrozenDict(arguments))
-        self._unreadable(key, node, "network", fatal=True)
-        return None
+        raise _UnreadableError("network", fatal=True)
 
     def classes(self, key: str, node: Node) -> tuple[str, ...] | None:
         if isinstance(node, Scalar) and self.text(key, node) is None:
@@ -375,26 +365,29 @@ class _Reader:
             names = tuple(item.text.strip() for item in node.items if isinstance(item, Scalar))
             if all(names):
                 return names
-        self._unreadable(key, node, "classes", fatal=True)
-        return None
+        raise _UnreadableError("classes", fatal=True)
 
     def _unknown(self, key: str, node: Node) -> None:
         self.extra[key] = _kept(node)
         if key.lower() in _METRIC_KEYS and (value := self._real(node)) is not None:
             self.metrics.append(Metric(key, value))
 
-    def _unreadable(self, key: str, node: Node, kind: str, *, fatal: bool = False) -> None:
-        """Report a value that cannot be read, and keep it as it stands."""
-        self.extra[key] = _kept(node)
-        self.source.report(
-            "value",
-            f"the value of {key} cannot be read",
-            node,
-            fatal=fatal,
-            expected=FORMS[kind],
-            got=repr(scrub(self.source.text[node.start : node.end])[:200]),
-            hint=f"correct {key}, or leave it out",
-        )
+    def _value(self, key: str, node: Node, read: Callable[[_Reader, str, Node], Any]) -> Any:
+        """What `read` makes of a value; one that it cannot read is reported, and kept as it stands."""
+        try:
+            return read(self, key, node)
+        except _UnreadableError as error:
+            self.extra[key] = _kept(node)
+            self.source.report(
+                "value",
+                f"the value of {key} cannot be read",
+                node,
+                fatal=error.fatal,
+                expected=FORMS[error.kind],
+                got=repr(scrub(self.source.text[node.start : node.end])[:200]),
+                hint=f"correct {key}, or leave it out",
+            )
+            return None
 
     def _spans(self, node: Node, at: str, spans: dict[str, Span]) -> dict[str, Span]:
         if isinstance(node, MapNode):
@@ -448,6 +441,14 @@ def _typed(node: Node) -> Any:
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
     return None if text.lower() in {"", "~", "null"} else text
+
+
+def _date(text: str) -> datetime.date | None:
+    found = _DATE.fullmatch(text)
+    try:
+        return datetime.date(*map(int, found.groups())) if found else None
+    except ValueError:  # 2022-02-30
+        return None
 
 
 # What follows the dash in module-type, where the usual word is another one.
