@@ -56,6 +56,23 @@ def test_the_library_names_what_is_missing(
         assert hint == HINT
 
 
+def test_a_checkpoint_names_the_package_of_its_format(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"{}")
+    code = (
+        "import pathlib, numpy, mshub_ssd as m\n"
+        "from mshub_ssd import checkpoints\n"
+        f"path = pathlib.Path({str(tmp_path)!r})\n"
+        "for call in (lambda: checkpoints.read(path / 'x.safetensors', 'safetensors'),\n"
+        "             lambda: checkpoints.write(path / 'y.safetensors', {'w': numpy.zeros(2)})):\n"
+        "    try: call()\n"
+        "    except m.errors.MissingDependencyError as e: print(e.message)\n"
+    )
+    read, written = run_without({"safetensors"}, code).splitlines()
+    assert read.startswith("reading a .safetensors file needs safetensors")
+    assert written.startswith("writing a checkpoint needs safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
 @pytest.mark.parametrize("blocked", [ALL, {"numpy"}, {"PIL"}], ids=["all", "numpy", "pillow"])
 def test_the_commands_name_what_is_missing(blocked: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MSHUB_HOME", str(tmp_path))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.checkpoints.matching import LoadReport, match_parameters, refuse, without_wrapping
 from mshub_ssd.checkpoints.torch_names import Translation, translate
-from mshub_ssd.errors import MissingDependencyError
+from mshub_ssd.errors import needing_extra
 from mshub_ssd.formats import FORMATS, load, supported_format
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def read(
         MissingDependencyError: NumPy, or the format's own package, is not installed.
     """
     key = supported_format(file_format, path.name)
-    reader = _needing_numpy(FORMATS[key].reader or "", f"reading a .{key} file")
-    arrays: dict[str, NDArray[Any]] = reader(path, content)
+    with needing_extra(f"reading a .{key} file"):
+        arrays: dict[str, NDArray[Any]] = load(FORMATS[key].reader or "")(path, content)
     return arrays
 
 
@@ -64,15 +64,5 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
         CheckpointError: A tensor's type has no place in the format, or the file cannot be written.
         MissingDependencyError: NumPy, or the format's own package, is not installed.
     """
-    write = _needing_numpy("mshub_ssd.checkpoints.writing:write", "writing a checkpoint")
-    write(path, arrays, overwrite=overwrite)
-
-
-def _needing_numpy(place: str, purpose: str) -> Any:
-    """A function of a module that needs NumPy, which the light core does not have."""
-    try:
-        return load(place)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{purpose} needs {error.name or 'NumPy'}", hint="pip install 'mshub_ssd[mindspore]'"
-        ) from error
+    with needing_extra("writing a checkpoint"):
+        load("mshub_ssd.checkpoints.writing:write")(path, arrays, overwrite=overwrite)

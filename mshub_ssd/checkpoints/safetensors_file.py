@@ -17,7 +17,6 @@ from mshub_ssd.checkpoints.content import (
     shown,
     widen_bfloat16,
 )
-from mshub_ssd.errors import MissingDependencyError
 
 __all__ = ["read_safetensors"]
 
@@ -56,12 +55,8 @@ def read_safetensors(path: Path, content: bytes | memoryview | None = None) -> d
         CheckpointError: The file cannot be read, is damaged, or is not a safetensors file.
         MissingDependencyError: The package safetensors is not installed.
     """
-    try:
-        import safetensors
-    except ImportError as error:
-        raise MissingDependencyError(
-            "reading a .safetensors file needs the package safetensors", hint="pip install safetensors"
-        ) from error
+    import safetensors
+
     deserialize: Any = safetensors.deserialize  # which has no types
     with refusing(path, "safetensors file", "a .safetensors file"):
         try:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import CheckpointError, MissingDependencyError, UsageError
+from mshub_ssd.errors import CheckpointError, UsageError
 from mshub_ssd.files import new_file
 from mshub_ssd.formats import ending_of, format_of, load, main_endings
 
@@ -113,12 +113,8 @@ def write_safetensors(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> No
         MissingDependencyError: It is not installed.
         CheckpointError: A tensor's type has no place in the format.
     """
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise MissingDependencyError(
-            "writing a .safetensors file needs the package safetensors", hint="pip install safetensors"
-        ) from error
+    from safetensors.numpy import save
+
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise CheckpointError(f"a .safetensors file cannot hold tensors of type {array.dtype}", where=name)

@@ -269,10 +269,9 @@ def _demo_picture() -> Path:
 
 def _check_out(out: Path) -> None:
     """Refuse a picture that could not be written, before minutes are spent on it."""
-    from PIL import Image
+    from mshub_ssd.results import writable_suffixes
 
-    writable = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    if out.suffix.lower() not in writable:
+    if out.suffix.lower() not in writable_suffixes():
         what = f"the ending {out.suffix!r} is" if out.suffix else "a name without an ending is"
         raise click.BadParameter(f"{out}: {what} no format of pictures; take .png, .jpg or .webp", param_hint="'--out'")
     if not out.parent.is_dir():

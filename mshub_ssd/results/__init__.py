@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from mshub_ssd.results.coco import COCO_CLASSES
+from mshub_ssd.results.drawing import writable_suffixes
 from mshub_ssd.results.results import Classification, ClassScore, Detection, Detections, check_count, is_count
 
-__all__ = ["COCO_CLASSES", "ClassScore", "Classification", "Detection", "Detections", "check_count", "is_count"]
+__all__ = [
+    "COCO_CLASSES",
+    "ClassScore",
+    "Classification",
+    "Detection",
+    "Detections",
+    "check_count",
+    "is_count",
+    "writable_suffixes",
+]

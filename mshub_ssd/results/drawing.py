@@ -19,7 +19,7 @@ from mshub_ssd.errors import UsageError, needing_extra
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-__all__ = ["colour", "draw_boxes", "draw_scores", "notebook_png", "write_picture"]
+__all__ = ["colour", "draw_boxes", "draw_scores", "notebook_png", "writable_suffixes", "write_picture"]
 
 Colour = tuple[int, int, int]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom; the last two are outside
@@ -109,6 +109,13 @@ def draw_scores(
     return canvas
 
 
+def writable_suffixes() -> set[str]:
+    """Endings of names that pictures can be written to."""
+    from PIL import Image
+
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+
+
 def write_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
     """Write a picture; the suffix decides the format.
 
@@ -118,12 +125,9 @@ def write_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
     Raises:
         UsageError: The suffix is unknown, or the file cannot be written.
     """
-    from PIL import Image
-
     target = Path(path)
     suffix = target.suffix.lower()
-    writable = {known for known, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    if suffix not in writable:
+    if suffix not in writable_suffixes():
         raise UsageError(
             f"no picture can be written with the suffix {suffix!r}",
             where=str(target),
