@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faultserver import Fault, FaultServer, noise
@@ -555,3 +556,32 @@ def test_what_a_checkpoint_can_weigh_follows_from_the_networks() -> None:
         cap = networks.largest_checkpoint(key)
         assert cap is not None
         assert 4 * weights < cap <= 4 * weights + (65 << 20)
+
+
+def test_many_who_store_the_same_file_at_once_do_not_take_each_other_for_strangers(
+    ours: Settings, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal files take the name again and again while one of them is being looked at."""
+    body = b"the same for all" * 1000
+    digest = hashlib.sha256(body).hexdigest()
+    exchanges = 0
+
+    def exchanging(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal exchanges
+            found = real(*args)
+            blob = ours.home / "v1" / "blobs" / "sha256" / digest[:2] / digest
+            if blob.exists() and exchanges < 10:
+                exchanges += 1
+                other = blob.with_name("other")
+                other.write_bytes(body)
+                other.replace(blob)
+            return found
+
+        return call
+
+    monkeypatch.setattr(blobs, "sync_folder", exchanging(blobs.sync_folder))
+    monkeypatch.setattr(blobs, "read_fully", exchanging(blobs.read_fully))
+    path = store.fetch([fault_server.add("/net.ckpt", body)], digest, settings=ours)
+    assert path.read_bytes() == body
+    assert exchanges == 10

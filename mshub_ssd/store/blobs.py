@@ -86,6 +86,9 @@ class _Stamp:
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
+# How often a file just stored is looked at anew when others without locks store the same one: dozens may.
+_MEETINGS = 16
+
 # What this process has hashed itself, for caches whose records cannot be believed or written.
 _hashed_here: dict[Path, _Stamp] = {}
 
@@ -261,8 +264,8 @@ class Cache:
             raise disk_error(error, path, "the download could not be stored") from error
         if os.path.samestat(named, mine):
             self._remember(hexdigest, mine)
-        elif self.look(hexdigest, always=True).path is None:
-            # Two who store the same file at once may meet here; then the other one's is as good.
+        elif not any(self.look(hexdigest, always=True).path for _ in range(_MEETINGS)):
+            # Those who store the same file at once may meet here; then another one's is as good.
             raise IntegrityError(
                 "the download was exchanged for another file while it was stored",
                 where=str(path),
