@@ -300,6 +300,34 @@ def test_one_cell_in_two_threads_gives_the_same_numbers() -> None:
     assert mindspore.get_context("device_target") == "CPU"
 
 
+def test_cells_are_called_one_at_a_time() -> None:
+    pytest.importorskip("mindspore")
+    import numpy as np
+
+    from mshub_ssd import engines
+
+    inside: list[int] = []
+    most: list[int] = []
+    second = threading.Event()
+
+    def cell(tensor: object) -> object:
+        inside.append(1)
+        second.wait(1)  # by then the other one has come in, if it can
+        most.append(len(inside))
+        inside.pop()
+        return tensor
+
+    def run() -> None:
+        engines.call(cell, np.zeros(2, np.float32))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1, 1]
+
+
 FENCES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", (DOCS / "hub.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
