@@ -142,7 +142,7 @@ def _card(card: Card) -> Iterator[Diagnosis]:
 
 
 def _network(card: Card) -> Diagnosis:
-    recipe = providers.choose_network(card)
+    recipe = providers.plan(card, pretrained=False).recipe
     facts = {"key": recipe.key, "reason": recipe.reason, "constructor": networks.describe(recipe.key)}
     return Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {facts['constructor']}", facts=facts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from mshub_ssd.errors import MshubError, UnknownModelError
 from mshub_ssd.redaction import hide
 
 if TYPE_CHECKING:
+    from mshub_ssd import store
     from mshub_ssd.cards import Asset, Card, Metric
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
@@ -122,19 +123,24 @@ def file_facts(hub: Hub, name: str, path: Path) -> dict[str, Any]:
     }
 
 
-def download_facts(hub: Hub, name: str) -> dict[str, Any]:
+def download_facts(hub: Hub, name: str, parts: Sequence[store.Entry]) -> dict[str, Any]:
     """What fetching a model would do, for JSON; `kept` are bytes of an interrupted download.
+
+    Args:
+        hub: The session.
+        name: A uid or the path of a card file.
+        parts: The downloads in the caches.
 
     Raises:
         MshubError: What `Hub.fetch` would refuse without the network.
     """
-    from mshub_ssd import store
+    from mshub_ssd import loading
 
-    plan, checkpoint = hub.plan_fetch(name), hub.checkpoint(name)
+    checkpoint = hub.checkpoint(name)
+    plan = loading.plan_fetch(checkpoint, settings=hub.settings)
     digest = checkpoint.sha256.lower()
     facts = {"uid": name, "sha256": digest, "sha256_digits": len(digest)}
     if plan.path is not None:
         return {**facts, "path": str(plan.path), "size": plan.path.stat().st_size, "sources": [], "kept": 0}
-    parts = [part for part in store.entries(hub.settings, kinds=("part",)) if not part.busy]
-    kept = max((part.size for part in parts if part.digest.startswith(digest)), default=0)
+    kept = max((part.size for part in parts if part.digest.startswith(digest) and not part.busy), default=0)
     return {**facts, "path": None, "size": checkpoint.size, "sources": list(plan.shown), "kept": kept}

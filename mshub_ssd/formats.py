@@ -1,18 +1,16 @@
 """Formats of the files that cards name, in one table.
 
-Light: readers and writers are named, and imported by who calls them (see `load`), because they need NumPy.
+Light: readers and writers are named, and imported by who calls them (`mshub_ssd.lazy.load`), because they need NumPy.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 from mshub_ssd.errors import UnsupportedFormatError
 
-__all__ = ["FORMATS", "Format", "ending_of", "format_of", "load", "main_endings", "supported_format"]
+__all__ = ["FORMATS", "Format", "ending_of", "format_of", "main_endings", "supported_format"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +119,6 @@ def main_endings(*, written: bool = False) -> str:
     """The usual endings of what can be read, or written, for messages: ``.ckpt, .safetensors or .pth``."""
     *first, last = [one.endings[0] for one in _ALL if (one.writer if written else one.reader)]
     return f"{', '.join(first)} or {last}"
-
-
-def load(place: str) -> Any:
-    """The function that a format names as its reader or writer.
-
-    Raises:
-        ImportError: NumPy, or the format's own package, is not installed.
-    """
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _normal(word: str | None) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import providers, store
+from mshub_ssd import loading, providers, store
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.redaction import file_name
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from mshub_ssd.providers import Checkpoint
 
 __all__ = ["cached_file", "digests", "files_of", "serves", "take_in"]
-
-_HEX = re.compile(r"[0-9a-fA-F]{8,64}", re.ASCII)
 
 
 def files_of(cards: Iterable[Card]) -> list[Checkpoint]:
@@ -50,7 +47,7 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}
     stored = {entry.digest for entry in store.entries(hub.settings, kinds=("file", "part", "quarantined"))}
     for name in names:
-        if _HEX.fullmatch(name):
+        if store.is_digest(name.lower()):
             found[name.lower()] = None
             continue
         card = hub.info(name)
@@ -70,7 +67,7 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
 
 def _recorded(hub: Hub, file: Checkpoint) -> str:
     """The whole digest, where a short one was recorded on first use."""
-    path = store.cached([file.location], file.sha256, hub.settings) if len(file.sha256) < 64 else None
+    path = loading.cached(file, settings=hub.settings) if len(file.sha256) < 64 else None
     return file.sha256.lower() if path is None else path.name
 
 
@@ -81,9 +78,7 @@ def cached_file(hub: Hub, name: str) -> Path:
         MshubError: It is not.
     """
     checkpoint = hub.checkpoint(name)
-    if checkpoint.path is not None:
-        return store.verify_local(checkpoint.path, checkpoint.sha256)
-    path = store.cached([checkpoint.location], checkpoint.sha256, hub.settings)
+    path = loading.cached(checkpoint, settings=hub.settings)
     if path is None:
         raise UsageError(
             f"the checkpoint of {checkpoint.label} is not in the cache",

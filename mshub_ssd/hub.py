@@ -148,7 +148,6 @@ class Hub:
             )
         if not isinstance(name, str | Path):
             raise UsageError("a model is named by text", expected="a uid or the path of a card", got=repr(type(name)))
-        registry = self.registry
         path = _card_file(name)
         looks_like_path = isinstance(name, Path) or name.endswith(".md")
         if source == "local" or (source is None and looks_like_path and path is not None):
@@ -158,7 +157,7 @@ class Hub:
             from mshub_ssd.cards import read_card
 
             return read_card(path)
-        return registry.card(str(name))
+        return self.registry.card(str(name))
 
     def list_models(
         self,
@@ -370,8 +369,8 @@ class Hub:
 
         cards = []
         for name in names:
-            self.checkpoint(name)
             cards.append(self.info(name))
+            self._checkpoint(cards[-1])  # or the refusal of one without a checkpoint would name no sibling
         return bundles.write(cards, Path(out), settings=self.settings, force=force)
 
     def install_bundle(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mindspore import nn
     from numpy.typing import NDArray
 
-__all__ = ["fetch", "fetch_many", "fitted", "load", "load_weights", "plan_fetch"]
+__all__ = ["cached", "fetch", "fetch_many", "fitted", "load", "load_weights", "plan_fetch"]
 
 _log = logging.getLogger(__name__)
 
@@ -163,16 +163,25 @@ def fetch_many(
     return [done[item] if isinstance(item, Checkpoint) else item for item in listed]
 
 
+def cached(checkpoint: Checkpoint, *, settings: Settings) -> Path | None:
+    """The verified file of a checkpoint, if it is here: in its card's folder or in a cache. No network.
+
+    Raises:
+        MshubError: The file in the card's folder is not the one promised; what is recorded cannot be read.
+    """
+    if checkpoint.path is not None:
+        return fetch(checkpoint, settings=settings)
+    return store.cached([checkpoint.location], checkpoint.sha256, settings)
+
+
 def plan_fetch(checkpoint: Checkpoint, *, settings: Settings) -> store.Plan:
     """What `fetch` would do: the file that is here, or the addresses it would be downloaded from. No network.
 
     Raises:
         MshubError: What `fetch` would refuse; an `OfflineError` where a download is needed and forbidden.
     """
-    if checkpoint.path is not None:
-        return store.Plan(fetch(checkpoint, settings=settings))
-    urls, sha256 = [checkpoint.location], checkpoint.sha256
-    return store.plan(urls, sha256, found=store.cached(urls, sha256, settings), settings=settings)
+    found = cached(checkpoint, settings=settings)
+    return store.plan([checkpoint.location], checkpoint.sha256, found=found, settings=settings)
 
 
 def _request(checkpoint: Checkpoint) -> store.FileRequest:

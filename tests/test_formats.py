@@ -8,7 +8,8 @@ import pytest
 
 from mshub_ssd import checkpoints
 from mshub_ssd.errors import CheckpointError, UnsupportedFormatError
-from mshub_ssd.formats import FORMATS, ending_of, format_of, load, main_endings, supported_format
+from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings, supported_format
+from mshub_ssd.lazy import load
 
 
 @pytest.mark.parametrize("key", FORMATS)

@@ -125,6 +125,13 @@ def test_finding_a_uid_is_listing_it(tmp_path: Path) -> None:
             kept.info(uid)
 
 
+def test_a_card_file_needs_no_registry(tmp_path: Path) -> None:
+    path = put(tmp_path, "toy", card())
+    assert Hub(registry=tmp_path / "nothing").info(path).title == "Toy"
+    with pytest.raises(UsageError, match="does not exist"):
+        Hub(registry=tmp_path / "nothing").info("toy")
+
+
 def test_a_closed_hub_says_so(tmp_path: Path) -> None:
     with Hub(home=tmp_path) as mine:
         assert mine.info(RESNET).uid == RESNET

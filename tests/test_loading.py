@@ -413,6 +413,11 @@ def test_arguments_of_the_card_that_the_network_does_not_take_are_told_before_a_
         mshub.load("own/1/odd")
     assert "image_size (int)" in str(caught.value.expected)
     assert "own/1/odd" in mshub.list_models(loadable=False)
+    # The file is what its digest says, whatever the network takes.
+    assert Hub().checkpoint("own/1/odd").max_bytes is None
+    put(root, "own/1/bare", card_text("x", "", "", asset="[]", network=network))
+    with pytest.raises(UnsupportedFormatError, match="names no checkpoint"):
+        mshub.fetch("own/1/bare")
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["beside its card", "behind a url"])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mshub_ssd.checkpoints.matching import LoadReport, match_parameters, refuse, without_wrapping
 from mshub_ssd.checkpoints.torch_names import Translation, translate
 from mshub_ssd.errors import needing_extra
-from mshub_ssd.formats import FORMATS, load, supported_format
+from mshub_ssd.formats import FORMATS, supported_format
+from mshub_ssd.lazy import load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import CheckpointError, UsageError
 from mshub_ssd.files import new_file
-from mshub_ssd.formats import ending_of, format_of, load, main_endings
+from mshub_ssd.formats import ending_of, format_of, main_endings
+from mshub_ssd.lazy import load
 
 __all__ = ["write", "write_ckpt", "write_safetensors"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import click
 from mshub_ssd.cli.options import offline_option, verbosity_options
 from mshub_ssd.cli.output import reporting, tell_failure
 from mshub_ssd.errors import MshubError, needing_extra
+from mshub_ssd.lazy import load
 
 __all__ = ["cli"]
 
@@ -44,8 +44,7 @@ class _Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"mshub_ssd.cli.{module}"), name)
+        command: click.Command = load(f"mshub_ssd.cli.{_COMMANDS[cmd_name]}")
         return command
 
     def resolve_command(

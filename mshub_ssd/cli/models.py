@@ -29,6 +29,7 @@ from mshub_ssd.redaction import hide, scrub
 from mshub_ssd.terminal import clipped, counted, plain, size_text, table, width
 
 if TYPE_CHECKING:
+    from mshub_ssd import store
     from mshub_ssd.cards import Card
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
@@ -115,7 +116,10 @@ def fetch_command(uids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     hub = default_hub()
     names = facts.expand(hub, uids)
     if dry_run:
-        entries = [_planned(hub, name) for name in names]
+        from mshub_ssd import store
+
+        parts = store.entries(hub.settings, kinds=("part",))
+        entries = [_planned(hub, name, parts) for name in names]
         text = _plan_text([entry for entry in entries if "error" not in entry])
     else:
         try:
@@ -139,9 +143,9 @@ def _fetched(hub: Hub, name: str, result: Path | MshubError, as_json: bool) -> d
     return {}
 
 
-def _planned(hub: Hub, name: str) -> dict[str, Any]:
+def _planned(hub: Hub, name: str, parts: Sequence[store.Entry]) -> dict[str, Any]:
     try:
-        return facts.download_facts(hub, name)
+        return facts.download_facts(hub, name, parts)
     except MshubError as error:
         return failed_entry(error, uid=name)
 

@@ -190,7 +190,7 @@ def _look_at(verb: str, image: Path, model: str, out: Path | None, *arguments: A
     """
     if out is not None and _same_file(out, image):
         raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
-    from mshub_ssd import networks
+    from mshub_ssd import networks, providers
 
     hub = default_hub()
     card = hub.info(model)
@@ -205,7 +205,7 @@ def _look_at(verb: str, image: Path, model: str, out: Path | None, *arguments: A
         began = time.perf_counter()
         network = hub.load(model)
         loaded = time.perf_counter()
-        _log.info("loaded %s as %s in %.2f s", card.uid, hub.plan(model).recipe.key, loaded - began)
+        _log.info("loaded %s as %s in %.2f s", card.uid, providers.choose_network(card).key, loaded - began)
         found = getattr(predictor, verb)(network, pixels, *arguments)
         _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
         if out is not None:

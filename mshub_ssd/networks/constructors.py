@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
+from mshub_ssd.lazy import load
 from mshub_ssd.networks.table import NETWORKS
 
 __all__ = ["constructor", "describe", "find", "names", "normal", "register_network", "require"]
@@ -108,8 +108,7 @@ def constructor(name: str) -> Callable[..., Any]:
     key = require(name)
     if key in _registered:
         return _registered[key]
-    module, _, attribute = describe(key).partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    function: Callable[..., Any] = load(describe(key))
     return function
 
 

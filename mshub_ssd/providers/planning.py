@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,23 +121,25 @@ def plan(card: Card, *, pretrained: bool = True) -> Plan:
         UnknownModelError: The card means no network that is known here.
         UnsupportedFormatError: None of its assets can be loaded.
         IntegrityError: The asset has no digest.
-        CardError: The asset's link is neither a url nor a file in the card's folder.
+        CardError: The network takes no such arguments as the card gives; or the asset's link is neither a url nor a
+            file in the card's folder.
     """
     recipe = choose_network(card)
+    _check_arguments(card, recipe)
     return Plan(card, recipe, choose_checkpoint(card) if pretrained else None)
 
 
 def standing(card: Card) -> Standing:
     """Whether a card can be loaded, without an error."""
+    found = Standing()
     try:
         recipe = choose_network(card)
-    except MshubError as error:
-        return Standing(error=error)
-    try:
+        found = Standing(recipe.key, recipe.reason)
+        _check_arguments(card, recipe)
         choose_asset(card)
     except MshubError as error:
-        return Standing(recipe.key, recipe.reason, error)
-    return Standing(recipe.key, recipe.reason)
+        return replace(found, error=error)
+    return found
 
 
 def choose_network(card: Card) -> Recipe:
@@ -149,11 +151,9 @@ def choose_network(card: Card) -> Recipe:
 
     Raises:
         UnknownModelError: None of them names a known network.
-        CardError: The network takes no such arguments as the card gives.
     """
     if card.network is not None:
         key = networks.require(card.network.name)
-        _check_arguments(card, key, card.network.arguments)
         return Recipe(key, "the card's `network:`", dict(card.network.arguments), card.classes)
     publisher, _, last = card.uid.rpartition("/")
     publisher = publisher.split("/")[0]
@@ -251,16 +251,16 @@ def _size_limit(card: Card) -> int | None:
     return None if recipe.arguments or recipe.classes else networks.largest_checkpoint(recipe.key)
 
 
-def _check_arguments(card: Card, key: str, arguments: Mapping[str, Any]) -> None:
+def _check_arguments(card: Card, recipe: Recipe) -> None:
     """Hold a card's arguments against the table of networks; what is not in it is known when it is built."""
-    if key not in networks.NETWORKS:
+    if recipe.key not in networks.NETWORKS:
         return
-    known = networks.NETWORKS[key].arguments
-    for name, value in arguments.items():
+    known = networks.NETWORKS[recipe.key].arguments
+    for name, value in recipe.arguments.items():
         if name in known and _is_a(known[name], value):
             continue
         raise CardError(
-            f"the network {key} takes no such argument: {name}={value!r}",
+            f"the network {recipe.key} takes no such argument: {name}={value!r}",
             where=str(card.path or card.uid),
             expected=", ".join(f"{name} ({kind.__name__})" for name, kind in known.items()),
             got=f"{name}={value!r}",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import is_private
+from mshub_ssd.registry.folder import fault
 from mshub_ssd.registry.registry import Registry
 from mshub_ssd.settings import Settings
 
@@ -20,7 +21,7 @@ def default_registry(settings: Settings) -> Registry:
     Raises:
         UsageError: A folder does not exist, or the package's own cards are missing.
     """
-    installed = [folder for folder in map(installed_cards, settings.homes) if _is_folder(folder)]
+    installed = [folder for folder in map(installed_cards, settings.homes) if fault(folder) is None]
     ours = [folder for folder in installed if is_private(folder.parent, folder)]
     others = [folder for folder in installed if folder not in ours]
     return Registry([*settings.registry, *ours, _bundled(), *others])
@@ -29,13 +30,6 @@ def default_registry(settings: Settings) -> Registry:
 def installed_cards(home: Path) -> Path:
     """The folder of a cache where bundles install their cards; it need not exist."""
     return home / "cards"
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _bundled() -> Path:

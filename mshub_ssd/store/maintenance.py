@@ -25,7 +25,7 @@ from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
 from mshub_ssd.store.digests import ALL_DIGITS, CHUNK, DIGITS, FULL, is_digest, mismatch, parse
-from mshub_ssd.store.parts import is_note, is_part
+from mshub_ssd.store.parts import is_note, is_part, note_of
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -509,7 +509,7 @@ def _delete(cache: Cache, entry: Entry) -> None:
         _unlink(cache, cache.record(entry.digest))
     _unlink(cache, entry.path)
     if entry.kind == "part":
-        _unlink(cache, entry.path.with_name(f"{entry.path.name}.json"))
+        _unlink(cache, note_of(entry.path))
     if entry.kind == "file":
         for place in _listed(cache.home, *_REFS):
             if _REF.fullmatch(place.path.name) and (read_json(place.path) or {}).get("sha256") == entry.digest:

@@ -38,6 +38,7 @@ __all__ = [
     "free_parts",
     "is_note",
     "is_part",
+    "note_of",
 ]
 
 logger = logging.getLogger("mshub_ssd.store")
@@ -215,7 +216,7 @@ class Part(Sink):
             # Somebody took us for dead and removed it: what was verified is still in our hands.
             self._recover()
             self.path.replace(target)
-        _note(self.path).unlink(missing_ok=True)
+        note_of(self.path).unlink(missing_ok=True)
 
     def status(self) -> os.stat_result:
         """What stat says about this very file, wherever it was moved."""
@@ -234,7 +235,7 @@ class Part(Sink):
             if not kept and locks.has_name(self._fd, self.path):
                 self.path.unlink()
             if not kept:
-                _note(self.path).unlink(missing_ok=True)
+                note_of(self.path).unlink(missing_ok=True)
             return kept
         except OSError as error:  # nobody will trust it, it only takes room
             logger.warning("%s could not be removed: %s", self.path, error.strerror)
@@ -253,7 +254,7 @@ class Part(Sink):
             TransferError: This cache cannot be written.
         """
         for path in sorted(free_parts(self._folder, self.label, policy), key=_size, reverse=True):
-            facts = read_json(_note(path)) or {}
+            facts = read_json(note_of(path)) or {}
             try:
                 if _size(path) <= max_bytes:
                     with open_regular(path, follow=False) as stream:
@@ -308,7 +309,7 @@ class Part(Sink):
     def _note(self, facts: dict[str, Any]) -> None:
         self._facts = facts
         try:
-            replace_file(_note(self.path), json.dumps(facts).encode())
+            replace_file(note_of(self.path), json.dumps(facts).encode())
         except OSError as error:  # costs a resumed download its If-Range, nothing else
             logger.debug("%s could not be noted: %s", self.path, error.strerror)
 
@@ -329,7 +330,7 @@ class Part(Sink):
 
     def _recover(self) -> None:
         before, was = self.hashed(), self._fd
-        _note(self.path).unlink(missing_ok=True)
+        note_of(self.path).unlink(missing_ok=True)
         self._begin()
         try:
             with os.fdopen(was, "rb", buffering=0, closefd=False) as stream:
@@ -380,7 +381,7 @@ def discard(path: Path) -> None:
         OSError: It cannot be removed.
     """
     path.unlink(missing_ok=True)
-    _note(path).unlink(missing_ok=True)
+    note_of(path).unlink(missing_ok=True)
 
 
 def disk_error(error: OSError, path: Path, what: str) -> MshubError:
@@ -391,7 +392,8 @@ def disk_error(error: OSError, path: Path, what: str) -> MshubError:
     return TransferError(f"{what}: {reason}", where=str(path), hint=SET_HOME)
 
 
-def _note(path: Path) -> Path:
+def note_of(path: Path) -> Path:
+    """Where the note of a part lies."""
     return path.with_name(path.name + _NOTE)
 
 
