@@ -68,7 +68,7 @@ def test_a_clean_tree_is_one_line_and_exit_code_0(here: Path) -> None:
 @pytest.mark.parametrize(("code", "status"), [("MC013", 1), ("MC017", 1), ("MC047", 0)])
 def test_errors_and_warnings_are_exit_code_1_and_infos_are_clean(here: Path, code: str, status: int) -> None:
     put(here, code)
-    result = run("own", "--format", "json")
+    result = run("own", "--format", "json", "--profile", "strict")
     assert (result.exit_code, codes(result), result.stderr) == (status, [code], "")
     assert json.loads(result.stdout)["summary"]["ok"] is (status == 0)
 
@@ -105,6 +105,8 @@ def test_text_shows_place_line_and_help(here: Path) -> None:
         ["own", "--statistics", "--format", "json"],
         ["own", "--output", "no-folder/out.txt"],
         ["own", "--output", "own"],
+        ["own", "--profile", "lax"],
+        ["own", "--profile", "strict", "--select", "MC013"],
         ["own", "--deep"],
         ["own", "--allow-private"],
         ["--explain", "MC999"],
@@ -240,24 +242,24 @@ def test_a_card_cannot_command_the_terminal(here: Path) -> None:
 
 def test_level_hides_milder_findings_and_nothing_else(here: Path) -> None:
     put(here, "MC013", "MC017", "MC047")
-    assert codes(run("own", "--json")) == ["MC017", "MC047", "MC013"]
+    assert codes(run("own", "--profile", "strict", "--json")) == ["MC017", "MC047", "MC013"]
     for level, shown in (("info", 3), ("warning", 2), ("error", 1)):
-        result = run("own", "--json", "--level", level)
+        result = run("own", "--profile", "strict", "--json", "--level", level)
         answer = json.loads(result.stdout)
         assert (result.exit_code, len(answer["findings"])) == (1, shown)
         assert (answer["summary"]["warnings"], answer["summary"]["infos"]) == (1, 1)
-    text = run("own", "--level", "error").stdout
+    text = run("own", "--profile", "strict", "--level", "error").stdout
     assert "1 card checked: 1 error, 1 warning, 1 info" in text
     assert "2 of them not shown" in text
     put(here, "MC017")
-    hidden = run("own", "--level", "error")
+    hidden = run("own", "--profile", "strict", "--level", "error")
     assert (hidden.exit_code, "nothing found" in hidden.stdout) == (1, False)
 
 
 def test_statistics_count_the_rules(here: Path) -> None:
     put(here, "MC013", "MC047")
     put(here, "MC047", uid="own/1.1/net_coco2017")
-    head, first, second, *rest = run("own", "--statistics").stdout.splitlines()
+    head, first, second, *rest = run("own", "--profile", "strict", "--statistics").stdout.splitlines()
     assert head.split() == ["findings", "fixable", "code", "severity", "name"]
     rows = [line.split() for line in (first, second, *rest)]
     assert ["2", "2", "MC047", "info", "trailing-space"] in rows
@@ -265,7 +267,10 @@ def test_statistics_count_the_rules(here: Path) -> None:
     assert "2 cards checked" in rest[-2]
     put(here, uid="own/1.1/net_coco2017")
     put(here)
-    assert run("own", "--statistics", "--ignore", "MC035").stdout == "2 cards checked, nothing found\n"
+    assert (
+        run("own", "--profile", "strict", "--statistics", "--ignore", "MC035").stdout
+        == "2 cards checked, nothing found\n"
+    )
 
 
 def test_the_end_of_the_reader_and_of_the_disk(here: Path) -> None:
@@ -292,7 +297,21 @@ def test_select_and_ignore_take_lists_and_repeat(here: Path) -> None:
     assert codes(run("own", "--json", "--select", "MC013, mc047")) == ["MC047", "MC013"]
     assert codes(run("own", "--json", "--select", "MC013", "--select", "MC017")) == ["MC017", "MC013"]
     assert codes(run("own", "--json", "--ignore", "MC013,MC04")) == ["MC017"]
-    assert "MC002" in codes(run("own", "--json", "--select", "ALL"))
+    assert "MC047" in codes(run("own", "--json", "--select", "ALL"))
+
+
+def test_profiles_are_chosen_on_the_command_line_and_in_the_file(here: Path) -> None:
+    put(here, "MC013", "MC047")
+    strict = ["MC047", "MC013"]
+    assert codes(run("own", "--json")) == codes(run("own", "--json", "--profile", "default")) == ["MC013"]
+    assert codes(run("own", "--json", "--profile", "strict")) == strict
+    (here / "mshub.toml").write_text('profile = "strict"')
+    assert codes(run("own", "--json")) == strict
+    assert codes(run("own", "--json", "--profile", "default")) == ["MC013"]
+    (here / "mshub.toml").write_text('extend-select = ["MC047"]')
+    assert codes(run("own", "--json")) == ["MC047", "MC013"]
+    (here / "mshub.toml").write_text('profile = "strikt"')
+    assert "'default' or 'strict'" in run("own").stderr
 
 
 def test_the_nearest_configuration_of_the_first_path_holds(here: Path) -> None:
@@ -309,7 +328,7 @@ def test_list_rules_tells_how_it_is_here(here: Path) -> None:
     shown = run("--list-rules").stdout.splitlines()
     assert [line.split()[0] for line in shown] == ["code", *all_rules()]
     rows = {row["code"]: row for row in json.loads(run("--list-rules", "--json").stdout)}
-    assert (rows["MC017"]["enabled"], rows["MC002"]["enabled"], rows["MC013"]["enabled"]) == (False, False, True)
+    assert (rows["MC017"]["enabled"], rows["MC024"]["enabled"], rows["MC013"]["enabled"]) == (False, False, True)
     assert rows["MC013"]["severity"] == "info"
     assert any(re.match(r"MC013  info +yes ", line) for line in shown)
     assert any(re.match(r"MC017  warning +no ", line) for line in shown)
@@ -358,7 +377,7 @@ def test_fix_applies_safe_fixes_only_and_tells_what_remains(here: Path) -> None:
 @pytest.mark.parametrize("args", [["--unsafe-fixes"], ["--fix", "--unsafe-fixes"]])
 def test_unsafe_fixes_are_applied_on_request(here: Path, args: list[str]) -> None:
     path = put(here, "MC030", "MC047")
-    result = run("own", *args)
+    result = run("own", "--profile", "strict", *args)
     assert (result.exit_code, path.read_text()) == (0, CARD)
     assert "2 fixes applied" in result.stdout
 
@@ -369,7 +388,7 @@ def test_diff_is_a_patch_that_does_what_fix_does(here: Path) -> None:
     paths[1].write_bytes(odd)
     before = [path.read_bytes() for path in paths]
     for options in (["--diff"], ["--diff", "--unsafe-fixes"]):
-        done = run("own", *options)
+        done = run("own", "--profile", "strict", *options)
         assert done.exit_code == 1
         assert [path.read_bytes() for path in paths] == before, "nothing is changed"
         assert "to apply" in done.stderr
@@ -378,11 +397,11 @@ def test_diff_is_a_patch_that_does_what_fix_does(here: Path) -> None:
         patched = [path.read_bytes() for path in paths]
         for path, data in zip(paths, before, strict=True):
             path.write_bytes(data)
-        run("own", "--fix", *options[1:])
+        run("own", "--profile", "strict", "--fix", *options[1:])
         assert [path.read_bytes() for path in paths] == patched
         for path, data in zip(paths, before, strict=True):
             path.write_bytes(data)
-    filed = run("own", "--diff", "--output", "fixes.patch")
+    filed = run("own", "--profile", "strict", "--diff", "--output", "fixes.patch")
     assert (filed.exit_code, filed.stdout) == (1, "")
     assert (here / "fixes.patch").read_text(encoding="utf-8").startswith("--- ")
 

@@ -446,7 +446,7 @@ def test_a_sarif_log() -> None:
             assert rules[code]["fullDescription"]["text"].startswith(known.what[:20])
             assert known.why in rules[code]["help"]["text"]
             level = "note" if known.severity == "info" else known.severity
-            assert rules[code]["defaultConfiguration"] == {"level": level, "enabled": known.default}
+            assert rules[code]["defaultConfiguration"] == {"level": level, "enabled": known.profile == "default"}
 
 
 def test_sarif_messages_hold_no_links_of_strangers() -> None:

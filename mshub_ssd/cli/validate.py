@@ -30,6 +30,7 @@ __all__ = ["schema_command", "validate_command"]
 _FORMATS = ("text", "json", "github", "gitlab", "sarif", "junit")
 _MARKDOWN = "markdown"
 _LEVELS = ("error", "warning", "info")
+_PROFILES = ("default", "strict")
 _SLOW = 1.0  # seconds after which a progress bar is worth its lines
 # Where CI systems say that the repository lies; their reports name files from there.
 _CHECKOUTS = {
@@ -48,6 +49,7 @@ class _Wishes:
     output: Path | None
     select: list[str] | None
     ignore: list[str]
+    profile: str | None
     fix: bool
     unsafe_fixes: bool
     diff: bool
@@ -76,6 +78,11 @@ class _Wishes:
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option(
+    "--profile",
+    type=click.Choice(_PROFILES),
+    help="default: what breaks loading, misleads, or the official validator refuses; strict: house style, too.",
+)
 @click.option("--select", multiple=True, metavar="CODES", help="Run these rules only: MC013,MC02 or ALL.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Do not run these rules.")
 @click.option("--fix", is_flag=True, help="Apply the fixes that leave the cards' meaning alone.")
@@ -171,6 +178,7 @@ def _check(wishes: _Wishes) -> None:
     exclude("--config", "--no-config", wishes.config is not None and wishes.no_config)
     exclude("--diff", "--update-baseline", wishes.diff and wishes.update_baseline)
     exclude("--diff", "--statistics", wishes.diff and wishes.statistics)
+    exclude("--profile", "--select", wishes.profile is not None and wishes.select is not None)
     if wishes.explain or wishes.list_rules:
         allowed = ("text", "json", _MARKDOWN) if wishes.explain else ("text", "json")
         if wishes.format not in allowed:
@@ -234,6 +242,7 @@ def _config(wishes: _Wishes) -> lint.Config:
         Path(wishes.paths[0]) if wishes.paths else None,
         select=wishes.select,
         ignore=wishes.ignore,
+        profile=wishes.profile,
         file=wishes.config,
         use_file=not wishes.no_config,
         baseline=wishes.baseline,

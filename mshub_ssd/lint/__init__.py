@@ -93,8 +93,8 @@ def validate(
 
     Args:
         paths: Cards and folders of cards.
-        select: Codes of the rules to run (``MC013``), or their beginnings, or ``ALL``; by default all but MC002 and
-            MC004.
+        select: Codes of the rules to run (``MC013``), or their beginnings, or ``ALL``; by default those of
+            the profile ``default``.
         ignore: Codes of rules to leave out.
         config: Configuration file, instead of the nearest ``mshub.toml`` or ``pyproject.toml`` at or above the first
             path.

@@ -16,11 +16,11 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.files import NotRegularError, read_regular
 from mshub_ssd.lint.baseline import Baseline
 from mshub_ssd.lint.finding import SEVERITIES, Severity
-from mshub_ssd.lint.rules import all_rules
+from mshub_ssd.lint.rules import PROFILES, all_rules
 
 __all__ = ["KEYS", "Config", "expand_codes", "load_config", "nearest_rule"]
 
-KEYS = ("select", "ignore", "severity", "per-card-ignores", "exclude", "roots", "baseline")
+KEYS = ("profile", "select", "extend-select", "ignore", "severity", "per-card-ignores", "exclude", "roots", "baseline")
 """What a configuration file may hold."""
 
 _OWN_FILE = "mshub.toml"
@@ -80,6 +80,7 @@ def load_config(
     *,
     select: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
+    profile: str | None = None,
     file: Path | None = None,
     use_file: bool = True,
     baseline: Path | None = None,
@@ -92,6 +93,7 @@ def load_config(
         select: Rules that run, instead of the file's: codes, their beginnings such as ``MC02``, or ``ALL``. A rule
             named by its whole code runs even where the file ignores it or turns it off.
         ignore: Rules that do not run, besides the file's.
+        profile: ``default`` or ``strict``: the rules that run, instead of the file's `profile` and `select`.
         file: The file itself, nothing is searched.
         use_file: Whether to read a file at all.
         baseline: The baseline file, instead of the one in the file.
@@ -108,8 +110,11 @@ def load_config(
     reader = _Reader(path, table)
     base = path.parent if path else Path.cwd()
     severities, off = reader.severities()
-    enabled = reader.codes("select") if "select" in table else _default_codes()
-    enabled -= reader.codes("ignore") | off
+    if profile is not None:
+        enabled = _codes_of(profile)
+    else:
+        enabled = reader.codes("select") if "select" in table else _codes_of(reader.profile())
+    enabled = (enabled | reader.codes("extend-select")) - reader.codes("ignore") - off
     if select is not None:
         wanted = expand_codes(select, "select")
         named = {text.strip().upper() for text in select} & set(all_rules())
@@ -148,8 +153,11 @@ def nearest_rule(text: str) -> str | None:
     return f"{near[0]} ({rules[near[0]].name})" if near else None
 
 
-def _default_codes() -> set[str]:
-    return {code for code, rule in all_rules().items() if rule.default}
+def _codes_of(profile: str) -> set[str]:
+    if profile not in PROFILES:
+        raise UsageError("there is no such profile", expected=" or ".join(PROFILES), got=repr(profile))
+    meant = PROFILES[: PROFILES.index(profile) + 1]
+    return {code for code, rule in all_rules().items() if rule.profile in meant}
 
 
 def _search(start: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -246,6 +254,12 @@ class _Reader:
 
     def texts(self, key: str) -> list[str]:
         return self._texts(self._table.get(key, []), key)
+
+    def profile(self) -> str:
+        value = self._table.get("profile", PROFILES[0])
+        if value not in PROFILES:
+            self._refuse("profile", " or ".join(map(repr, PROFILES)), value)
+        return str(value)
 
     def path(self, key: str) -> Path | None:
         if key not in self._table:

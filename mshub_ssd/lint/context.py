@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mshub_ssd.cards import MAX_NODES, Card, MapNode, Node, Problem, Scalar, SeqNode, Span, examine_card
 from mshub_ssd.lint.finding import Edit, Fix, Severity
+from mshub_ssd.lint.plan import CardPlan, Planner
 from mshub_ssd.redaction import mask
 
 if TYPE_CHECKING:
@@ -95,12 +96,15 @@ class CardContext(_Fields):
         excerpts: Lines that findings show, each once; passwords in urls are masked.
     """
 
-    def __init__(self, data: bytes, *, path: str, uid: str | None, file: Path | None = None) -> None:
+    def __init__(
+        self, data: bytes, *, path: str, uid: str | None, file: Path | None = None, planner: Planner | None = None
+    ) -> None:
         self.path = path
         self.uid = uid
         self.file = file
         self.bom = data.startswith(b"\xef\xbb\xbf")
-        examined = examine_card(data, uid=uid or "card", path=file, tolerant=True)
+        self._planner = planner
+        examined = examine_card(data, uid=uid or self.name, path=file, tolerant=True)
         self.source = examined.source
         self.card: Card | None = examined.draft
         self.problems: tuple[Problem, ...] = examined.problems
@@ -128,6 +132,13 @@ class CardContext(_Fields):
             if "\n" in raw or "\r" in raw or mask(raw) == raw:  # a link of several lines, or with escapes
                 text = text[: node.start] + re.sub(r"[^\r\n]", "*", raw) + text[node.end :]
         return text
+
+    @functools.cached_property
+    def plan(self) -> CardPlan | None:
+        """What loading the card would do; None where nobody was asked, or the card cannot be read."""
+        if self._planner is None or self.card is None or any(problem.fatal for problem in self.problems):
+            return None
+        return self._planner(self.card)
 
     def _assets(self) -> Iterator[AssetNode]:
         found = self.fields.get("asset")

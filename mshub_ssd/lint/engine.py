@@ -22,6 +22,7 @@ from mshub_ssd.lint import suppress, tree
 from mshub_ssd.lint.context import CardContext, Violation
 from mshub_ssd.lint.discovery import CardFile, discover
 from mshub_ssd.lint.finding import Edit, Finding, Fix
+from mshub_ssd.lint.plan import Planner
 from mshub_ssd.lint.report import Report, Unreadable
 from mshub_ssd.lint.rules import Rule, all_rules
 from mshub_ssd.redaction import scrub
@@ -72,6 +73,7 @@ def lint(
     progress: Callable[[int, int], None] | None = None,
     answers: Mapping[str, Any] | None = None,
     describe: Callable[[Finding], str] | None = None,
+    planner: Planner | None = None,
 ) -> Report:
     """Check cards.
 
@@ -84,12 +86,13 @@ def lint(
         progress: Called with the number of cards done and to do.
         answers: What the network said, for the rules that need it.
         describe: Writes a finding out. With several processes each does it for its own findings; see `Finding.shown`.
+        planner: Works out what loading a card would do; without one, rules about that find nothing.
 
     Raises:
         UsageError: A path does not exist, or there is no card below the paths.
     """
     cards, unreadable = discover(paths, roots=config.roots, exclude=config.exclude, base=config.base)
-    run = _Run(config, fix, answers, describe)
+    run = _Run(config, fix, answers, describe, planner)
     results: list[_Result] = []
     for result in _results(run, cards, jobs):
         results.append(result)
@@ -142,8 +145,10 @@ class _Run:
         fix: FixMode = "none",
         answers: Mapping[str, Any] | None = None,
         describe: Callable[[Finding], str] | None = None,
+        planner: Planner | None = None,
     ) -> None:
         self.config = config
+        self.planner = planner
         self.fix = fix
         self.describe = describe
         rules = all_rules()
@@ -197,7 +202,8 @@ class _Run:
 
     def check(self, data: bytes, card: CardFile, index: int) -> _Result:
         """Check the bytes of one card."""
-        context = CardContext(data, path=card.path, uid=card.uid, file=card.file if card.file.is_absolute() else None)
+        file = card.file if card.file.is_absolute() else None
+        context = CardContext(data, path=card.path, uid=card.uid, file=file, planner=self.planner)
         config = self.config
         hidden = config.let_off(card.file, card.uid)
         findings = [

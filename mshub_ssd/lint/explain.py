@@ -102,7 +102,7 @@ def rule_facts(rule: Rule, config: Config | None = None) -> dict[str, Any]:
         "name": rule.name,
         "severity": rule.severity,
         "scope": rule.scope,
-        "default": rule.default,
+        "profile": rule.profile,
         "fix": rule.fix,
         "what": rule.what,
         "why": rule.why,
@@ -143,7 +143,7 @@ def rule_reference(rules: Sequence[Rule]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for rule in rules:
-        on = "with `--online`" if rule.scope == "online" else "yes" if rule.default else "if selected"
+        on = "with `--online`" if rule.scope == "online" else "yes" if rule.profile == "default" else "strict"
         cells = (
             f"[{rule.code}](#{_anchor(rule)})",
             rule.name,
@@ -156,7 +156,7 @@ def rule_reference(rules: Sequence[Rule]) -> str:
     for rule in rules:
         lines += ["", f"## {_title(rule)}", "", *rule.what.splitlines(), "", f"**Why.** {rule.why}", ""]
         lines += [
-            f"{rule.severity.capitalize()}{'' if rule.default else ', off unless selected'}. "
+            f"{rule.severity.capitalize()}{'' if rule.profile == 'default' else ', of the profile `strict`'}. "
             f"Looks at {_marked(_SCOPES[rule.scope])}. Fix: {_marked(_FIXES[rule.fix])}.",
             "",
             "Objected to:",
@@ -180,7 +180,7 @@ def _anchor(rule: Rule) -> str:
 
 def _table(rule: Rule) -> str:
     rows = [
-        ("severity", rule.severity if rule.default else f"{rule.severity}, off unless selected"),
+        ("severity", rule.severity if rule.profile == "default" else f"{rule.severity}, with --profile strict"),
         ("looks at", _SCOPES[rule.scope]),
         ("fix", _FIXES[rule.fix]),
     ]

@@ -88,7 +88,7 @@ def _descriptor(finding: Finding, rules: Mapping[str, Rule]) -> dict[str, Any]:
         "shortDescription": _message(short),
         "fullDescription": _message(rule.what),
         "help": {**_message(plain), "markdown": marked},
-        "defaultConfiguration": {"level": _LEVELS[rule.severity], "enabled": rule.default},
+        "defaultConfiguration": {"level": _LEVELS[rule.severity], "enabled": rule.profile == "default"},
     }
 
 

@@ -15,11 +15,14 @@ from typing import Any, Literal
 
 from mshub_ssd.lint.finding import Severity
 
-__all__ = ["Rule", "all_rules", "rule"]
+__all__ = ["PROFILES", "Profile", "Rule", "all_rules", "rule"]
 
 _MODULES = ("structure", "text", "fields", "assets", "naming", "provenance", "body", "tree", "online")
 
 Scope = Literal["card", "tree", "online"]
+Profile = Literal["default", "strict"]
+PROFILES: tuple[Profile, ...] = ("default", "strict")
+"""Each with the rules of those before it."""
 FixKind = Literal["safe", "unsafe", "sometimes"]
 
 
@@ -32,7 +35,8 @@ class Rule:
         name: What it finds, in a few words joined by dashes.
         severity: Unless the configuration says otherwise; single findings may be milder.
         scope: Looks at one ``card``, at the whole ``tree``, or at what the network answered (``online``).
-        default: Whether it is on without being selected.
+        profile: ``default`` for what breaks loading, misleads people or programs, or is refused by the official
+            validator; ``strict`` for house style, which runs with ``--profile strict`` or if selected.
         fix: Whether findings come with a fix: ``safe``, ``unsafe``, ``sometimes`` either, None never.
         what: What it finds.
         why: Why that matters.
@@ -45,7 +49,7 @@ class Rule:
     name: str
     severity: Severity
     scope: Scope
-    default: bool
+    profile: Profile
     fix: FixKind | None
     what: str
     why: str
@@ -66,7 +70,7 @@ def rule(
     bad: str,
     good: str,
     scope: Scope = "card",
-    default: bool = True,
+    profile: Profile = "default",
     fix: FixKind | None = None,
 ) -> Callable[[Callable[..., Iterable[Any]]], Callable[..., Iterable[Any]]]:
     """Decorator: enter a function into the rules; its docstring says what it finds."""
@@ -75,7 +79,7 @@ def rule(
         if code in _collected:
             raise RuntimeError(f"two rules have the code {code}")
         what = inspect.cleandoc(check.__doc__ or "")
-        _collected[code] = Rule(code, name, severity, scope, default, fix, what, why, bad, good, check)
+        _collected[code] = Rule(code, name, severity, scope, profile, fix, what, why, bad, good, check)
         return check
 
     return enter

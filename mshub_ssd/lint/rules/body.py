@@ -160,6 +160,7 @@ def _place(context: CardContext, token: Token, text: str, line: int) -> tuple[in
     "MC038",
     "headings",
     "warning",
+    profile="strict",
     why="Headings are how people find what they look for, and what hubs build the page's contents from.",
     bad="---\n\nThis network finds things on pictures.",
     good="---\n\n## What it is\n\nThis network finds things on pictures.",

@@ -326,6 +326,7 @@ def _is_number(text: str) -> bool:
     "MC040",
     "typed-value",
     "info",
+    profile="strict",
     fix="safe",
     why="YAML reads 1.7 as a number, 2022-06-22 as a date and `no` as false; readers of the card get another type, and "
     "sometimes another text, than the author wrote.",
@@ -350,6 +351,7 @@ def typed_value(context: CardContext) -> Iterator[Violation]:
     "MC042",
     "repeated-version",
     "info",
+    profile="strict",
     why="model-version is the model's own version. One that always equals mindspore-version says nothing, and two "
     "models of one MindSpore version cannot be told apart.",
     bad='model-version: "1.7"\nmindspore-version: "1.7"',
@@ -367,6 +369,7 @@ def repeated_version(context: CardContext) -> Iterator[Violation]:
     "MC043",
     "boilerplate-summary",
     "info",
+    profile="strict",
     why="The summary is what people read in a list of models. One that repeats other fields helps nobody to choose.",
     bad="summary: ssd300 is used for cv",
     good="summary: Finds 80 kinds of things on pictures of 300 x 300 pixels",

@@ -84,6 +84,7 @@ def _datasets(context: CardContext) -> Iterator[tuple[str, int, int]]:
     "MC020",
     "file-name",
     "warning",
+    profile="strict",
     why="The file's name is the model's address. People who know model and data set should be able to guess it, and "
     "two cards of one model should not need invented names.",
     bad="model-name: ssd300       # in ssdresnet50fpn_coco2017.md",
@@ -116,6 +117,7 @@ def file_name_of_model(context: CardContext) -> Iterator[Violation]:
     "MC021",
     "title",
     "warning",
+    profile="strict",
     fix="unsafe",
     why="The title is what people see first. One that names another model is a copy that was not finished.",
     bad="# resnet\n\n---\nmodel-name: ssd300",
@@ -322,6 +324,7 @@ def _other_release(
     "MC044",
     "awkward-name",
     "info",
+    profile="strict",
     why="Names are typed and become names of files and options. Capitals differ on one system and not on another; "
     "spaces need quotes everywhere.",
     bad="model-name: VGG-Small-low bit",

@@ -112,6 +112,7 @@ def moving_branch(context: CardContext) -> Iterator[Violation]:
     "MC024",
     "license",
     "warning",
+    profile="strict",
     fix="sometimes",
     why="Tools that check what may be used compare SPDX identifiers; to them Apache2.0 is an unknown licence.",
     bad="license: Apache2.0",
@@ -162,6 +163,7 @@ def _canonical(text: str) -> str | None:
     "MC041",
     "bracketed-link",
     "info",
+    profile="strict",
     fix="safe",
     why="`<` and `>` mark links in Markdown, but the front matter is YAML, where they are part of the text. Some of "
     "the official tools do not take them off.",

@@ -57,27 +57,9 @@ def _in_quotes(context: CardContext, at: int) -> Fix | None:
 
 
 @rule(
-    "MC002",
-    "title-before-front-matter",
-    "info",
-    default=False,
-    why="Readers of ordinary front matter look at the first line of a file only. All published cards begin with their "
-    "title, so this is the convention, and no mistake.",
-    bad="# ssd_resnet50_fpn\n\n---",
-    good="---",
-)
-def title_before_front_matter(context: CardContext) -> Iterator[Violation]:
-    """A title that stands before the front matter, so that generic readers see none."""
-    front, title = context.source.front, context.source.title
-    if front and title and title[2] <= front[0]:
-        yield Violation(title[1], title[2], "generic readers see no front matter behind a title")
-
-
-@rule(
     "MC004",
     "fence-in-body",
     "info",
-    default=False,
     why="Readers that split a card at every line `---` lose what comes behind the third one.",
     bad="---\nA line between two rules.\n---",
     good="***\nA line between two rules.\n***",

@@ -27,6 +27,7 @@ _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
     "MC003",
     "line-endings",
     "warning",
+    profile="strict",
     fix="safe",
     why="A byte order mark, carriage returns and a last line without an end make diffs noisy, and readers that compare "
     "lines with `---` miss the front matter.",
@@ -104,6 +105,7 @@ def odd_character(context: CardContext) -> Iterator[Violation]:
     "MC046",
     "non-ascii",
     "info",
+    profile="strict",
     why="Readers that open files in the encoding of their locale, as the official client does, fail on such cards or "
     "show other letters.",
     bad="summary: a \u201cfast\u201d detector",
@@ -128,6 +130,7 @@ def non_ascii(context: CardContext) -> Iterator[Violation]:
     "MC047",
     "trailing-space",
     "info",
+    profile="strict",
     fix="safe",
     why="Nobody sees it, and editors that strip it make changes nobody meant.",
     bad="license: Apache-2.0  ",

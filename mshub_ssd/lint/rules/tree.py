@@ -89,6 +89,7 @@ def uid_clash(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
     "MC035",
     "same-file-elsewhere",
     "info",
+    profile="strict",
     scope="tree",
     why="A file that is published anew under another version looks like a new training. Whoever compares versions "
     "should know that nothing was trained in between.",
