@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Card as Card
     from mshub_ssd.errors import MshubError as MshubError
     from mshub_ssd.hub import Hub as Hub
-    from mshub_ssd.lint import validate as validate
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.results import Classification as Classification
     from mshub_ssd.results import Detections as Detections
+    from mshub_ssd.validation import validate as validate
 
     __version__: str
     _hub = Hub()
@@ -44,7 +44,7 @@ _HOMES = {
     "Hub": "hub",
     "MshubError": "errors",
     "register_network": "networks",
-    "validate": "lint",
+    "validate": "validation",
 }
 # Methods of the default Hub.
 _VERBS = ("classify", "detect", "fetch", "info", "list_models", "load", "load_weights", "postprocess", "search")

@@ -117,6 +117,8 @@ def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagno
     yield from _card(card)
     network = _tried("network", _network, card)
     yield network
+    if network.state == "ok":
+        yield from _doubts(card)
     asset = _tried("asset", _asset, hub, name, card)
     yield asset
     here = False
@@ -139,6 +141,11 @@ def _card(card: Card) -> Iterator[Diagnosis]:
     for problem in examine_card(data, uid=card.uid, path=path).problems:
         place = f"{problem.span.line}:{problem.span.column}: " if problem.span else ""
         yield Diagnosis("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
+
+
+def _doubts(card: Card) -> Iterator[Diagnosis]:
+    for doubt in providers.doubts(card, providers.choose_network(card)):
+        yield Diagnosis("network", "note", doubt.message, doubt.hint, {"field": doubt.field})
 
 
 def _network(card: Card) -> Diagnosis:

@@ -51,6 +51,8 @@ def load(
     cpu.ensure_fast_cpu()
     # The file first: a failing download should not cost the time of building a network.
     recipe, card = plan.recipe, plan.card
+    for doubt in plan.doubts:
+        _log.warning("%s: %s; %s", card.uid, doubt.message, doubt.hint)
     arrays = _read(plan.checkpoint, settings, force) if plan.checkpoint else None
     network = networks.build(
         recipe.key,

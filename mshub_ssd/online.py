@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mshub_ssd import providers, store
 from mshub_ssd import settings as _settings
+from mshub_ssd import store
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.files import open_regular
-from mshub_ssd.lint import Answers, CardContext, Config, Question, Reply, cards_to_ask, likeness, questions_of
+from mshub_ssd.lint import Answers, Config, Question, Reply, cards_to_ask, likeness, questions_of
 from mshub_ssd.settings import Settings
 from mshub_ssd.terminal import Bar
 
@@ -82,26 +82,12 @@ def gather(
             hint="unset MSHUB_OFFLINE (or settings key `offline`), or leave --online out",
         )
     questions: dict[str, Question] = {}
-    networks: dict[str, str] = {}
     for context, rules in cards_to_ask(paths, config):
         for question in questions_of(context, rules, deep=deep):
             known = questions.setdefault(question.where, question)
             questions[question.where] = max(known, question, key=Question.depth)
-        network = _network(context) if "MC018" in rules else None
-        if network:
-            networks[context.path] = network
     asker = _Asker(settings, deep=deep, allow_private=allow_private, max_bytes=max_bytes)
-    return {"replies": _Pool(asker.ask).work(list(questions.values())), "networks": networks, "max_bytes": max_bytes}
-
-
-def _network(context: CardContext) -> str | None:
-    """The network of this library that a card means."""
-    if context.card is None:
-        return None
-    try:
-        return providers.choose_network(context.card).key
-    except MshubError:
-        return None
+    return {"replies": _Pool(asker.ask).work(list(questions.values())), "max_bytes": max_bytes}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ ROWS = (
     ("registry", "families", "engines", "providers"),
     ("loading",),
     ("predictor",),
-    ("bundles", "online"),
+    ("bundles", "online", "validation"),
     ("hub",),
     ("facts", "holdings"),
     ("doctor",),

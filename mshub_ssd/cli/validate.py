@@ -258,7 +258,7 @@ def _config(wishes: _Wishes) -> lint.Config:
 
 
 def _lint(wishes: _Wishes, config: lint.Config) -> lint.Report:
-    from mshub_ssd import lint
+    from mshub_ssd import lint, validation
 
     # One mistyped path should not keep the others from being checked.
     paths = [path for path in wishes.paths if os.path.lexists(path)]
@@ -284,6 +284,7 @@ def _lint(wishes: _Wishes, config: lint.Config) -> lint.Report:
             progress=bar.reach,
             answers=answers,
             describe=describe,
+            planner=validation.plan_card,
         )
     return dataclasses.replace(report, unreadable=(*missing, *report.unreadable)) if missing else report
 

@@ -1,14 +1,12 @@
 """Model cards held against rules: findings with line and column, fixes, reports for people and for CI.
 
-`validate` is the door for programs, ``mshub validate`` the one for people. `engine` runs the rules of `rules` over
-`context`s, `formats` writes reports. Pure but for reading cards and writing fixed ones: what the network says is
-handed in (see `rules.online`).
+`mshub_ssd.validate` is the door for programs, ``mshub validate`` the one for people. `engine` runs the rules of
+`rules` over `context`s, `formats` writes reports. Pure but for reading cards and writing fixed ones: what the network
+says, and what loading a card would do, is handed in (see `online`, `plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mshub_ssd.lazy import exports
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from mshub_ssd.lint.formats import FORMATS, render
     from mshub_ssd.lint.formats.text import describer, summary
     from mshub_ssd.lint.online import Answers, Question, Reply, cards_to_ask, likeness, questions_of
+    from mshub_ssd.lint.plan import CardPlan, Planner, Remark
     from mshub_ssd.lint.report import Report, Unreadable
     from mshub_ssd.lint.rules import all_rules
     from mshub_ssd.lint.schema import front_matter_schema
@@ -39,6 +38,7 @@ _NAMES = {
     "formats": ("FORMATS", "render"),
     "formats.text": ("describer", "summary"),
     "online": ("Answers", "Question", "Reply", "cards_to_ask", "likeness", "questions_of"),
+    "plan": ("CardPlan", "Planner", "Remark"),
     "report": ("Report", "Unreadable"),
     "rules": ("all_rules",),
     "schema": ("front_matter_schema",),
@@ -50,11 +50,14 @@ __all__ = [
     "Answers",
     "Baseline",
     "CardContext",
+    "CardPlan",
     "Config",
     "Edit",
     "Finding",
     "Fix",
+    "Planner",
     "Question",
+    "Remark",
     "Reply",
     "Report",
     "Severity",
@@ -76,48 +79,7 @@ __all__ = [
     "rule_reference",
     "rule_table",
     "summary",
-    "validate",
 ]
-
-
-def validate(
-    *paths: str | Path,
-    select: Sequence[str] | None = None,
-    ignore: Sequence[str] = (),
-    config: str | Path | None = None,
-    use_config: bool = True,
-) -> Report:
-    """Check model cards; changes nothing, and needs neither MindSpore nor the network.
-
-    Runs in this process and thread. ``mshub validate`` does the same on all cores.
-
-    Args:
-        paths: Cards and folders of cards.
-        select: Codes of the rules to run (``MC013``), or their beginnings, or ``ALL``; by default those of
-            the profile ``default``.
-        ignore: Codes of rules to leave out.
-        config: Configuration file, instead of the nearest ``mshub.toml`` or ``pyproject.toml`` at or above the first
-            path.
-        use_config: Whether to look for a configuration file at all.
-
-    Returns:
-        The report: `Report.findings` in the order of files and lines, and `Report.ok`. Its text is what
-        ``mshub validate`` prints.
-
-    Raises:
-        UsageError: A path does not exist, or the configuration makes no sense.
-    """
-    from mshub_ssd.lint.config import load_config
-    from mshub_ssd.lint.engine import lint
-
-    chosen = load_config(
-        Path(paths[0]) if paths else None,
-        select=select,
-        ignore=ignore,
-        file=None if config is None else Path(config),
-        use_file=use_config,
-    )
-    return lint(paths, chosen)
 
 
 __getattr__ = exports(__name__, _HOMES)

@@ -96,12 +96,10 @@ class Answers(TypedDict):
 
     Attributes:
         replies: By url, or by path for files beside their card. What is not there was not asked.
-        networks: The known network that a card means, by the card's path; other cards mean none.
         max_bytes: Most bytes that an asset may have.
     """
 
     replies: Mapping[str, Reply]
-    networks: Mapping[str, str]
     max_bytes: int
 
 

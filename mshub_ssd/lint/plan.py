@@ -15,8 +15,8 @@ class Remark:
     """Something about the plan of a card that the card tells.
 
     Attributes:
-        field: The field to blame, written as in `Card.spans`: ``network.num_classes``, ``asset[0].asset-sha256``; of
-            one that is not there, or has no such part, the nearest that is.
+        field: The field to blame, written as in `Card.spans`: ``network.num_classes``, ``asset[0].asset-sha256``, with
+            ``:key`` behind it for its name; of one that is not there, the nearest part that is.
         message: What is wrong, in one line.
         hint: What to do about it.
     """

@@ -13,11 +13,12 @@ from mshub_ssd.networks.building import (
     require_mindspore,
 )
 from mshub_ssd.networks.constructors import constructor, describe, find, names, normal, register_network, require
-from mshub_ssd.networks.table import NETWORKS, NetworkSpec, largest_checkpoint
+from mshub_ssd.networks.table import NETWORKS, NetworkSpec, argument_faults, largest_checkpoint
 
 __all__ = [
     "NETWORKS",
     "NetworkSpec",
+    "argument_faults",
     "build",
     "building",
     "constructor",

@@ -68,8 +68,7 @@ def names() -> list[str]:
 
 def find(name: str) -> str | None:
     """The architecture key that `name` spells, or None."""
-    wanted = normal(name)
-    return next((key for key in names() if normal(key) == wanted), None)
+    return _spellings(tuple(_registered)).get(normal(name))
 
 
 def normal(name: str) -> str:
@@ -110,6 +109,12 @@ def constructor(name: str) -> Callable[..., Any]:
         return _registered[key]
     function: Callable[..., Any] = load(describe(key))
     return function
+
+
+@functools.lru_cache(4)
+def _spellings(registered: tuple[str, ...]) -> dict[str, str]:
+    """The keys by their normal form; of two that are spelt alike, the first."""
+    return {normal(key): key for key in reversed(names())}
 
 
 @functools.cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mshub_ssd.providers.planning import (
     Checkpoint,
+    Doubt,
+    Obstacle,
     Plan,
     Recipe,
     Standing,
@@ -11,6 +13,8 @@ from mshub_ssd.providers.planning import (
     choose_asset,
     choose_checkpoint,
     choose_network,
+    doubts,
+    obstacles,
     plan,
     standing,
 )
@@ -18,7 +22,9 @@ from mshub_ssd.providers.recognise import Fit, fits, owner
 
 __all__ = [
     "Checkpoint",
+    "Doubt",
     "Fit",
+    "Obstacle",
     "Plan",
     "Recipe",
     "Standing",
@@ -26,7 +32,9 @@ __all__ = [
     "choose_asset",
     "choose_checkpoint",
     "choose_network",
+    "doubts",
     "fits",
+    "obstacles",
     "owner",
     "plan",
     "standing",

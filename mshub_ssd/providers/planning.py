@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
+    "Doubt",
+    "Obstacle",
     "Plan",
     "Recipe",
     "Standing",
@@ -26,6 +28,8 @@ __all__ = [
     "choose_asset",
     "choose_checkpoint",
     "choose_network",
+    "doubts",
+    "obstacles",
     "plan",
     "standing",
 ]
@@ -82,11 +86,41 @@ class Plan:
         card: The card.
         recipe: The network it means.
         checkpoint: What fills it; None without pretrained weights.
+        doubts: What the card hardly means.
     """
 
     card: Card
     recipe: Recipe
     checkpoint: Checkpoint | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a card cannot be loaded, and what in it is to blame.
+
+    Attributes:
+        field: The card's field, written as in `Card.spans`; it need not be there.
+        error: What `plan` raises.
+    """
+
+    field: str
+    error: MshubError
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something that loading a card would do, and that the card hardly means.
+
+    Attributes:
+        field: The card's field, written as in `Card.spans`.
+        message: What is odd, in one line.
+        hint: What to do about it.
+    """
+
+    field: str
+    message: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -124,22 +158,75 @@ def plan(card: Card, *, pretrained: bool = True) -> Plan:
         CardError: The network takes no such arguments as the card gives; or the asset's link is neither a url nor a
             file in the card's folder.
     """
+    for obstacle in obstacles(card, pretrained=pretrained):
+        raise obstacle.error
     recipe = choose_network(card)
-    _check_arguments(card, recipe)
-    return Plan(card, recipe, choose_checkpoint(card) if pretrained else None)
+    return Plan(card, recipe, choose_checkpoint(card) if pretrained else None, tuple(doubts(card, recipe)))
+
+
+def obstacles(card: Card, *, pretrained: bool = True) -> Iterator[Obstacle]:
+    """All that keeps a card from being loaded, as far as its text tells; the first is what `plan` raises."""
+    try:
+        recipe = choose_network(card)
+    except UnknownModelError as error:
+        yield Obstacle("network", error)
+    else:
+        yield from _argument_obstacles(card, recipe)
+    if not pretrained:
+        return
+    field = "asset"
+    try:
+        index, file_format = _first_loadable(card)
+        field = f"asset[{index}].asset-sha256"
+        _check_digest(card, card.assets[index])
+        field = f"asset[{index}].asset-link"
+        checkpoint_of(card, card.assets[index], file_format)
+    except MshubError as error:
+        yield Obstacle(field, error)
+
+
+def doubts(card: Card, recipe: Recipe) -> Iterator[Doubt]:
+    """What loading the card would do, and the card hardly means."""
+    spec = networks.NETWORKS.get(recipe.key)
+    names = recipe.classes if recipe.classes is not None else recipe.arguments.get("classes")
+    if spec is not None and names is None and card.datasets:
+        standard = recipe.arguments.get("num_classes", spec.num_classes) == spec.num_classes
+        kind = re.match("[a-z]*", spec.classes)
+        if standard and kind and not any(kind[0] in networks.normal(name) for name in card.datasets):
+            yield Doubt(
+                "train-dataset",
+                f"the classes are named after {spec.classes}, and train-dataset is {', '.join(card.datasets)[:80]}",
+                "name the classes: classes: [...]; or correct train-dataset",
+            )
+    if names is not None and len(set(names)) < len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        field = "classes" if recipe.classes is not None else "network.classes"
+        yield Doubt(field, f"two classes are called {str(twice)[:60]!r}", "give every class a name of its own")
+    publisher = card.uid.split("/")[0] if "/" in card.uid else ""
+    for index, asset in enumerate(card.assets):
+        stem = _file_stem(asset.url)
+        named = {_leading_key(stem, publisher), _leading_key(stem)} - {None}
+        if named and recipe.key not in named:
+            message = f"the file is named after {sorted(map(str, named))[0]}, and the card means {recipe.key}"
+            yield Doubt(f"asset[{index}].asset-link", message, "link the file of this model, or correct `network:`")
 
 
 def standing(card: Card) -> Standing:
-    """Whether a card can be loaded, without an error."""
-    found = Standing()
+    """Whether a card can be loaded, without an error; of a file beside the card, only that it is there is looked at."""
+    found = next(obstacles(card), None)
     try:
         recipe = choose_network(card)
-        found = Standing(recipe.key, recipe.reason)
-        _check_arguments(card, recipe)
-        choose_asset(card)
-    except MshubError as error:
-        return replace(found, error=error)
-    return found
+    except UnknownModelError as error:
+        return Standing(error=error)
+    if found is not None:
+        return Standing(recipe.key, recipe.reason, found.error)
+    path = choose_checkpoint(card).path
+    if path is None or path.is_file():
+        return Standing(recipe.key, recipe.reason)
+    missing = IntegrityError(
+        "the file beside the card is not there", where=str(path), hint="put it there, or correct the card's asset-link"
+    )
+    return Standing(recipe.key, recipe.reason, missing)
 
 
 def choose_network(card: Card) -> Recipe:
@@ -193,8 +280,15 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
 
     Raises:
         UnsupportedFormatError: The card has none.
-        IntegrityError: The card gives no digest for it.
+        IntegrityError: The card gives no digest for it, or one that is none.
     """
+    index, file_format = _first_loadable(card)
+    _check_digest(card, card.assets[index])
+    return card.assets[index], file_format
+
+
+def _first_loadable(card: Card) -> tuple[int, str]:
+    """The number of the first asset that can be loaded, and its format."""
     if not card.assets:
         raise UnsupportedFormatError(
             f"the card {card.uid} names no checkpoint",
@@ -203,21 +297,23 @@ def choose_asset(card: Card) -> tuple[Asset, str]:
             hint="load it without weights: pretrained=False",
         )
     refusals: list[UnsupportedFormatError] = []
-    for asset in card.assets:
+    for index, asset in enumerate(card.assets):
         try:
-            file_format = supported_format(asset.file_format, asset.url)
+            return index, supported_format(asset.file_format, asset.url)
         except UnsupportedFormatError as error:
             refusals.append(error)
-            continue
-        if not asset.sha256:
-            raise IntegrityError(
-                f"the card {card.uid} gives no digest for its checkpoint, so it cannot be verified",
-                where=str(card.path or card.uid),
-                expected="asset-sha256: 64 hex digits",
-                hint="add the digest of a file you trust: sha256sum FILE",
-            )
-        return asset, file_format
     raise refusals[0]
+
+
+def _check_digest(card: Card, asset: Asset) -> None:
+    if asset.sha256_digits is None:
+        raise IntegrityError(
+            f"the card {card.uid} gives no digest for its checkpoint, so it cannot be verified",
+            where=str(card.path or card.uid),
+            expected="asset-sha256: 64 hex digits",
+            got=repr(asset.sha256)[:100] if asset.sha256 else None,
+            hint="add the digest of a file you trust: sha256sum FILE",
+        )
 
 
 def checkpoint_of(card: Card, asset: Asset, file_format: str = "") -> Checkpoint:
@@ -251,28 +347,22 @@ def _size_limit(card: Card) -> int | None:
     return None if recipe.arguments or recipe.classes else networks.largest_checkpoint(recipe.key)
 
 
-def _check_arguments(card: Card, recipe: Recipe) -> None:
-    """Hold a card's arguments against the table of networks; what is not in it is known when it is built."""
-    if recipe.key not in networks.NETWORKS:
-        return
-    known = networks.NETWORKS[recipe.key].arguments
-    for name, value in recipe.arguments.items():
-        if name in known and _is_a(known[name], value):
-            continue
-        raise CardError(
-            f"the network {recipe.key} takes no such argument: {name}={value!r}",
+def _argument_obstacles(card: Card, recipe: Recipe) -> Iterator[Obstacle]:
+    for fault in networks.argument_faults(recipe.key, recipe.arguments, recipe.classes):
+        error = CardError(
+            fault.message,
             where=str(card.path or card.uid),
-            expected=", ".join(f"{name} ({kind.__name__})" for name, kind in known.items()),
-            got=f"{name}={value!r}",
-            hint="correct the card's `network:`",
+            expected=fault.expected,
+            got=fault.got,
+            hint=fault.hint,
         )
-
-
-def _is_a(kind: type, value: object) -> bool:
-    """Whether a value of a card can be an argument of that type; None stands for the default."""
-    if value is None or isinstance(value, bool):
-        return value is None or kind is bool
-    return isinstance(value, (list, tuple) if kind is list else (int, float) if kind is float else kind)
+        if fault.argument == "classes" and recipe.classes is not None:
+            field = "classes"
+        elif fault.argument in networks.NETWORKS[recipe.key].arguments:
+            field = f"network.{fault.argument}"
+        else:
+            field = f"network.{fault.argument}:key"
+        yield Obstacle(field, error)
 
 
 def _leading_key(text: str, before: str = "") -> str | None:

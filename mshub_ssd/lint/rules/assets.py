@@ -127,31 +127,32 @@ def bad_asset_link(context: CardContext) -> Iterator[Violation]:
     """An asset without a link, or with one that is neither http(s) nor a path to a file in the card's folder."""
     found = context.fields.get("asset")
     for asset in context.assets:
-        link, place = asset.value("asset-link"), asset.fields.get("asset-link")
-        if place and (not isinstance(place[1], Scalar) or too_long(place[1])):
-            fault = "is longer than 2,000 characters" if isinstance(place[1], Scalar) else "is no text"
-            yield Violation(place[1].start, place[1].end, f"asset-link {fault}", _LINK_FORM)
-            continue
-        if link is None:
-            at = place[0] if place else asset.node
-            yield Violation(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
-            continue
-        if place is None:
-            continue
-        node = place[1]
-        try:
-            target = _resolve(context, link)
-        except CardError as error:
-            yield Violation(node.start, node.end, error.message, _LINK_FORM)
-            continue
-        if isinstance(target, Path) and not _is_file(target):
-            yield Violation(
-                node.start, node.end, "the file is not in the card's folder", "put it there, or correct the link"
-            )
+        if (fault := link_fault(context, asset)) is not None:
+            yield fault
     if found and not context.assets and getattr(found[1], "items", None):
         yield Violation(
             found[1].start, found[1].end, "asset is no list of fields", "write `- asset-link: ...` for each file"
         )
+
+
+def link_fault(context: CardContext, asset: AssetNode) -> Violation | None:
+    """What is wrong with an asset's link, None if nothing."""
+    link, place = asset.value("asset-link"), asset.fields.get("asset-link")
+    if place and (not isinstance(place[1], Scalar) or too_long(place[1])):
+        fault = "is longer than 2,000 characters" if isinstance(place[1], Scalar) else "is no text"
+        return Violation(place[1].start, place[1].end, f"asset-link {fault}", _LINK_FORM)
+    if link is None or place is None:
+        at = place[0] if place else asset.node
+        return Violation(at.start, at.end, "an asset has no asset-link", "add the asset-link, or delete the asset")
+    node = place[1]
+    try:
+        target = _resolve(context, link)
+    except CardError as error:
+        return Violation(node.start, node.end, error.message, _LINK_FORM)
+    if isinstance(target, Path) and not _is_file(target):
+        how = "put it there, or correct the link"
+        return Violation(node.start, node.end, "the file is not in the card's folder", how)
+    return None
 
 
 _LINK_FORM = "give an http(s) url, or the path of a file in the card's folder"
@@ -205,6 +206,8 @@ def plain_http(context: CardContext) -> Iterator[Violation]:
 )
 def no_loadable_asset(context: CardContext) -> Iterator[Violation]:
     """A card whose assets all have endings of files that cannot be loaded."""
+    if context.plan and any(one.field == "asset" for one in context.plan.obstacles):
+        return  # MC053
     links = [asset.value("asset-link") for asset in context.assets]
     if links and all(link and not _has_reader(link) for link in links):
         key = context.fields["asset"][0]

@@ -51,7 +51,7 @@ def no_entry_point(context: CardContext, answers: Answers) -> Iterator[Violation
     that answer, and of links of the form `.../tree/TAG/FOLDER` only.
     """
     reply, found = _entry(context, answers), repository(context)
-    if reply is None or found is None or context.path in answers["networks"]:
+    if reply is None or found is None or (context.plan and context.plan.network):
         return
     fault = None
     if reply.state == "missing":

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.networks.arguments import MOBILE_TAPS, MOBILENET_V2_BLOCKS
 from mshub_ssd.networks.backend import Tensor, nn
 from mshub_ssd.networks.layers import ConvBNAct, InvertedResidual, conv
 
-__all__ = ["BLOCKS", "MobileNetV2"]
-
-# (expansion, channels, repeats, stride of the first) of the paper's table 2.
-BLOCKS: tuple[tuple[int, int, int, int], ...] = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+__all__ = ["MobileNetV2"]
 
 
 class MobileNetV2(nn.Cell):
@@ -42,9 +32,9 @@ class MobileNetV2(nn.Cell):
 
     def __init__(
         self,
-        taps: Sequence[tuple[int, int]] = ((13, 576),),
+        taps: Sequence[tuple[int, int]] = MOBILE_TAPS,
         *,
-        blocks: Sequence[tuple[int, int, int, int]] = BLOCKS,
+        blocks: Sequence[tuple[int, int, int, int]] = MOBILENET_V2_BLOCKS,
         stem_channels: int = 32,
         last_channels: int = 1280,
     ) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from mshub_ssd.networks.backbones import mobilenet_v2, vgg16
+from mshub_ssd.networks.arguments import MOBILENET_V2_BLOCKS
+from mshub_ssd.networks.backbones import vgg16
 from mshub_ssd.networks.backend import Parameter, Tensor, initializer, nn, ops
 from mshub_ssd.networks.layers import batch_norm, conv
 from mshub_ssd.networks.ssd.config import class_names
@@ -170,7 +171,7 @@ class _MobileNetV2(nn.Cell):
         super().__init__()
         self.conv1 = _module(conv(3, 32, 3, 2, padding=1))
         width = 32
-        for number, (expansion, channels, repeats, stride) in enumerate(mobilenet_v2.BLOCKS, start=1):
+        for number, (expansion, channels, repeats, stride) in enumerate(MOBILENET_V2_BLOCKS, start=1):
             blocks = []
             for i in range(repeats):
                 blocks.append(_InvertedResidual(width, channels, expansion, stride if i == 0 else 1))

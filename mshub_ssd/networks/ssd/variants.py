@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.networks.arguments import MOBILE_EXTRAS, MOBILE_TAPS, MOBILENET_V2_BLOCKS
 from mshub_ssd.networks.backbones.ghostnet import GhostNet
 from mshub_ssd.networks.backbones.inception_v2 import InceptionV2
 from mshub_ssd.networks.backbones.mobilenet_v1 import MobileNetV1
-from mshub_ssd.networks.backbones.mobilenet_v2 import BLOCKS, MobileNetV2
+from mshub_ssd.networks.backbones.mobilenet_v2 import MobileNetV2
 from mshub_ssd.networks.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mshub_ssd.networks.backbones.vgg16 import VGG16
 from mshub_ssd.networks.backend import nn
@@ -47,7 +48,6 @@ Names = Sequence[str] | None
 # Grids and steps that several of the 300 pixel networks share, and the ratios of the paper's ladder of scales.
 _MOBILE_GRIDS = (19, 10, 5, 3, 2, 1)
 _MOBILE_STEPS = (16, 32, 64, 100, 150, 300)
-_MOBILE_EXTRAS = ((512, 0.2), (256, 0.25), (256, 0.5), (128, 0.25))
 _RATIOS = ((2.0,), *[(2.0, 3.0)] * 5)
 
 
@@ -116,14 +116,14 @@ def ssd_ghostnet(num_classes: int = 81, *, classes: Names = None) -> SSD:
     """GhostNet of width 1.3, 300 x 300, 1,917 anchors."""
     anchors = LevelAnchors(300, _MOBILE_GRIDS, _MOBILE_STEPS, scale_ladder(_RATIOS))
     config = _config("ssd_ghostnet", anchors, num_classes, classes)
-    return _backbone_ssd(config, GhostNet(), _MOBILE_EXTRAS, depthwise_head=True, activation=nn.ReLU)
+    return _backbone_ssd(config, GhostNet(), MOBILE_EXTRAS, depthwise_head=True, activation=nn.ReLU)
 
 
 def ssd300(num_classes: int = 81, *, classes: Names = None) -> SSD:
     """MobileNetV2 with depthwise heads, 300 x 300, 1,917 anchors."""
     anchors = LevelAnchors(300, _MOBILE_GRIDS, _MOBILE_STEPS, scale_ladder(_RATIOS))
     config = _config("ssd300", anchors, num_classes, classes)
-    return _backbone_ssd(config, MobileNetV2(), _MOBILE_EXTRAS, depthwise_head=True)
+    return _backbone_ssd(config, MobileNetV2(), MOBILE_EXTRAS, depthwise_head=True)
 
 
 def ssd_mobilenet_v2(
@@ -132,10 +132,10 @@ def ssd_mobilenet_v2(
     classes: Names = None,
     image_size: int = 320,
     stem_channels: int = 32,
-    blocks: Sequence[Sequence[int]] = BLOCKS,
+    blocks: Sequence[Sequence[int]] = MOBILENET_V2_BLOCKS,
     last_channels: int = 1280,
-    taps: Sequence[Sequence[int]] = ((13, 576),),
-    extras: Sequence[Sequence[float]] = _MOBILE_EXTRAS,
+    taps: Sequence[Sequence[int]] = MOBILE_TAPS,
+    extras: Sequence[Sequence[float]] = MOBILE_EXTRAS,
     box_sizes: Sequence[Sequence[Sequence[float]]] | None = None,
     depthwise_head: bool = False,
     score_threshold: float = 0.1,
