@@ -42,8 +42,8 @@ def validate(
         use_config: Whether to look for a configuration file at all.
 
     Returns:
-        The report: `Report.findings` in the order of files and lines, and `Report.ok`. Its text is what
-        ``mshub validate`` prints.
+        The report: `Report.findings` in the order of files and lines, and `Report.ok`. ``print`` writes
+        what ``mshub validate`` does; a notebook shows the counts.
 
     Raises:
         UsageError: A path does not exist, or the configuration makes no sense.

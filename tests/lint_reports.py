@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,6 +35,21 @@ def finding(excerpt: str = 'asset-sha256: "d231a06e"', at: tuple[int, int] = (14
 
 SAFE = Fix("put it in quotes", (Edit(10, 14, '"1.10"', Source("model-version: 1.10").span(15, 19)),))
 UNSAFE = SAFE._replace(title="call it license", safe=False)
+
+FULL = Report(
+    findings=(
+        finding(help="run sha256sum on the file"),
+        finding("model-version: 1.10", (15, 19), line=7, end_line=7, code="MC008", name="lossy-version", fix=SAFE),
+        finding("licence: MIT", (0, 7), line=9, end_line=9, code="MC007", severity="warning", fix=UNSAFE),
+        finding("  ", (0, 2), line=110, end_line=110, code="MC047", name="trailing-space", severity="info"),
+    ),
+    checked=91,
+    unreadable=(Unreadable("hub/own/1.0/secret.md", "Permission denied"),),
+    suppressed=4,
+    baselined=12,
+    outdated=1,
+    fixes=(("a.md", ("MC003",)),),
+)
 
 _CONTROLS = "\t\r\n\x00\x07\x85\u2028\u200d\u200b\ufeff\ufffe\xa0" + OVERRIDE + "\u2066\u2069"
 _WIDTHS = "\u0301\u20dd\u3099\u3000字\uff21\U0001f600\u1161\udfff\udce9"
@@ -101,3 +117,11 @@ reports = st.builds(
         st.tuples(texts, st.lists(st.sampled_from(["MC003", "MC013"]), min_size=1, max_size=3).map(tuple)), max_size=2
     ).map(tuple),
 )
+
+
+def golden(text: str) -> str:
+    return textwrap.dedent(text).strip("\n")
+
+
+def harmless(text: str) -> bool:
+    return all(char == "\n" or char.isprintable() for char in text)

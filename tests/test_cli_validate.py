@@ -21,7 +21,7 @@ import commands
 import pytest
 from click.testing import Result
 from commands import PATIENCE, environment
-from lintcards import CARD, UID, put, spoilt
+from lintcards import UID, put
 
 import mshub_ssd
 from mshub_ssd.cli.validate import validate_command
@@ -107,6 +107,9 @@ def test_text_shows_place_line_and_help(here: Path) -> None:
         ["own", "--output", "own"],
         ["own", "--profile", "lax"],
         ["own", "--profile", "strict", "--select", "MC013"],
+        ["own", "--unsafe-fixes"],
+        ["own", "--diff", "--format", "full"],
+        ["own", "--statistics", "--format", "concise"],
         ["own", "--deep"],
         ["own", "--allow-private"],
         ["--explain", "MC999"],
@@ -186,8 +189,34 @@ def test_formats_go_to_stdout_or_a_file(here: Path, name: str) -> None:
         assert ElementTree.fromstring(result.stdout).find(".//failure") is not None
     elif name == "github":
         assert "::error file=own/1.0/net_coco2017.md,line=" in result.stdout
-    elif name != "text":
+    elif name not in ("text", "full", "concise"):
         assert json.loads(result.stdout)
+
+
+def test_a_flood_is_summed_up_and_each_finding_is_a_line(here: Path) -> None:
+    for number in range(30):
+        put(here, "MC013", uid=f"own/1.{number}/net_coco2017")
+    table, lines, counts = run("own", "--ignore", "MC014").stdout.split("\n\n")
+    assert [row.split() for row in table.splitlines()[1:]] == [["30", "MC013", "error", "malformed-digest"]]
+    places = [re.match(r"own/1\.(\d+)/net_coco2017\.md:\d+:17: error MC013 ", line) for line in lines.splitlines()]
+    assert [place and place[1] for place in places] == [str(number) for number in range(30)]
+    assert counts.startswith("30 cards checked: 30 errors\n")
+    assert run("own", "--ignore", "MC014", "--statistics").stdout.startswith(f"{table}\n\n30 cards checked")
+    # The last line keeps its word.
+    assert re.search("--select.*--format full", counts.splitlines()[-1])
+    one = run("own/1.7/net_coco2017.md").stdout
+    assert (one.count("MC013"), one.count(" help: "), "^^^" in one) == (1, 1, True)
+    whole = run("own", "--ignore", "MC014", "--format", "full").stdout
+    assert (whole.count("MC013"), whole.count(" help: ")) == (30, 30)
+    assert not re.search("^findings ", whole)
+
+
+def test_a_flood_that_a_level_hides_is_none(here: Path) -> None:
+    for number in range(30):
+        put(here, "MC047", *(["MC013"] if number == 3 else []), uid=f"own/1.{number}/net_coco2017")
+    text = run("own", "--profile", "strict", "--level", "error").stdout
+    assert (text.count("MC013"), text.count(" help: "), "MC047" in text) == (1, 1, False)
+    assert re.search(r"^\d+ of them not shown", text, re.MULTILINE)
 
 
 def test_json_is_short_for_its_format(here: Path) -> None:
@@ -356,112 +385,6 @@ def test_explain_takes_several_and_all_and_other_forms(here: Path) -> None:
     assert (unknown.exit_code, "MC013 (malformed-digest)" in unknown.stderr) == (2, True)
 
 
-# --- fixes
-
-
-def test_fix_applies_safe_fixes_only_and_tells_what_remains(here: Path) -> None:
-    path = put(here, "MC008", "MC030")
-    result = run("own", "--fix")
-    assert result.exit_code == 1
-    assert path.read_text() == spoilt("MC030").replace('mindspore-version: "1.7"', 'mindspore-version: "1.70"')
-    assert "1 fix applied" in result.stdout
-    assert "1 card checked: " in result.stdout
-    assert "MC030" in result.stdout
-    assert "fixed in own/1.0/net_coco2017.md: MC008\n" in result.stdout
-    assert "error MC008" not in result.stdout
-    again = path.read_bytes()
-    assert "applied" not in run("own", "--fix").stdout
-    assert path.read_bytes() == again
-
-
-@pytest.mark.parametrize("args", [["--unsafe-fixes"], ["--fix", "--unsafe-fixes"]])
-def test_unsafe_fixes_are_applied_on_request(here: Path, args: list[str]) -> None:
-    path = put(here, "MC030", "MC047")
-    result = run("own", "--profile", "strict", *args)
-    assert (result.exit_code, path.read_text()) == (0, CARD)
-    assert "2 fixes applied" in result.stdout
-
-
-def test_diff_is_a_patch_that_does_what_fix_does(here: Path) -> None:
-    paths = [put(here, "MC047", "MC030"), put(here, "MC047", uid="own/1.1/net_coco2017")]
-    odd = paths[1].read_bytes().replace(b"A small and fast", "A\tsmall \u2028 and\x0c fäst".encode())
-    paths[1].write_bytes(odd)
-    before = [path.read_bytes() for path in paths]
-    for options in (["--diff"], ["--diff", "--unsafe-fixes"]):
-        done = run("own", "--profile", "strict", *options)
-        assert done.exit_code == 1
-        assert [path.read_bytes() for path in paths] == before, "nothing is changed"
-        assert "to apply" in done.stderr
-        command = ["patch", "-p1", "--quiet"]
-        subprocess.run(command, input=done.stdout_bytes, check=True, cwd=here, timeout=PATIENCE)
-        patched = [path.read_bytes() for path in paths]
-        for path, data in zip(paths, before, strict=True):
-            path.write_bytes(data)
-        run("own", "--profile", "strict", "--fix", *options[1:])
-        assert [path.read_bytes() for path in paths] == patched
-        for path, data in zip(paths, before, strict=True):
-            path.write_bytes(data)
-    filed = run("own", "--profile", "strict", "--diff", "--output", "fixes.patch")
-    assert (filed.exit_code, filed.stdout) == (1, "")
-    assert (here / "fixes.patch").read_text(encoding="utf-8").startswith("--- ")
-
-
-def test_a_diff_of_nothing_is_nothing(here: Path) -> None:
-    put(here)
-    assert (run("own", "--diff").exit_code, run("own", "--diff").stdout) == (0, "")
-    put(here, "MC013")
-    result = run("own", "--diff")
-    assert (result.exit_code, result.stdout) == (1, ""), "what remains is told by the exit code"
-    assert "1 error" in result.stderr
-
-
-# --- the baseline
-
-
-def test_day_one_and_after(here: Path) -> None:
-    old = put(here, "MC013", "MC017")
-    (here / "mshub.toml").write_text('baseline = "known.json"')
-    assert run("own").exit_code == 2, "a baseline that is configured must be there"
-    wrote = run("own", "--update-baseline")
-    assert (wrote.exit_code, wrote.stderr) == (0, "")
-    assert "2 findings known, 2 of them new, 0 gone" in wrote.stdout
-    assert run("own").exit_code == 0
-    put(here, "MC047", uid="own/1.1/new_coco2017")
-    assert run("own", "--ignore", "MC014,MC020,MC021").exit_code == 0
-    put(here, "MC013", uid="own/1.1/net_coco2017")
-    assert run("own").exit_code == 1
-    (here / "own/1.1/net_coco2017.md").unlink()
-    (here / "own/1.1/new_coco2017.md").unlink()
-    old.write_text("\n\n" + spoilt("MC013"))  # one fixed, the other moved down
-    healed = run("own")
-    assert healed.exit_code == 0
-    assert "1 entry of the baseline found nothing any more" in healed.stdout
-    facts = json.loads(run("own", "--update-baseline", "--json").stdout)["baseline"]
-    assert facts == {"path": str(here / "known.json"), "findings": 1, "added": 0, "removed": 1}
-    assert "baseline found nothing" not in run("own").stdout
-
-
-def test_a_run_over_some_cards_or_rules_knows_its_limits(here: Path) -> None:
-    first = put(here, "MC013")
-    put(here, "MC017", uid="own/1.1/net_coco2017")
-    baseline = ["--baseline", "known.json"]
-    run("own", *baseline, "--update-baseline", "--ignore", "MC014,MC035")
-    whole = (here / "known.json").read_bytes()
-    for args in ([first], ["own", "--select", "MC013"]):
-        assert "found nothing any more" not in run(*args, *baseline).stdout
-        assert run(*args, *baseline, "--update-baseline").exit_code == 0
-        assert (here / "known.json").read_bytes() == whole
-    other = run(first, "--baseline", "other.json", "--update-baseline")
-    assert (other.exit_code, len(json.loads((here / "other.json").read_text())["cards"])) == (0, 1)
-
-
-def test_update_baseline_does_not_hide_an_unreadable_path(here: Path) -> None:
-    put(here, "MC013")
-    result = run("own", "nowhere", "--baseline", "known.json", "--update-baseline")
-    assert (result.exit_code, "nowhere" in result.stderr) == (2, True)
-    assert run("own", "--baseline", "known.json").exit_code == 0
-
-
 # --- the network, progress, processes
 
 
@@ -519,12 +442,13 @@ def test_many_cards_on_several_processes_are_told_as_on_one(here: Path, monkeypa
     one, two = (run("own", "--json", "--ignore", "MC014", "--jobs", jobs) for jobs in (1, 2))
     assert one.stdout == two.stdout
     assert codes(one).count("MC013") == 29
-    for more in ([], ["--level", "error"], ["--statistics"], ["--format", "sarif"], ["--diff"]):
+    texts = [[], ["--level", "error"], ["--format", "full"], ["--format", "concise"]]
+    for more in (*texts, ["--statistics"], ["--format", "sarif"], ["--diff"]):
         for color in ("", "1"):
             monkeypatch.setenv("FORCE_COLOR", color)
             one, two = (run("own", *more, "--jobs", jobs) for jobs in (1, 2))
             assert one.stdout == two.stdout
-            assert ("\x1b[" in two.stdout) == (bool(color) and more in ([], ["--level", "error"]))
+            assert ("\x1b[" in two.stdout) == (bool(color) and more in texts)
 
 
 def test_the_overview_and_the_list_do_not_load_the_linter() -> None:

@@ -317,9 +317,9 @@ def test_a_short_digest_that_fits_can_be_completed(server: FaultServer) -> None:
     before = path.read_text()
     run("--deep", "--fix", select=rules)
     assert path.read_text() == before
-    assert run("--deep", "--unsafe-fixes", select=rules).exit_code == 0
+    assert run("--deep", "--fix", "--unsafe-fixes", select=rules).exit_code == 0
     assert f'asset-sha256: "{SHA}"\n' in path.read_text()  # the quotes stay
-    after = run("--deep", "--unsafe-fixes", select=rules)
+    after = run("--deep", "--fix", "--unsafe-fixes", select=rules)
     assert (findings(after), json.loads(after.stdout)["summary"]["fixed"]) == ([], 0)
 
 

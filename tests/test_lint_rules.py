@@ -21,6 +21,7 @@ import pytest
 
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import FixMode, lint
+from mshub_ssd.lint.formats import render
 from mshub_ssd.lint.report import Report
 from mshub_ssd.lint.rules import Rule, all_rules
 from mshub_ssd.validation import plan_card
@@ -182,7 +183,7 @@ def test_bad_cards_are_told_as_expected(code: str, folder: Path) -> None:
     rule = OFFLINE[code]
     cards = _lay_out(code, "bad", folder)
     report = _run(code)
-    _compare(FIXTURES / code / "expected.txt", f"{report}\n", f"mshub validate . --select {code}")
+    _compare(FIXTURES / code / "expected.txt", f"{render(report, 'full')}\n", f"mshub validate . --select {code}")
     found = [finding for finding in report.findings if finding.code == code]
     assert _without_finding(code, cards, report) == set()
     assert rule.severity in {finding.severity for finding in found}

@@ -124,7 +124,7 @@ def test_a_path_of_something_else_is_told_as_such(cards: Path, monkeypatch: pyte
 
 def test_validate_tells_what_it_cannot_read(cards: Path, tmp_path: Path) -> None:
     oddities(cards)
-    for form in ("text", "json", "github", "gitlab", "sarif", "junit"):
+    for form in ("text", "full", "concise", "json", "github", "gitlab", "sarif", "junit"):
         result = run("validate", cards, "--format", form, "--jobs", "1")
         assert result.exit_code == 2, form
         assert "pipe.md" in result.stdout
@@ -132,7 +132,7 @@ def test_validate_tells_what_it_cannot_read(cards: Path, tmp_path: Path) -> None
     for name in ("pipe.md", "socket.md", "zero.md"):
         assert f"{cards}/{name}: error cannot be read: not a regular file" in said
     assert f"{cards}/loop.md: error cannot be read: Too many levels" in said
-    assert run("validate", cards, "--unsafe-fixes", "--output", tmp_path / "out.txt").exit_code == 2
+    assert run("validate", cards, "--fix", "--unsafe-fixes", "--output", tmp_path / "out.txt").exit_code == 2
     assert "levels" in refused("validate", cards / "x", code=2)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["schema_command", "validate_command"]
 
 # Spelt out, because `mshub --help` must not load the linter.
-_FORMATS = ("text", "json", "github", "gitlab", "sarif", "junit")
+_FORMATS = ("text", "full", "concise", "json", "github", "gitlab", "sarif", "junit")
+_TEXTS = _FORMATS[:3]
 _MARKDOWN = "markdown"
 _LEVELS = ("error", "warning", "info")
 _PROFILES = ("default", "strict")
@@ -74,7 +74,8 @@ class _Wishes:
     "--format",
     "format_",
     type=click.Choice([*_FORMATS, _MARKDOWN]),
-    help="How to tell the findings; markdown is for --explain. By default text.",
+    help="How to tell the findings. text, the default, is full for a few of them and concise, a line each, for many; "
+    "markdown is for --explain.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of stdout.")
@@ -86,7 +87,7 @@ class _Wishes:
 @click.option("--select", multiple=True, metavar="CODES", help="Run these rules only: MC013,MC02 or ALL.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Do not run these rules.")
 @click.option("--fix", is_flag=True, help="Apply the fixes that leave the cards' meaning alone.")
-@click.option("--unsafe-fixes", is_flag=True, help="Apply the other fixes, too.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: the other fixes, too.")
 @click.option("--diff", is_flag=True, help="Show what the fixes would change, and change nothing.")
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="FILE", help="Findings to leave out: old debt.")
 @click.option("--update-baseline", is_flag=True, help="Write what is found now to the baseline.")
@@ -189,7 +190,7 @@ def _check(wishes: _Wishes) -> None:
     if wishes.format != "text" and (wishes.diff or wishes.statistics):
         option = "--diff" if wishes.diff else "--statistics"
         more = "; the numbers are in its summary.codes" if wishes.statistics and wishes.format == "json" else ""
-        raise click.UsageError(f"{option} is text, not {wishes.format}{more}")
+        raise click.UsageError(f"{option} has a form of its own, not {wishes.format}{more}")
     for option, given in (
         ("--deep", wishes.deep),
         ("--allow-private", wishes.allow_private),
@@ -197,6 +198,8 @@ def _check(wishes: _Wishes) -> None:
     ):
         if given and not wishes.online:
             raise click.UsageError(f"{option} needs --online")
+    if wishes.unsafe_fixes and not (wishes.fix or wishes.diff):
+        raise click.UsageError("--unsafe-fixes alone fixes nothing: add --fix, or --diff to look first")
     if not wishes.paths:
         raise click.UsageError("no PATH was given. Name a card, or a folder of cards: mshub validate hub_models")
     if wishes.output is not None and not wishes.output.parent.is_dir():
@@ -271,8 +274,10 @@ def _lint(wishes: _Wishes, config: lint.Config) -> lint.Report:
         answers = online.gather(
             paths, config, deep=wishes.deep, allow_private=wishes.allow_private, max_bytes=max_bytes
         )
+    # Writing lines with their marks takes time, so each process writes its own; single lines are quicker written
+    # than sent, and `text` shows no others where there are cards enough for several processes to find much.
     describe = None
-    if wishes.format == "text" and not (wishes.update_baseline or wishes.diff or wishes.statistics):
+    if wishes.format == "full" and not wishes.update_baseline:
         describe = lint.describer(color=_in_color(wishes))
     with Bar(unit="card", delay=_SLOW) as bar:
         report = lint.lint(
@@ -294,11 +299,7 @@ def _show(wishes: _Wishes, report: lint.Report) -> None:
 
     shown = report.from_level(wishes.level)
     color = _in_color(wishes)
-    text = lint.render(shown, wishes.format, color=color, root=_checkout(wishes.format))
-    hidden = len(shown.hidden)
-    if wishes.format == "text" and hidden:
-        text += f"\n{hidden} of them not shown, being milder than --level {wishes.level}"
-    _tell(wishes, text, color=color)
+    _tell(wishes, lint.render(shown, wishes.format, color=color, root=_checkout(wishes.format)), color=color)
 
 
 def _show_diff(wishes: _Wishes, report: lint.Report) -> None:
@@ -318,20 +319,8 @@ def _show_diff(wishes: _Wishes, report: lint.Report) -> None:
 def _statistics(report: lint.Report) -> str:
     from mshub_ssd import lint
 
-    numbers = Counter(finding.code for finding in report.findings)
-    worst: dict[str, int] = {}
-    for finding in report.findings:
-        rank = _LEVELS.index(finding.severity)
-        worst[finding.code] = min(rank, worst.get(finding.code, rank))
-    fixable = Counter(finding.code for finding in report.findings if finding.fix)
-    names = {finding.code: finding.name for finding in report.findings}
-    rows = [("findings", "fixable", "code", "severity", "name")]
-    rows += [
-        (str(numbers[code]), str(fixable[code]) if fixable[code] else "", code, _LEVELS[worst[code]], names[code])
-        for code in sorted(numbers, key=lambda code: (-numbers[code], code))
-    ]
     lost = [f"{item.path}: cannot be read: {item.reason}" for item in report.unreadable]
-    blocks = [table(rows, right=(0, 1))] if numbers else []
+    blocks = [lint.statistics(report)] if report.findings else []
     return "\n\n".join([*blocks, "\n".join([*lost, *lint.summary(report)])])
 
 
@@ -396,7 +385,7 @@ def _tell(wishes: _Wishes, text: str, *, color: bool = False) -> None:
     """Bring an answer to stdout, or to the file that was asked for."""
     if wishes.output is not None:
         _write_file(wishes.output, f"{text}\n")
-    elif color or wishes.format not in ("text", "json"):
+    elif color or wishes.format not in (*_TEXTS, "json"):
         emit_raw(f"{text}\n")
     else:
         emit(text)
@@ -424,7 +413,7 @@ def _checkout(format_: str) -> Path | None:
 
 
 def _in_color(wishes: _Wishes) -> bool:
-    return wishes.format == "text" and wishes.output is None and _wants_color()
+    return wishes.format in _TEXTS and wishes.output is None and _wants_color()
 
 
 def _wants_color(environ: Mapping[str, str] | None = None) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mshub_ssd.lint.explain import explained, field_reference, find_rules, rule_facts, rule_reference, rule_table
     from mshub_ssd.lint.finding import Edit, Finding, Fix, Severity
     from mshub_ssd.lint.formats import FORMATS, render
-    from mshub_ssd.lint.formats.text import describer, summary
+    from mshub_ssd.lint.formats.text import describer, statistics, summary
     from mshub_ssd.lint.online import Answers, Question, Reply, cards_to_ask, likeness, questions_of
     from mshub_ssd.lint.plan import CardPlan, Planner, Remark
     from mshub_ssd.lint.report import Report, Unreadable
@@ -36,7 +36,7 @@ _NAMES = {
     "explain": ("explained", "field_reference", "find_rules", "rule_facts", "rule_reference", "rule_table"),
     "finding": ("Edit", "Finding", "Fix", "Severity"),
     "formats": ("FORMATS", "render"),
-    "formats.text": ("describer", "summary"),
+    "formats.text": ("describer", "statistics", "summary"),
     "online": ("Answers", "Question", "Reply", "cards_to_ask", "likeness", "questions_of"),
     "plan": ("CardPlan", "Planner", "Remark"),
     "report": ("Report", "Unreadable"),
@@ -78,6 +78,7 @@ __all__ = [
     "rule_facts",
     "rule_reference",
     "rule_table",
+    "statistics",
     "summary",
 ]
 

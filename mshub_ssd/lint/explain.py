@@ -53,7 +53,7 @@ _SCOPES = {
 _FIXES = {
     None: "none",
     "safe": "safe, with --fix",
-    "unsafe": "changes what the card says, with --unsafe-fixes",
+    "unsafe": "changes what the card says, with --fix --unsafe-fixes",
     "sometimes": "for some findings; each says which option applies it",
 }
 _SHORT_FIXES = {None: "", "safe": "safe", "unsafe": "unsafe", "sometimes": "some"}
@@ -136,8 +136,8 @@ def rule_reference(rules: Sequence[Rule]) -> str:
         "silence single findings; `mshub validate --explain CODE` shows one of these sections in the terminal.",
         "",
         "Errors and warnings make the exit code 1, infos do not. *Fix* says whether the rule's findings come with one:",
-        "*safe* ones are applied by `--fix`, *unsafe* ones change what the card says and need `--unsafe-fixes`, *some*",
-        "means that it depends on the finding. Codes are stable: one that is withdrawn is not used again.",
+        "*safe* ones are applied by `--fix`, *unsafe* ones change what the card says and need `--unsafe-fixes` besides,",
+        "*some* means that it depends on the finding. Codes are stable: one that is withdrawn is not used again.",
         "",
         "| code | name | severity | on | fix | finds |",
         "|---|---|---|---|---|---|",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 from mshub_ssd.lint.finding import SEVERITIES, Finding, Severity
@@ -93,3 +95,20 @@ class Report:
 
     def __str__(self) -> str:
         return text.render(self)
+
+    def __repr__(self) -> str:
+        # A notebook shows it for every report that is not assigned: one line, and `print` has the rest.
+        return f"<Report: {text.verdict(self)}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the rules that found something, and the counts."""
+        shown = [f"<p>{escape(line)}</p>" for line in text.summary(self)]
+        if self.findings:
+            head, *rows = text.rule_counts(self)
+            lines = [_row("th", head), *(_row("td", row) for row in rows)]
+            shown.insert(0, f"<table>{''.join(lines)}</table>")
+        return "".join(shown)
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.errors import UsageError
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "render"]
 
-FORMATS = ("text", "json", "github", "gitlab", "sarif", "junit")
-_MODULES = {"json": "plain_json"}
+FORMATS = ("text", "full", "concise", "json", "github", "gitlab", "sarif", "junit")
+_MODULES = {"json": "plain_json", "full": "text", "concise": "text"}
+_TEXTS = ("text", "full", "concise")
 
 
 def render(report: Report, format: str, *, color: bool = False, root: Path | None = None) -> str:
@@ -23,12 +24,12 @@ def render(report: Report, format: str, *, color: bool = False, root: Path | Non
     Args:
         report: What the linter found.
         format: One of `FORMATS`.
-        color: Colour the text with terminal sequences; the other formats have no colours.
+        color: Colour the texts for people with terminal sequences; the other formats have no colours.
         root: Folder that the paths of ``github``, ``gitlab`` and ``sarif`` are relative to, where CI has checked
             the repository out somewhere else than in the working folder; by default paths stay as they are.
 
     Returns:
-        The text, without a line break at its end. All formats but ``text``, ``github`` and ``junit`` are ASCII;
+        The text, without a line break at its end. ``json``, ``gitlab`` and ``sarif`` are ASCII;
         none holds a character that steers a terminal, but for the colours.
 
     Raises:
@@ -36,7 +37,11 @@ def render(report: Report, format: str, *, color: bool = False, root: Path | Non
     """
     if format in FORMATS:
         module = importlib.import_module(f"mshub_ssd.lint.formats.{_MODULES.get(format, format)}")
-        options = {"text": {"color": color}, "json": {}, "junit": {}}.get(format, {"root": root})
+        options: dict[str, Any] = {"root": root}
+        if format in _TEXTS:
+            options = {"color": color, "shape": format}
+        elif format in ("json", "junit"):
+            options = {}
         return str(module.render(report, **options))
     raise UsageError(
         "there is no such output format",

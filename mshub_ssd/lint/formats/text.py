@@ -1,4 +1,4 @@
-"""Text for people: where, what, the line with the place underlined, and what to do."""
+"""Text for people: where, what, the line with the place underlined, and what to do; of many findings a line each."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mshub_ssd.lint.finding import SEVERITIES, Finding
 from mshub_ssd.lint.formats.shared import visible
-from mshub_ssd.terminal import counted, width
+from mshub_ssd.terminal import counted, table, width
 
 if TYPE_CHECKING:
     from mshub_ssd.lint.report import Report
 
-__all__ = ["describer", "fix_note", "render", "summary"]
+__all__ = ["describer", "fix_note", "render", "rule_counts", "statistics", "summary", "verdict"]
 
+_FEW = 20
+"""So many findings are shown with their lines, so many fixed cards are named."""
 _COLUMNS = 120
 _CUT = "..."
+_UNSAFE = "--fix --unsafe-fixes"
 _TAB = "    "
 _STYLES = {
     "error": "1;31",
@@ -38,17 +41,34 @@ _Cell = tuple[str, int]
 """A character as it is shown, and the columns it takes in a terminal."""
 
 
-def render(report: Report, *, color: bool = False) -> str:
-    """Findings with their lines, then what could not be read, then counts."""
+def render(report: Report, *, color: bool = False, shape: Literal["text", "full", "concise"] = "text") -> str:
+    """Findings, then what could not be read, then counts.
+
+    Args:
+        report: What the linter found.
+        color: Colour it for a terminal.
+        shape: ``full`` shows each finding with its line; ``concise`` gives it one line, to be searched, and counts
+            the rules before a flood; ``text`` chooses by the number of findings.
+    """
     paint = _colored if color else _bare
-    blocks = [finding.shown or _block(finding, paint) for finding in report.findings]
+    many = len(report.findings) > _FEW
+    full = shape == "full" or (shape == "text" and not many)
+    if full:
+        blocks = [finding.shown or _block(finding, paint) for finding in report.findings]
+    else:
+        blocks = [statistics(report)] if many else []
+        blocks += ["\n".join(_line(finding, paint) for finding in report.findings)] if report.findings else []
     if report.unreadable:
         word = paint("error", "error")
         lost = [(paint(visible(item.path), "path"), visible(item.reason)) for item in report.unreadable]
         blocks.append("\n".join(f"{path}: {word} cannot be read: {reason}" for path, reason in lost))
-    counts = summary(report)
+    counts = summary(report, full=shape == "full")
     if report.ok:
         counts = [paint(line, "good") for line in counts]
+    if report.hidden:
+        counts.append(f"{len(report.hidden)} of them not shown, being milder than asked for")
+    if many and shape == "text":
+        counts.append("a finding in full: give its card alone, --select CODE, or --format full")
     return "\n\n".join([*blocks, "\n".join(counts)])
 
 
@@ -57,23 +77,45 @@ def describer(*, color: bool = False) -> Callable[[Finding], str]:
     return partial(_block, paint=_colored if color else _bare)
 
 
-def summary(report: Report) -> list[str]:
-    """The counts of a report in a few lines; a single one where there is nothing to do."""
-    lines = []
-    for path, codes in report.fixes:
-        fixed = ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
-        lines.append(f"fixed in {visible(path)}: {fixed}")
+def rule_counts(report: Report) -> list[tuple[str, ...]]:
+    """Of each rule that found something: findings, those with a fix, code, severity, name; with a head, most first."""
+    numbers = Counter(finding.code for finding in report.findings)
+    fixable = Counter(finding.code for finding in report.findings if finding.fix)
+    names = {finding.code: finding.name for finding in report.findings}
+    worst: dict[str, int] = {}
+    for finding in report.findings:
+        rank = SEVERITIES.index(finding.severity)
+        worst[finding.code] = min(rank, worst.get(finding.code, rank))
+    rows = [
+        (str(number), str(fixable[code] or ""), code, SEVERITIES[worst[code]], visible(names[code]))
+        for code, number in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return [("findings", "fixable", "code", "severity", "name"), *rows]
+
+
+def statistics(report: Report) -> str:
+    """`rule_counts` as a table."""
+    return table(rule_counts(report), right=(0, 1))
+
+
+def summary(report: Report, *, full: bool = False) -> list[str]:
+    """The counts of a report in a few lines; a single one where there is nothing to do.
+
+    Args:
+        report: What the linter found.
+        full: Name all cards that were fixed, however many.
+    """
+    each = full or len(report.fixes) <= _FEW
+    lines = [f"fixed in {visible(path)}: {_told(codes)}" for path, codes in report.fixes if each]
+    if not each:
+        everything = _told([code for _, codes in report.fixes for code in codes])
+        lines.append(f"fixed in {counted(len(report.fixes), 'card')}: {everything}")
     if report.fixed:
         fixes = counted(report.fixed, "fix", "fixes")
         lines.append(f"{fixes} to apply" if report.diff else f"{fixes} applied")
-    counts = {severity: report.count(severity) for severity in SEVERITIES}
-    found = ", ".join(counted(number, severity) for severity, number in counts.items() if number)
-    verdict = f": {found}" if found else ", nothing else found" if report.fixed else ", nothing found"
-    silent = {"suppressed in the cards": report.suppressed, "known to the baseline": report.baselined}
-    aside = ", ".join(f"{number} {where}" for where, number in silent.items() if number)
-    lines.append(f"{counted(report.checked, 'card')} checked{verdict}{f' ({aside})' if aside else ''}")
+    lines.append(verdict(report))
     fixes_known = [finding.fix.safe for finding in report.findings if finding.fix]
-    ways = {"--fix": fixes_known.count(True), "--unsafe-fixes": fixes_known.count(False)}
+    ways = {"--fix": fixes_known.count(True), _UNSAFE: fixes_known.count(False)}
     fixable = ", ".join(f"{number} with {option}" for option, number in ways.items() if number)
     if fixable:
         lines.append(f"fixable: {fixable}")
@@ -85,11 +127,21 @@ def summary(report: Report) -> list[str]:
     return lines
 
 
+def verdict(report: Report) -> str:
+    """How many cards were checked, and how many findings of each severity there are."""
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    found = ", ".join(counted(number, severity) for severity, number in counts.items() if number)
+    ending = f": {found}" if found else ", nothing else found" if report.fixed else ", nothing found"
+    silent = {"suppressed in the cards": report.suppressed, "known to the baseline": report.baselined}
+    aside = ", ".join(f"{number} {where}" for where, number in silent.items() if number)
+    return f"{counted(report.checked, 'card')} checked{ending}{f' ({aside})' if aside else ''}"
+
+
 def fix_note(finding: Finding) -> str | None:
     """Which option fixes a finding, and how."""
     if finding.fix is None:
         return None
-    return f"fixable with {'--fix' if finding.fix.safe else '--unsafe-fixes'}: {visible(finding.fix.title)}"
+    return f"fixable with {'--fix' if finding.fix.safe else _UNSAFE}: {visible(finding.fix.title)}"
 
 
 def _colored(text: str, style: str) -> str:
@@ -100,11 +152,18 @@ def _bare(text: str, style: str) -> str:
     return text
 
 
-def _block(finding: Finding, paint: _Paint) -> str:
+def _told(codes: Iterable[str]) -> str:
+    return ", ".join(f"{code} x{n}" if n > 1 else code for code, n in sorted(Counter(codes).items()))
+
+
+def _line(finding: Finding, paint: _Paint) -> str:
     place = f"{visible(finding.path)}:{finding.line}:{finding.column}"
     kind = paint(f"{finding.severity} {finding.code}", finding.severity)
-    name = paint(f"[{visible(finding.name)}]", "rule")
-    block = f"{paint(place, 'path')}: {kind} {visible(finding.message)} {name}"
+    return f"{paint(place, 'path')}: {kind} {visible(finding.message)}"
+
+
+def _block(finding: Finding, paint: _Paint) -> str:
+    block = f"{_line(finding, paint)} {paint(f'[{visible(finding.name)}]', 'rule')}"
     number = str(finding.line)
     margin = " " * len(number)
     # Nothing to see in an empty file, or in one too large to be read.
