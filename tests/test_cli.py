@@ -412,10 +412,12 @@ def test_quiet_and_verbose_stand_before_or_behind_the_command(root: Path, break_
         assert result.stdout.splitlines() == [PETS]
         return result.stderr
 
-    assert stderr().startswith("warning: left out a card that cannot be read")
+    assert re.fullmatch(r"warning: a card cannot be read and is left out: .*torn\.md:\d.*\n", stderr())
+    assert stderr() == "", "once in a process"
     assert stderr("-q") == ""
     assert "debug: own/1.0/strange_flowers is not loadable" in stderr("-vv")
     assert "debug: " not in stderr("-v")
+    (root / "own" / "1.0" / "rent.md").write_text("---\nmodel-name: [rent\n---\n", encoding="utf-8")
     assert stderr().startswith("warning: "), "the level is the command's, not the process's"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,12 +119,40 @@ def test_broken_cards_are_left_out_with_a_warning(root: Path, caplog: pytest.Log
     registry = Registry([root])
     with caplog.at_level(logging.WARNING):
         assert registry.list_models(task="object-detection") == ORDER[1:]
+        assert registry.search("coco2017") == ORDER[1:]
     (record,) = caplog.records
-    assert f"{broken}:5:12" in record.getMessage()
-    assert "quotes" in record.getMessage()
-    assert registry.search("coco2017") == ORDER[1:]
+    assert record.getMessage().startswith(f"a card cannot be read and is left out: {broken}:5:12 (")
+    assert record.getMessage().endswith(f"; see: mshub validate {broken}")
     with pytest.raises(CardError):
         registry.card("zoo/1.9/broken")
+
+
+def test_many_broken_cards_are_one_line_once_and_told_one_by_one_on_request(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = [put(root, f"zoo/1.9/broken{number}", "module-type: cv", "accuracy: a: b") for number in range(16)]
+    with caplog.at_level(logging.DEBUG, "mshub_ssd.registry"):
+        for _ in range(3):
+            assert Registry([root]).list_models(dataset="coco2017") == ORDER[1:]
+            Registry([root]).search("ssd300")
+        (warned,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+        details = [one.getMessage() for one in caplog.records if one.levelno == logging.DEBUG]
+        assert re.fullmatch(
+            rf"16 cards cannot be read and are left out, the first {broken[0]}:5:12 \(.+\); see: mshub validate {root}",
+            warned,
+        )
+        assert len(details) == 16
+        assert all(
+            f"{path}:5:12" in detail and "quotes" in detail for path, detail in zip(broken, details, strict=True)
+        )
+        # What is new is told, with how many there are by then.
+        caplog.clear()
+        put(root, "zoo/1.9/broken99", "module-type: cv", "accuracy: a: b")
+        next(Registry([root]).cards())
+        assert caplog.records == [], "a reader who stops early has missed nothing yet"
+        assert len(list(Registry([root]).cards())) == len(ORDER)
+        (again,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+        assert again.startswith("17 cards ")
 
 
 def test_search_ranks_uids_first(root: Path) -> None:

@@ -136,7 +136,7 @@ def rule_reference(rules: Sequence[Rule]) -> str:
         "silence single findings; `mshub validate --explain CODE` shows one of these sections in the terminal.",
         "",
         "Errors and warnings make the exit code 1, infos do not. *Fix* says whether the rule's findings come with one:",
-        "*safe* ones are applied by `--fix`, *unsafe* ones change what the card says and need `--unsafe-fixes` besides,",
+        "*safe* ones are applied by `--fix`, *unsafe* ones change what the card says and need `--unsafe-fixes`, too;",
         "*some* means that it depends on the finding. Codes are stable: one that is withdrawn is not used again.",
         "",
         "| code | name | severity | on | fix | finds |",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mshub_ssd.cards import is_card_name, valid_uid
+from mshub_ssd.registry import remarks
 
 __all__ = ["Lost", "fault", "find", "walk"]
 
@@ -79,7 +80,7 @@ def walk(root: Path) -> Iterator[tuple[str, Path] | Lost]:
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
-            _log.warning("left out a folder of cards that cannot be read: %s: %s", folder, error.strerror)
+            remarks.folder_left_out(folder, error.strerror)
             yield Lost(prefix, folder, error.strerror or type(error).__name__)
             return
         for entry in entries:

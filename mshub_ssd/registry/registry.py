@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,15 +12,13 @@ from typing import TYPE_CHECKING
 from mshub_ssd.cards import natural_key
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.redaction import scrub
-from mshub_ssd.registry import folder
+from mshub_ssd.registry import folder, remarks
 from mshub_ssd.registry.folder import Lost
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
 
 __all__ = ["Registry"]
-
-_log = logging.getLogger("mshub_ssd.registry")
 
 _NEAREST = 3
 
@@ -89,7 +86,8 @@ class Registry:
         """Uids in natural order, those that fit all filters.
 
         Filters compare without case, and may hold the wildcards ``*``, ``?`` and ``[...]``. Names are also compared
-        without ``_``, ``-`` and spaces. Cards that cannot be read are left out, with a warning in the log.
+        without ``_``, ``-`` and spaces. Cards that cannot be read are left out, with one warning for all of them
+        in the log, once in a process.
 
         Args:
             pattern: Wildcard for the uid; ``*`` also matches ``/``.
@@ -137,7 +135,7 @@ class Registry:
                 and (predicate is None or predicate(card))
             )
 
-        return [card.uid for card in _readable({uid: paths[uid] for uid in chosen}) if wanted(card)]
+        return [card.uid for card in _readable({uid: paths[uid] for uid in chosen}, self.roots) if wanted(card)]
 
     def search(self, text: str) -> list[str]:
         """Uids of the cards in which all words of `text` occur, best first.
@@ -160,9 +158,9 @@ class Registry:
     def cards(self) -> Iterator[Card]:
         """All cards, read one by one.
 
-        Those that cannot be read are left out, with a warning in the log.
+        Those that cannot be read are left out, with one warning for all of them in the log, once in a process.
         """
-        return _readable(self._walk()[0])
+        return _readable(self._walk()[0], self.roots)
 
     def _find(self, uid: str) -> tuple[str, Path]:
         """A uid as it is meant, and its card file: one look per folder."""
@@ -239,14 +237,20 @@ def _nearest(uid: str, uids: Sequence[str]) -> list[str]:
     return [lower[folded] for folded in near]
 
 
-def _readable(paths: Mapping[str, Path]) -> Iterator[Card]:
+def _readable(paths: Mapping[str, Path], roots: Sequence[Path]) -> Iterator[Card]:
     from mshub_ssd.cards import read_card
 
-    for uid, path in paths.items():
-        try:
-            yield read_card(path, uid)
-        except CardError as error:
-            _log.warning("left out a card that cannot be read: %s", error)
+    lost = []
+    try:
+        for uid, path in paths.items():
+            try:
+                card = read_card(path, uid)
+            except CardError as error:
+                lost.append((path, error))
+            else:
+                yield card
+    finally:  # also where nobody wants the rest
+        remarks.cards_left_out(lost, roots)
 
 
 def _uid_key(uid: str) -> tuple[object, ...]:
