@@ -156,6 +156,14 @@ def test_the_guide_names_options_that_exist_and_all_keys_and_formats() -> None:
         assert re.search(rf"^\| `{name}`", GUIDE, re.MULTILINE), name
 
 
+def test_the_guides_example_is_what_is_shown(repository: Path) -> None:
+    (example,) = (block for block in blocks("text") if "[malformed-digest]" in block)
+    path = put(repository / "hub_models", uid="own/1.1/net_coco2017")
+    path.write_text(re.sub(r'asset-sha256: "\w+"', 'asset-sha256: "d231a06e"', path.read_text()), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["validate", "hub_models", "--profile", "default"])
+    assert example in done.stdout
+
+
 def test_the_guides_links_lead_somewhere() -> None:
     children = [child for token in MarkdownIt().parse(GUIDE) for child in token.children or ()]
     links = {str(child.attrs["href"]) for child in children if child.type == "link_open"}
