@@ -290,7 +290,7 @@ simple(
 )
 simple(
     "train-dataset-not-in-asset-filename",
-    "MC022",
+    "MC060",
     "train-dataset",
     lambda card: (
         bool(card.files)
@@ -300,7 +300,7 @@ simple(
 )
 simple(
     "train-dataset-placeholder",
-    "MC022",
+    "MC022 MC062",
     "train-dataset",
     lambda card: any(one.lower() in _NO_DATASET for one in card.sets),
 )
@@ -324,7 +324,7 @@ simple(
 )
 simple(
     "user-id-vs-publisher-mismatch",
-    "MC025",
+    "MC044",
     "user-id",
     lambda card: _letters(card.raw("user-id")) != _letters(card.uid.partition("/")[0]) and "user-id" in card.fields,
 )
@@ -343,10 +343,10 @@ simple(
         and found[1] != f"r{card.uid.split('/')[-2]}"
     ),
 )
-simple("null-value:repo-link", "MC006+MC016", "repo-link", lambda card: card.values.get("repo-link", 0) is None)
+simple("null-value:repo-link", "MC006", "repo-link", lambda card: card.values.get("repo-link", 0) is None)
 simple(
     "repo-link-not-tree-path",
-    "MC016 MC017",
+    "MC006 MC016 MC017",
     "repo-link",
     lambda card: "repo-link" in card.fields and "/tree/" not in card.raw("repo-link"),
 )
@@ -355,7 +355,7 @@ for _key in ("evaluation", "asset", "train-dataset"):
     def _is_missing(card: Card, key: str = _key) -> bool:
         return key not in card.values
 
-    simple(f"missing-key:{_key}", "MC006", "", _is_missing)
+    simple(f"missing-key:{_key}", "MC061", "", _is_missing)
 
 
 @mistake("title-vs-model-name-mismatch", "MC021")
@@ -402,19 +402,19 @@ def _(card: Card) -> Iterator[int]:
         yield 0
 
 
-@mistake("filename-not-lowercase-safe", "MC044 MC025")
+@mistake("filename-not-lowercase-safe", "MC044")
 def _(card: Card) -> Iterator[int]:
     if not re.fullmatch(r"[a-z0-9_-]+", card.stem.replace(".", "_")):
         yield 1
 
 
-@mistake("dot-in-filename", "MC025")
+@mistake("dot-in-filename", "MC044")
 def _(card: Card) -> Iterator[int]:
     if "." in card.stem:
         yield 1
 
 
-@mistake("uid-4-parts", "MC025")
+@mistake("uid-4-parts", "MC044")
 def _(card: Card) -> Iterator[int]:
     if card.uid.count("/") == 3:
         yield 1
@@ -427,7 +427,7 @@ def _(card: Card) -> Iterator[int]:
             yield line.number
 
 
-@mistake("no-asset", "MC006")
+@mistake("no-asset", "MC061")
 def _(card: Card) -> Iterator[int]:
     if card.values and not card.values.get("asset"):
         yield 0
@@ -454,7 +454,7 @@ def _(card: Card) -> Iterator[int]:
             yield line.number
 
 
-@mistake("multi-asset", "MC032")
+@mistake("multi-asset", "MC063")
 def _(card: Card) -> Iterator[int]:
     seconds = [item for item in card.items if "asset-link" in item][1:2]
     for item in seconds if card.values else []:
@@ -466,17 +466,19 @@ def _(card: Card) -> Iterator[int]:
     for item in card.items:
         if card.values and "asset-link" in item and "file-format" in item:
             name = _bare(item["asset-link"][0].value)
-            if not name.endswith("." + _bare(item["file-format"][0].value)):
+            form = _bare(item["file-format"][0].value)
+            # The official word for files that end in .ms.
+            if not name.endswith(".ms" if form == "mslite" else f".{form}"):
                 yield item["file-format"][0].number
 
 
-@mistake("asset-suffix-rejected-by-official-downloader", "MC015 MC031")
+@mistake("asset-suffix-rejected-by-official-downloader", "MC015 MC031 MC053 MC063")
 def _(card: Card) -> Iterator[int]:
     if card.values and any(not link.endswith((".ckpt", ".mindir", ".air", ".onnx")) for link in card.links):
         yield 0
 
 
-@mistake("no-ckpt-asset", "MC031 MC015")
+@mistake("no-ckpt-asset", "MC031 MC053 MC015")
 def _(card: Card) -> Iterator[int]:
     if card.values and card.links and not any(link.endswith(".ckpt") for link in card.links):
         yield 0
@@ -499,7 +501,7 @@ def _(card: Card) -> Iterator[int]:
     yield from (index + 1 for index in card.front if card.lines[index] != card.lines[index].rstrip(" \t"))
 
 
-@mistake("odd-space-char", "MC045")
+@mistake("odd-space-char", "MC045 MC046")
 def _(card: Card) -> Iterator[int]:
     yield from (number for number, line in enumerate(card.lines, 1) if _ODD_SPACES.search(line))
 
@@ -509,7 +511,7 @@ def _(card: Card) -> Iterator[int]:
     yield from (line.number for line in card.fields.values() if not re.fullmatch("[a-z]+(?:-[a-z]+)*", line.key))
 
 
-@mistake("body-usage-uid-differs-from-uid", "MC025")
+@mistake("body-usage-uid-differs-from-uid", "MC025 MC044")
 def _(card: Card) -> Iterator[int]:
     publisher = re.escape(card.uid.partition("/")[0])
     for index in card.body:
@@ -523,7 +525,7 @@ def _(card: Card) -> Iterator[int]:
     yield from (index + 1 for index in card.body if card.lines[index].rstrip() == "---")
 
 
-@mistake("heading-ends-with-colon", "MC038 MC037")
+@mistake("heading-ends-with-colon", "MC038 MC037 MC055")
 def _(card: Card) -> Iterator[int]:
     fenced = False
     for index in card.body:

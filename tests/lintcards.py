@@ -66,7 +66,7 @@ UID = "own/1.0/net_coco2017"
 # What is wrong, and how to make a card wrong in this way alone.
 SPOILS = {
     "MC013": (DIGEST, SHORT),  # error, without a fix
-    "MC017": ("tree/r1.7", "tree/master"),  # warning, without a fix
+    "MC057": ("author: Some team", "author: TODO"),  # warning, without a fix
     "MC008": ('mindspore-version: "1.7"', "mindspore-version: 1.70"),  # error, with a safe fix
     "MC030": ("link: https://download", "link: http://download"),  # warning, with an unsafe fix
     "MC047": ("user-id: own", "user-id: own  "),  # info, with a safe fix

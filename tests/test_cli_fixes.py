@@ -95,7 +95,7 @@ def test_a_diff_of_nothing_is_nothing(here: Path) -> None:
 
 
 def test_day_one_and_after(here: Path) -> None:
-    old = put(here, "MC013", "MC017")
+    old = put(here, "MC013", "MC057")
     (here / "mshub.toml").write_text('baseline = "known.json"')
     assert run("own").exit_code == 2, "a baseline that is configured must be there"
     wrote = run("own", "--update-baseline")
@@ -119,7 +119,7 @@ def test_day_one_and_after(here: Path) -> None:
 
 def test_a_run_over_some_cards_or_rules_knows_its_limits(here: Path) -> None:
     first = put(here, "MC013")
-    put(here, "MC017", uid="own/1.1/net_coco2017")
+    put(here, "MC057", uid="own/1.1/net_coco2017")
     baseline = ["--baseline", "known.json"]
     run("own", *baseline, "--update-baseline", "--ignore", "MC014,MC035")
     whole = (here / "known.json").read_bytes()

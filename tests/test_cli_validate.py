@@ -65,7 +65,7 @@ def test_a_clean_tree_is_one_line_and_exit_code_0(here: Path) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "1 card checked, nothing found\n", "")
 
 
-@pytest.mark.parametrize(("code", "status"), [("MC013", 1), ("MC017", 1), ("MC047", 0)])
+@pytest.mark.parametrize(("code", "status"), [("MC013", 1), ("MC057", 1), ("MC047", 0)])
 def test_errors_and_warnings_are_exit_code_1_and_infos_are_clean(here: Path, code: str, status: int) -> None:
     put(here, code)
     result = run("own", "--format", "json", "--profile", "strict")
@@ -270,8 +270,8 @@ def test_a_card_cannot_command_the_terminal(here: Path) -> None:
 
 
 def test_level_hides_milder_findings_and_nothing_else(here: Path) -> None:
-    put(here, "MC013", "MC017", "MC047")
-    assert codes(run("own", "--profile", "strict", "--json")) == ["MC017", "MC047", "MC013"]
+    put(here, "MC013", "MC057", "MC047")
+    assert codes(run("own", "--profile", "strict", "--json")) == ["MC057", "MC047", "MC013"]
     for level, shown in (("info", 3), ("warning", 2), ("error", 1)):
         result = run("own", "--profile", "strict", "--json", "--level", level)
         answer = json.loads(result.stdout)
@@ -280,7 +280,7 @@ def test_level_hides_milder_findings_and_nothing_else(here: Path) -> None:
     text = run("own", "--profile", "strict", "--level", "error").stdout
     assert "1 card checked: 1 error, 1 warning, 1 info" in text
     assert "2 of them not shown" in text
-    put(here, "MC017")
+    put(here, "MC057")
     hidden = run("own", "--profile", "strict", "--level", "error")
     assert (hidden.exit_code, "nothing found" in hidden.stdout) == (1, False)
 
@@ -322,10 +322,10 @@ def test_the_end_of_the_reader_and_of_the_disk(here: Path) -> None:
 
 
 def test_select_and_ignore_take_lists_and_repeat(here: Path) -> None:
-    put(here, "MC013", "MC017", "MC047")
+    put(here, "MC013", "MC057", "MC047")
     assert codes(run("own", "--json", "--select", "MC013, mc047")) == ["MC047", "MC013"]
-    assert codes(run("own", "--json", "--select", "MC013", "--select", "MC017")) == ["MC017", "MC013"]
-    assert codes(run("own", "--json", "--ignore", "MC013,MC04")) == ["MC017"]
+    assert codes(run("own", "--json", "--select", "MC013", "--select", "MC057")) == ["MC057", "MC013"]
+    assert codes(run("own", "--json", "--ignore", "MC013,MC04")) == ["MC057"]
     assert "MC047" in codes(run("own", "--json", "--select", "ALL"))
 
 
@@ -353,14 +353,14 @@ def test_the_nearest_configuration_of_the_first_path_holds(here: Path) -> None:
 
 
 def test_list_rules_tells_how_it_is_here(here: Path) -> None:
-    (here / "mshub.toml").write_text('ignore = ["MC017"]\nseverity.MC013 = "info"')
+    (here / "mshub.toml").write_text('ignore = ["MC057"]\nseverity.MC013 = "info"')
     shown = run("--list-rules").stdout.splitlines()
     assert [line.split()[0] for line in shown] == ["code", *all_rules()]
     rows = {row["code"]: row for row in json.loads(run("--list-rules", "--json").stdout)}
-    assert (rows["MC017"]["enabled"], rows["MC024"]["enabled"], rows["MC013"]["enabled"]) == (False, False, True)
+    assert (rows["MC057"]["enabled"], rows["MC024"]["enabled"], rows["MC013"]["enabled"]) == (False, False, True)
     assert rows["MC013"]["severity"] == "info"
     assert any(re.match(r"MC013  info +yes ", line) for line in shown)
-    assert any(re.match(r"MC017  warning +no ", line) for line in shown)
+    assert any(re.match(r"MC057  warning +no ", line) for line in shown)
 
 
 @pytest.mark.parametrize("wanted", [["MC013"], ["mc013"], ["malformed-digest"], ["malformed_digest"]])

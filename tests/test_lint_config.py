@@ -55,8 +55,8 @@ def test_the_nearest_file_above_the_path_holds(here: Path) -> None:
     deep = here / "a" / "b"
     deep.mkdir(parents=True)
     (here / "mshub.toml").write_text('ignore = ["MC013"]')
-    (here / "a" / "pyproject.toml").write_text('[tool.mshub]\nignore = ["MC017"]')
-    assert load_config(deep / "card.md").enabled == DEFAULT - {"MC017"}
+    (here / "a" / "pyproject.toml").write_text('[tool.mshub]\nignore = ["MC057"]')
+    assert load_config(deep / "card.md").enabled == DEFAULT - {"MC057"}
     assert load_config(deep).file == here / "a" / "pyproject.toml"
     assert load_config(here).enabled == DEFAULT - {"MC013"}
     assert load_config().file == here / "mshub.toml", "the working folder counts where there is no path"
@@ -64,8 +64,8 @@ def test_the_nearest_file_above_the_path_holds(here: Path) -> None:
 
 
 def test_in_one_folder_mshub_toml_wins(here: Path) -> None:
-    (here / "pyproject.toml").write_text('[tool.mshub]\nignore = ["MC017"]')
-    assert load_config(here).enabled == DEFAULT - {"MC017"}
+    (here / "pyproject.toml").write_text('[tool.mshub]\nignore = ["MC057"]')
+    assert load_config(here).enabled == DEFAULT - {"MC057"}
     (here / "mshub.toml").write_text('ignore = ["MC013"]')
     assert load_config(here).enabled == DEFAULT - {"MC013"}
 
@@ -117,24 +117,24 @@ def test_the_command_lines_select_replaces_and_its_ignore_adds(here: Path) -> No
 
 
 def test_severities_can_be_changed_and_the_narrower_word_wins(here: Path) -> None:
-    put(here, "MC013", "MC017")
-    config = configured(here, '[severity]\nMC013 = "info"\nMC01 = "error"\nALL = "warning"\nMC02 = "off"')
+    put(here, "MC013", "MC057")
+    config = configured(here, '[severity]\nMC013 = "info"\nMC05 = "error"\nALL = "warning"\nMC02 = "off"')
     found = {finding.code: finding.severity for finding in lint([here], config).findings}
-    assert found == {"MC013": "info", "MC017": "error"}
+    assert found == {"MC013": "info", "MC057": "error"}
     assert not {code for code in config.enabled if code.startswith("MC02")}
     assert config.severities["MC006"] == "warning"
 
 
 def test_cards_can_be_let_off_by_uid_and_by_path(here: Path) -> None:
-    first = put(here / "hub_models", "MC013", "MC017")
+    first = put(here / "hub_models", "MC013", "MC057")
     second = put(here / "hub_models", "MC013", uid="own/1.1/net_coco2017")
     only_first = codes_of(load_config(here), first)
     both = codes_of(load_config(here), first, second)
     assert "MC013" in only_first
     assert both.count("MC013") == 2
     for glob in (UID, "own/1.0/*", "hub_models/own/1.0/*.md", "./hub_models/own/1.0/*", "*/1.0/*"):
-        config = configured(here, f'[per-card-ignores]\n"{glob}" = ["MC013", "MC017"]')
-        assert codes_of(config, first) == [code for code in only_first if code not in ("MC013", "MC017")], glob
+        config = configured(here, f'[per-card-ignores]\n"{glob}" = ["MC013", "MC057"]')
+        assert codes_of(config, first) == [code for code in only_first if code not in ("MC013", "MC057")], glob
         assert codes_of(config, second).count("MC013") == 1, glob
 
 
@@ -143,7 +143,7 @@ def test_paths_are_relative_to_the_file_whatever_the_working_folder(
 ) -> None:
     card = put(here / "hub", "MC013", uid="cards/net_coco2017")
     put(here / "hub", "MC013", uid="old/net_coco2017")
-    config = '[per-card-ignores]\n"hub/cards/*.md" = ["MC013"]\n"hub/old/*.md" = ["MC017"]'
+    config = '[per-card-ignores]\n"hub/cards/*.md" = ["MC013"]\n"hub/old/*.md" = ["MC057"]'
     (here / "mshub.toml").write_text(config + "\n", encoding="utf-8")
     for folder in (here, here / "hub", here / "hub" / "cards", here.parent):
         monkeypatch.chdir(folder)

@@ -38,7 +38,8 @@ class Field:
         title: Its name for people.
         description: What it means.
         examples: Values as YAML loads them.
-        required: Whether every card should have it.
+        required: Whether every card needs it.
+        official: Whether cards of the official hub's publishers need it too.
         chinese: What cards written in Chinese call it.
         rule: The linter's rule that tells what is wrong with its value, where there is one for it alone.
     """
@@ -50,6 +51,7 @@ class Field:
     description: str
     examples: tuple[Any, ...] = ()
     required: bool = False
+    official: bool = False
     chinese: str = ""
     rule: str = ""
 
@@ -72,7 +74,7 @@ _ALL = (
         "Backbone",
         "The network that reads the picture; the model's own name where it has no such part.",
         ("resnet50",),
-        required=True,
+        official=True,
         chinese="\u9aa8\u5e72\u7f51\u7edc",
     ),
     Field(
@@ -92,7 +94,7 @@ _ALL = (
         "Fine-tunable",
         "Whether training can go on from these weights.",
         (True,),
-        required=True,
+        official=True,
         chinese="\u53ef\u5fae\u8c03",
     ),
     Field(
@@ -111,7 +113,7 @@ _ALL = (
         "Version of the model",
         "The model's own version. Quote it: YAML takes 1.10 for the number 1.1.",
         ("1.0",),
-        required=True,
+        official=True,
         chinese="\u6a21\u578b\u7248\u672c",
     ),
     Field(
@@ -121,7 +123,6 @@ _ALL = (
         "Training data",
         "The data set the model was trained on, or a list of several.",
         ("coco2017", "imagenet2012"),
-        required=True,
         chinese="\u8bad\u7ec3\u6570\u636e\u96c6",
     ),
     Field(
@@ -132,7 +133,6 @@ _ALL = (
         "Published figures. As text, every metric with its value, and | between two; or as a mapping from metric to "
         "value; or as a list of these.",
         ("mAP: 25.17", "top1acc: 64.82 | top5acc: 85.66", {"mAP@0.5": 0.9963}),
-        required=True,
         rule="MC011",
     ),
     Field(
@@ -142,7 +142,7 @@ _ALL = (
         "Author",
         "Who trained the model.",
         ("MindSpore team",),
-        required=True,
+        official=True,
         chinese="\u4f5c\u8005",
     ),
     Field(
@@ -152,7 +152,7 @@ _ALL = (
         "Date of the last change",
         "Year, month and day, all digits written.",
         ("2022-06-22",),
-        required=True,
+        official=True,
         chinese="\u66f4\u65b0\u65f6\u95f4",
         rule="MC009",
     ),
@@ -163,7 +163,7 @@ _ALL = (
         "Source code",
         "Where the code that builds and trains the model can be read; best at a tag or commit, which does not move.",
         ("https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",),
-        required=True,
+        official=True,
         chinese="\u4ee3\u7801\u4ed3\u94fe\u63a5",
     ),
     Field(
@@ -173,7 +173,7 @@ _ALL = (
         "Publisher",
         "The account that publishes the card: the uid begins with it.",
         ("MindSpore",),
-        required=True,
+        official=True,
         chinese="\u7528\u6237ID",
     ),
     Field(
@@ -183,7 +183,7 @@ _ALL = (
         "Purpose",
         "What the weights are meant for.",
         ("inference",),
-        required=True,
+        official=True,
         chinese="\u7528\u9014",
     ),
     Field(
@@ -193,7 +193,7 @@ _ALL = (
         "Version of MindSpore",
         "The MindSpore release the model was made with. Quote it, as every version.",
         ("1.10",),
-        required=True,
+        official=True,
         chinese="MindSpore\u7248\u672c",
     ),
     Field(
@@ -220,7 +220,6 @@ _ALL = (
         "assets",
         "Files",
         "The model's files; the first that can be loaded is.",
-        required=True,
         chinese="\u8d44\u6e90",
     ),
     Field(
@@ -245,6 +244,17 @@ _ALL = (
     Field("accuracy", "", "text", "Accuracy", "A figure, better in `evaluation`.", chinese="\u51c6\u786e\u7387"),
     Field("train-backend", "", "text", "Trained on", "Hardware of the training.", chinese="\u8bad\u7ec3\u540e\u7aef"),
     Field("infer-backend", "", "text", "Runs on", "Hardware it is meant for.", chinese="\u63a8\u7406\u540e\u7aef"),
+    Field(
+        "allow-cache-ckpt",
+        "",
+        "switch",
+        "May be cached",
+        "Whether the official hub may keep a copy of the checkpoint.",
+        (True,),
+    ),
+    Field(
+        "featured-image", "", "text", "Picture", "File name of the picture that the official hub shows.", ("no-image",)
+    ),
     Field("mindspore-lite", "", "text", "MindSpore Lite", "Whether MindSpore Lite runs it.", chinese="MindSpore Lite"),
 )
 FIELDS = {field.key: field for field in _ALL}

@@ -36,6 +36,7 @@ _ANGLES = re.compile(r"<(?:!--|[A-Za-z][A-Za-z0-9+.-]*:)")
 _USUAL = frozenset(map(chr, range(32, 127))) | frozenset("\t\r\n")
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
+_OFFICIAL = {"mindspore", "noah-cvlab"}
 _NOTHING = {"", "~", "null", "-"}
 
 
@@ -222,6 +223,16 @@ class CardContext(_Fields):
     def unusual(self) -> frozenset[str]:
         """The characters of the text that are neither printable ASCII nor the usual white space."""
         return frozenset(self.text) - _USUAL
+
+    @property
+    def official(self) -> bool:
+        """Whether the card lies in a folder of the official hub's publishers."""
+        return (self.uid or "").partition("/")[0] in _OFFICIAL
+
+    @property
+    def judged(self) -> bool:
+        """Whether the official validator reads the card; in the place of a Chinese one it reads the English one."""
+        return self.official and not self.name.endswith("_cn")
 
     @functools.cached_property
     def name(self) -> str:

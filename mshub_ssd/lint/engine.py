@@ -220,8 +220,7 @@ class _Run:
         facts = late = None
         if self.tree_rules:
             facts = tree.facts_of(context, index)
-            late = {(0, 0): _place(context, 0, 0)}
-            late.update({(one.start, one.end): _place(context, one.start, one.end) for one in facts.files})
+            late = {place: _place(context, *place) for place in facts.places()}
         readable = not any(problem.fatal for problem in context.problems)
         loose = (
             not card.sure

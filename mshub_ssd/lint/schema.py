@@ -55,9 +55,9 @@ _KINDS: dict[str, dict[str, Any]] = {
 def front_matter_schema() -> dict[str, Any]:
     """The schema (draft 2020-12) of the fields between the two ``---`` lines, as YAML loads them.
 
-    It describes a card without findings about its fields: the required ones are those of rule MC006, and further keys
-    are allowed. Versions are text, because YAML reads ``1.10`` as the number 1.1; a date may stand in the card with
-    or without quotes, and is text in JSON.
+    It describes a card without findings about its fields: the required ones are those that rule MC006 asks of every
+    card, whoever publishes it, and further keys are allowed. Versions are text, because YAML reads ``1.10`` as the
+    number 1.1; a date may stand in the card with or without quotes, and is text in JSON.
     """
     return {
         "$schema": _DRAFT,

@@ -17,7 +17,20 @@ from mshub_ssd.lint.finding import Severity
 
 __all__ = ["PROFILES", "Profile", "Rule", "all_rules", "rule"]
 
-_MODULES = ("structure", "text", "fields", "assets", "naming", "provenance", "body", "tree", "plan", "online")
+_MODULES = (
+    "structure",
+    "text",
+    "fields",
+    "assets",
+    "naming",
+    "provenance",
+    "body",
+    "official",
+    "leftovers",
+    "tree",
+    "plan",
+    "online",
+)
 
 Scope = Literal["card", "tree", "online"]
 Profile = Literal["default", "strict"]

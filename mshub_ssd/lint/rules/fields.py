@@ -14,7 +14,10 @@ from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
 
 REQUIRED = tuple(field.key for field in FIELDS.values() if field.required)
-"""Fields every card should have."""
+"""Fields every card needs."""
+OFFICIAL = tuple(field.key for field in FIELDS.values() if field.required or field.official)
+"""Fields that cards of the official hub's publishers need."""
+_USEFUL = ("train-dataset", "evaluation", "asset")
 
 _VERSIONS = [field.key for field in FIELDS.values() if field.kind == "version"]
 _TEXTS = [field.key for field in FIELDS.values() if field.attribute and field.kind in ("text", "datasets", "date")]
@@ -25,6 +28,7 @@ _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
 _CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
 _SIGNS = re.compile(r"[=%@]")
 _MAX_GUESSES = 20
+_FIGURES = {"map", "metrics", "metric", "results"}
 _MAX_ITEMS = 200
 _NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
 
@@ -61,20 +65,43 @@ def quoted(node: Scalar) -> Fix:
     "MC006",
     "missing-field",
     "error",
-    why="People choose models by these fields, and programs need them: what is trained on what, how well, by whom, "
-    "where the code and the file are.",
-    bad="repo-link:",
-    good="repo-link: https://gitee.com/mindspore/models/tree/r1.7/official/cv/ssd",
+    why="People choose models by these fields: what it is, what it does, what its licence allows. The validator of the "
+    "official hub refuses its publishers' cards without the others.",
+    bad="summary:",
+    good="summary: Finds 80 kinds of things on pictures of 300 x 300 pixels",
 )
 def missing_field(context: CardContext) -> Iterator[Violation]:
-    """A required field that is not there, or has no value."""
+    """A required field that is not there, or has no value.
+
+    Every card needs model-name, module-type, license and summary. Cards of the official hub's publishers (mindspore,
+    noah-cvlab) need backbone-name, fine-tunable, model-version, author, update-time, repo-link, user-id, used-for and
+    mindspore-version, too.
+    """
+    yield from _missing(context, OFFICIAL if context.official else REQUIRED, "the field {} is missing")
+
+
+@rule(
+    "MC061",
+    "thin-card",
+    "info",
+    profile="strict",
+    why="What is trained on what, how well, and where the file is: with that people can choose, and programs load.",
+    bad="evaluation:",
+    good='evaluation: "mAP: 25.17"',
+)
+def thin_card(context: CardContext) -> Iterator[Violation]:
+    """A card that does not say what its model was trained on, how well it does, or where its file is."""
+    yield from _missing(context, _USEFUL, "the card does not give {}")
+
+
+def _missing(context: CardContext, names: tuple[str, ...], message: str) -> Iterator[Violation]:
     if not context.fields:
         return
     start, end = context.head
-    for name in REQUIRED:
+    for name in names:
         found = context.fields.get(name)
         if found is None:
-            yield Violation(start, end, f"the field {name} is missing", _how_to_add(context, name))
+            yield Violation(start, end, message.format(name), _how_to_add(context, name))
             continue
         key, node = found
         if isinstance(node, Scalar):
@@ -111,34 +138,34 @@ def unknown_key(context: CardContext) -> Iterator[Violation]:
 
 
 def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Violation]:
+    strange = [name for name in keys if name not in known]
+    if not strange:
+        return
     free = [name for name in known if name not in keys]
-    tried = 0
-    for name, key in keys.items():
-        if name in known:
-            continue
-        message = f"unknown field {name[:60]!r}"
-        if name.lower() in ("map", "metrics", "metric", "results"):
-            yield Violation(key.start, key.end, message, 'write figures as evaluation: "mAP: 25.17"')
-            continue
-        tried += 1
-        near = _nearest(name.lower().replace("_", "-"), free) if len(name) < 60 and tried <= _MAX_GUESSES else []
-        if not near:
-            taken = _nearest(name.lower().replace("_", "-"), known) if len(name) < 60 and tried <= _MAX_GUESSES else []
-            hint = f"delete it: {taken[0]} is there" if taken else "the fields and their meaning: mshub schema"
-            yield Violation(key.start, key.end, message, hint)
-            continue
-        # Two keys may not be given one name.
-        free.remove(near[0])
-        fix = Fix(f"call it {near[0]}", edit(key, near[0]), safe=False)
-        yield Violation(key.start, key.end, message, f"did you mean {near[0]}?", fix)
+    short = [name for name in strange if len(name) < 60 and name.lower() not in _FIGURES][:_MAX_GUESSES]
+    meant = {name: _nearest(name, free) for name in short}
+    for name in strange:
+        key, near = keys[name], meant.get(name)
+        fix = None
+        if name.lower() in _FIGURES:
+            hint = 'write figures as evaluation: "mAP: 25.17"'
+        elif near and list(meant.values()).count(near) == 1:
+            fix = Fix(f"call it {near}", edit(key, near), safe=False)
+            hint = f"did you mean {near}?"
+        elif near:
+            hint = f"{near} stands once in a card: choose the one that counts"
+        elif name in meant and (taken := _nearest(name, [one for one in known if one in keys])):
+            hint = f"delete it: {taken} is there"
+        else:
+            hint = "the fields and their meaning: mshub schema"
+        yield Violation(key.start, key.end, f"unknown field {name[:60]!r}", hint, fix)
 
 
-def _nearest(name: str, free: list[str]) -> list[str]:
-    """The free field that was probably meant: `licence`, or `sha256` for asset-sha256."""
-    return (
-        difflib.get_close_matches(name, free, n=1, cutoff=0.75)
-        or [known for known in free if known.partition("-")[2] == name][:1]
-    )
+def _nearest(name: str, choice: list[str]) -> str | None:
+    """The field that was probably meant: `licence`, or `sha256` for asset-sha256."""
+    name = name.lower().replace("_", "-")
+    near = difflib.get_close_matches(name, choice, n=1, cutoff=0.75)
+    return next(iter(near), None) or next((known for known in choice if known.partition("-")[2] == name), None)
 
 
 @rule(
@@ -186,7 +213,7 @@ def _as_number(text: str) -> str:
     good='update-time: "2023-02-17"',
 )
 def date_format(context: CardContext) -> Iterator[Violation]:
-    """An update-time that is no ISO date YYYY-MM-DD."""
+    """An update-time that is no ISO date YYYY-MM-DD, or lies in the future."""
     import datetime
 
     found = context.fields.get("update-time")
@@ -210,6 +237,9 @@ def date_format(context: CardContext) -> Iterator[Violation]:
         iso = day.isoformat()
         fix = Fix(f"write {iso}", edit(node, f'"{iso}"'))
         yield Violation(node.start, node.end, "update-time is not of the form YYYY-MM-DD", f'write "{iso}"', fix)
+    # Somewhere on earth it may be tomorrow already.
+    if day is not None and day > datetime.date.today() + datetime.timedelta(days=1):
+        yield Violation(node.start, node.end, "update-time lies in the future", "give the day of the last change")
 
 
 @rule(

@@ -12,19 +12,20 @@ from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.assets import file_name
 from mshub_ssd.lint.rules.fields import each_text
+from mshub_ssd.lint.tree import squeeze
 
-# Publishers whose folders are named after versions of MindSpore.
-_MINDSPORE_FOLDERS = {"mindspore", "noah-cvlab"}
 _BACKENDS = {"ascend", "gpu", "cpu"}
 _VERSION_FOLDER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 _BRANCH = re.compile(r"/tree/r([0-9]+(?:\.[0-9]+)+)(?=/|$)")
 _MODELS_FOLDER = re.compile(r"/models/r([0-9]+(?:\.[0-9]+)+)/")
-_FILE_VERSION = re.compile(r"_v([0-9]{3,6})(?=_)")
+_FILE_VERSION = re.compile(r"_[vV]([0-9]{3,6})(?=_)")
 _CHINESE = re.compile("[\u2e80-\u9fff]")
-_SQUEEZE = re.compile(r"[^a-z0-9]+")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_PLACEHOLDERS = {"none", "n/a", "na", "nil", "-", "todo", "tbd", "unknown", "xxx", "custom", "null"}
+_NO_NAMES = {"n/a", "na", "nil", "null", "-"}
+# Honest words, which the official validator refuses.
+_VAGUE = {"unknown", "custom"}
+_PLACEHOLDERS = {"none", "todo", "tbd", "xxx", *_VAGUE, *_NO_NAMES}
 _LETTERS = re.compile(r"[^a-z0-9.+-]+")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _MAX_NAMES = 50
@@ -46,6 +47,7 @@ _CANONICAL = {
         "criteo",
         "div2k",
         "icdar2015",
+        "imagenet",
         "imagenet2012",
         "kitti",
         "librispeech",
@@ -66,9 +68,33 @@ _CANONICAL = {
 }
 
 
-def squeeze(text: str) -> str:
-    """Letters and digits of a name, in lower case: what two spellings of one name share."""
-    return _SQUEEZE.sub("", text.lower())
+# Of these the official validator knows another spelling, too; of the names below `_UNKNOWN`, none.
+_ALSO_OFFICIAL = {
+    "ADE20K",
+    "CelebA",
+    "Cityscapes",
+    "Criteo",
+    "DIV2K",
+    "ICDAR2015",
+    "ImageNet2012",
+    "KITTI",
+    "LJSpeech",
+    "LibriSpeech",
+    "MNIST",
+    "MS1MV2",
+    "Mnist",
+    "PeMSD7-M",
+    "SOP",
+    "SQuAD",
+    "WiderFace",
+}
+_UNKNOWN = {"aishell", "mvtec", "nyudv2", "vggface2", "voc2007"}
+
+
+def refused_spelling(name: str) -> str | None:
+    """How the official validator spells a data set, where it surely refuses this spelling of it."""
+    right = _CANONICAL.get(squeeze(name))
+    return right if right and right not in _UNKNOWN and name != right and name not in _ALSO_OFFICIAL else None
 
 
 def _datasets(context: CardContext) -> Iterator[tuple[str, int, int]]:
@@ -118,22 +144,37 @@ def file_name_of_model(context: CardContext) -> Iterator[Violation]:
     "title",
     "warning",
     profile="strict",
-    fix="unsafe",
     why="The title is what people see first. One that names another model is a copy that was not finished.",
     bad="# resnet\n\n---\nmodel-name: ssd300",
     good="# ssd300\n\n---\nmodel-name: ssd300",
 )
 def title_is_model(context: CardContext) -> Iterator[Violation]:
-    """A card without a title, or with one that is not the model-name. Case, `_`, `-` and spaces do not matter."""
+    """A card without a title, or with one that begins with no name of the card: case, `_`, `-`, spaces do not matter.
+
+    Names of a card are its model-name, its backbone-name, its network and its file name, with the data set or without.
+    A title that is not the model-name, but another of them, is an info: one of the two may be a copy.
+    """
     if not context.fields:
         return
     title, model = context.source.title, context.value("model-name")
     if title is None:
         yield Violation(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
     elif model is not None and not _CHINESE.search(title[0]) and squeeze(title[0]) != squeeze(model):
-        plain = "\n" not in model and not model.startswith("#") and len(model) < 200
-        fix = Fix("let the title be the model-name", edit((title[1], title[2]), model), safe=False) if plain else None
-        yield Violation(title[1], title[2], f"the title is not the model-name, {model[:60]!r}", "let both agree", fix)
+        named = any(squeeze(title[0]).startswith(squeeze(name)) for name in (model, *_names(context)))
+        what = "not the model-name" if named else "no name of this card, such as the model-name"
+        hint = "let both agree, if one of them is a copy" if named else "let the title name this model"
+        message = f"the title is {what}, {model[:60]!r}"
+        yield Violation(title[1], title[2], message, hint, severity="info" if named else None)
+
+
+def _names(context: CardContext) -> Iterator[str]:
+    """What a card calls its model, besides model-name; none is shorter than two letters."""
+    name = context.name.removesuffix("_cn")
+    names = [name, context.value("backbone-name"), context.value("network")]
+    names += [squeeze(name).removesuffix(squeeze(text)) for text, _, _ in _datasets(context)]
+    if context.card is not None and context.card.network is not None:
+        names.append(context.card.network.name)
+    yield from (one for one in names if one and len(squeeze(one)) > 1)
 
 
 @rule(
@@ -141,34 +182,40 @@ def title_is_model(context: CardContext) -> Iterator[Violation]:
     "dataset-name",
     "warning",
     fix="sometimes",
-    why="People search by data set, and programs compare names letter by letter. The data set decides what a model "
-    "recognises, so card and file must mean the same one.",
+    why="People search by data set, and programs compare names letter by letter: to them N/A is a data set. The "
+    "validator of the official hub refuses such words.",
+    bad="train-dataset: N/A",
+    good="train-dataset: coco2017",
+)
+def dataset_name(context: CardContext) -> Iterator[Violation]:
+    """A train-dataset that stands for none or an unknown one, such as `N/A`; `none` is understood."""
+    for name, start, end in _datasets(context):
+        if name.lower() in _NO_NAMES:
+            fix = Fix("write none", edit((start, end), "none"))
+            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none", fix)
+        elif context.judged and name.lower() in _VAGUE:
+            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none")
+
+
+@rule(
+    "MC062",
+    "dataset-spelling",
+    "info",
+    profile="strict",
+    fix="sometimes",
+    why="Where all cards spell a data set alike, one search finds them all.",
     bad="train-dataset: ImageNet2012",
     good="train-dataset: imagenet2012",
 )
-def dataset_name(context: CardContext) -> Iterator[Violation]:
-    """A train-dataset that is a placeholder, not spelt as the hub does, or not the one in the asset's file name."""
-    names = list(_datasets(context))
-    real = []
-    for name, start, end in names:
-        if name.lower() in _PLACEHOLDERS:
-            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or leave train-dataset out")
-            continue
-        real.append(squeeze(name))
+def dataset_spelling(context: CardContext) -> Iterator[Violation]:
+    """A train-dataset that is not spelt as most cards of the hub do, or is `none` or `custom`."""
+    for name, start, end in _datasets(context):
         right = _CANONICAL.get(squeeze(name))
-        if right and right != name:
+        if right and right != name and not (context.official and refused_spelling(name)):
             fix = Fix(f"write {right}", edit((start, end), right))
             yield Violation(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
-    files = [file_name(link) for asset in context.assets if (link := asset.value("asset-link")) and "://" in link]
-    known = [one for one in real if one]
-    squeezed = "/".join(squeeze(name) for name in files)
-    if known and files and not any(one in squeezed for one in known):
-        yield Violation(
-            names[0][1],
-            names[-1][2],
-            f"the asset's file name does not name the data set: {files[0][:80]}",
-            "check that file and card belong together",
-        )
+        elif name.lower() in _PLACEHOLDERS and name.lower() not in _NO_NAMES:
+            yield Violation(start, end, f"{name!r} names no data set", "name the data set, or leave train-dataset out")
 
 
 @rule(
@@ -236,46 +283,35 @@ def _values(figures: str, name: str) -> list[float]:
     "foreign-identity",
     "warning",
     fix="sometimes",
-    why="A usage example that loads another card is copied and run by people who wanted this one. Names with dots "
-    "break the addresses of the official hub, where a part behind a dot counts as a file's ending.",
+    why="A usage example that loads another card is copied and run by people who wanted this one. A card whose file "
+    "name is no part of a uid cannot be asked for at all.",
     bad='network = mshub.load("mindspore/1.7/resnet50_cifar10")',
     good='network = mshub.load("mindspore/1.7/ssd300_coco2017")',
 )
 def foreign_identity(context: CardContext) -> Iterator[Violation]:
-    """A usage example that loads another uid, a user-id that is not the publisher, a file name with dots.
+    """Usage examples of which none loads this card, or that name its file; a file name that is no part of a uid."""
+    uid = context.uid
+    if uid is None:
+        return
+    if not valid_uid(uid):
+        message = f"the file name {context.name[:80]!r} is no part of a uid"
+        yield Violation(0, 0, message, "use letters, digits, _ and -")
+        return
+    loaded = _loaded(context)
+    named_here = any(named == uid for named, _, _ in loaded)
+    for named, start, end in loaded:
+        if named in (uid, uid.removesuffix("_cn")) or (named_here and named != f"{uid}.md"):
+            continue
+        exact = context.text[start:end] == named
+        fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
+        what = "names the card's file" if named == f"{uid}.md" else f"loads {named[:80]}, not this card"
+        yield Violation(start, end, f"the example {what}", f"write {uid}", fix)
 
-    A uid of more than three parts is an info: the official hub's addresses lose its publisher.
-    """
+
+def _loaded(context: CardContext) -> list[tuple[str, int, int]]:
     from mshub_ssd.lint.rules.body import loaded_uids
 
-    uid = context.uid
-    if uid is not None:
-        for named, start, end in loaded_uids(context) if valid_uid(uid) else ():
-            if named == uid:
-                continue
-            if named == uid.removesuffix("_cn"):
-                yield Violation(start, end, "the example loads the card that this one translates", severity="info")
-                continue
-            exact = context.text[start:end] == named
-            fix = Fix("name this card", edit((start, end), uid), safe=False) if exact else None
-            what = "names the card's file" if named == f"{uid}.md" else f"loads {named[:80]}, not this card"
-            yield Violation(start, end, f"the example {what}", f"write {uid}", fix)
-        parts = uid.split("/")
-        node, user = context.scalar("user-id"), context.value("user-id")
-        if len(parts) > 1 and node is not None and user and squeeze(user) != squeeze(parts[0]):
-            fix = Fix(f"write {parts[0]}", edit(node, parts[0]), safe=False)
-            yield Violation(
-                node.start, node.end, f"user-id is not the publisher, {parts[0][:60]!r}", f"write {parts[0][:60]}", fix
-            )
-        if len(parts) > 3:
-            yield Violation(
-                0, 0, f"the uid has {len(parts)} parts", "the official hub knows publisher/version/name", None, "info"
-            )
-    if context.name and not _SAFE_NAME.fullmatch(context.name):
-        shown = context.name[:80]
-        dots = "." in context.name and _SAFE_NAME.fullmatch(context.name.replace(".", "_"))
-        message = f"the file name {shown!r} has dots" if dots else f"the file name {shown!r} is no part of a uid"
-        yield Violation(0, 0, message, "use letters, digits, _ and -")
+    return list(loaded_uids(context))
 
 
 @rule(
@@ -294,7 +330,7 @@ def version_against_folder(context: CardContext) -> Iterator[Violation]:
     """
     parts = (context.uid or "").split("/")
     folder = parts[-2] if len(parts) > 2 else ""
-    if parts[0] not in _MINDSPORE_FOLDERS or not _VERSION_FOLDER.fullmatch(folder):
+    if not context.official or not _VERSION_FOLDER.fullmatch(folder):
         return
     node, version = context.scalar("mindspore-version"), context.value("mindspore-version")
     if node is not None and version is not None and version != folder:
@@ -325,18 +361,44 @@ def _other_release(
     "awkward-name",
     "info",
     profile="strict",
+    fix="sometimes",
     why="Names are typed and become names of files and options. Capitals differ on one system and not on another; "
-    "spaces need quotes everywhere.",
+    "spaces need quotes everywhere; the official hub takes what stands behind a dot for a file's ending, and knows "
+    "uids of three parts only.",
     bad="model-name: VGG-Small-low bit",
     good="model-name: vgg-small-low-bit",
 )
 def awkward_name(context: CardContext) -> Iterator[Violation]:
-    """A model-name, module-type or file name with capitals, spaces or other unusual characters."""
+    """A model-name, module-type or file name with capitals, spaces or other unusual characters; a uid of four parts.
+
+    Also told: a user-id that is not the publisher, and an example that loads the card which this one translates.
+    """
     for key in ("model-name", "module-type"):
         node, text = context.scalar(key), context.value(key)
         if node is None or text is None or _PLAIN_NAME.fullmatch(text):
             continue
         odd = "capitals" if _PLAIN_NAME.fullmatch(text.lower()) else "unusual characters"
         yield Violation(node.start, node.end, f"{key} has {odd}", "use small letters, digits, _ and -")
+    shown = f"the file name {context.name[:80]!r} has"
     if context.name != context.name.lower():
-        yield Violation(0, 0, f"the file name {context.name[:80]!r} has capitals", "use small letters, digits, _ and -")
+        yield Violation(0, 0, f"{shown} capitals", "use small letters, digits, _ and -")
+    if context.name and not _SAFE_NAME.fullmatch(context.name):
+        dots = "." in context.name and _SAFE_NAME.fullmatch(context.name.replace(".", "_"))
+        yield Violation(0, 0, f"{shown} {'dots' if dots else 'unusual characters'}", "use letters, digits, _ and -")
+    if context.uid is not None:
+        yield from _awkward_uid(context, context.uid)
+
+
+def _awkward_uid(context: CardContext, uid: str) -> Iterator[Violation]:
+    parts = uid.split("/")
+    node, user = context.scalar("user-id"), context.value("user-id")
+    if len(parts) > 1 and node is not None and user and squeeze(user) != squeeze(parts[0]):
+        fix = Fix(f"write {parts[0]}", edit(node, parts[0]), safe=False)
+        message = f"user-id is not the publisher, {parts[0][:60]!r}"
+        yield Violation(node.start, node.end, message, f"write {parts[0][:60]}", fix)
+    if len(parts) > 3:
+        yield Violation(0, 0, f"the uid has {len(parts)} parts", "the official hub knows publisher/version/name")
+    if uid.endswith("_cn"):
+        for named, start, end in _loaded(context):
+            if named == uid.removesuffix("_cn"):
+                yield Violation(start, end, "the example loads the card that this one translates")

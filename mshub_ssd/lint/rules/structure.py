@@ -11,6 +11,7 @@ from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
+_FENCE_START = re.compile(r"^---[^\r\n]*", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
 _SPECIAL = [field.key for field in FIELDS.values() if field.rule]
 
@@ -59,17 +60,30 @@ def _in_quotes(context: CardContext, at: int) -> Fix | None:
 @rule(
     "MC004",
     "fence-in-body",
-    "info",
-    why="Readers that split a card at every line `---` lose what comes behind the third one.",
-    bad="---\nA line between two rules.\n---",
-    good="***\nA line between two rules.\n***",
+    "warning",
+    fix="sometimes",
+    why="Readers that split a card at every line `---` lose what comes behind the third one; the validator of the "
+    "official hub refuses the card.",
+    bad="A line between two rules.\n\n---\n\nAnd more.",
+    good="A line between two rules.\n\n***\n\nAnd more.",
 )
 def fence_in_body(context: CardContext) -> Iterator[Violation]:
-    """A line `---` in the body. It is good Markdown, and only simple readers stumble over it."""
-    if context.source.front is None:
+    """A line `---` in the body, which only simple readers stumble over; the fix is for thematic breaks.
+
+    In cards of the official hub's publishers also any other line that begins with `---`.
+    """
+    source = context.source
+    if source.front is None or max(context.text.find(start, source.body - 1) for start in ("\n---", "\r---")) < 0:
         return
-    for found in _FENCE_LINE.finditer(context.text, context.source.body):
-        yield Violation(found.start(), found.start() + 3, "a line --- in the body", "write *** for a thematic break")
+    breaks = {token.map[0] for token in context.tokens if token.type == "hr" and token.map}
+    for found in (_FENCE_START if context.judged else _FENCE_LINE).finditer(context.text, source.body):
+        start, end = found.span()
+        line = source.span(start, start).line - 1 - context.first_body_line
+        exact = context.text[start:end].rstrip() == "---"
+        fix = Fix("write ***", edit((start, start + 3), "***")) if exact and line in breaks else None
+        what = "a line ---" if exact else "a line that begins with ---"
+        hint = "write *** for a thematic break" if fix else "indent it by a space, or write it otherwise"
+        yield Violation(start, start + 3, f"{what} in the body", hint, fix)
 
 
 @rule(

@@ -15,12 +15,16 @@ from mshub_ssd.lint.rules import rule
 _ENDS = (" \n", "\t\n", " \r", "\t\r")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]+(?=\r?\n)")
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
-_INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff\u0085\u2028\u2029\x0c"
+_CONTROLS = r"\x01-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f"
 _DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+_LINE = re.compile(r"[^\r\n]+")
+# What programs draw folders with: they put no-break spaces between.
+_DRAWN = re.compile("[\u2500-\u257f]|\\|--|`--|\\+--")
 MAX_EDITS = 1000
 """Of one fix; the rounds of ``--fix`` do the rest."""
-_ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])")
+_ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])|([{_CONTROLS}])")
 
 
 @rule(
@@ -78,27 +82,51 @@ def line_endings(context: CardContext) -> Iterator[Violation]:
     good="summary: a detector",
 )
 def odd_character(context: CardContext) -> Iterator[Violation]:
-    """Spaces that are not the usual one, characters of no width, and marks of writing direction (these are errors).
+    """Spaces that are not the usual one, and characters of no width, in fields and in fenced examples.
 
-    Each is told once a card, at the first of its kind; the fix is for all of them.
+    Marks of writing direction are errors, and told wherever they stand, as are control characters; of the others those
+    in prose are told by MC046. Each is told once a card, at the first of its kind; the fix is for all of them.
     """
+    yield from _odd_characters(context, True)
+
+
+def _odd_characters(context: CardContext, harmful: bool) -> Iterator[Violation]:
+    """A violation for each odd character: at those that do harm, or at the others."""
     text = context.text
-    odd = [(text.index(char), char, found) for char in context.unusual if (found := _ODD.fullmatch(char))]
-    for first, char, kind in sorted(odd, key=lambda one: one[0]):
+    odd = {char: found for char in context.unusual if (found := _ODD.fullmatch(char))}
+    if not odd:
+        return
+    exact = sorted([*context.value_spans(), *_examples(context)])
+    told = []
+    for char, kind in odd.items():
+        places = (found.span() for found in re.finditer(re.escape(char), text))
+        chosen = (span for span in places if harmful == (bool(kind[3] or kind[4]) or _inside(exact, span)))
+        edits = tuple(Edit(*span, " " if kind[1] else "") for span in itertools.islice(chosen, MAX_EDITS))
+        if edits:
+            told.append((edits, char, kind))
+    for edits, char, kind in sorted(told, key=lambda one: one[0][0]):
         name = unicodedata.name(char, f"control character {ord(char)}").lower()
-        count = text.count(char)
-        several = f", {count} of them, the first here" if count > 1 else ""
-        title = "put a space in its place" if kind[1] else "delete it"
-        places = itertools.islice(re.finditer(re.escape(char), text), MAX_EDITS)
-        edits = tuple(Edit(*found.span(), " " if kind[1] else "") for found in places)
+        several = f", {len(edits)} of them, the first here" if len(edits) > 1 else ""
+        hint, title = ("write an ordinary space", "put a space in its place") if kind[1] else ("delete it", "delete it")
         yield Violation(
-            first,
-            first + 1,
+            edits[0].start,
+            edits[0].start + 1,
             f"{name} (U+{ord(char):04X}){several}",
-            "write an ordinary space" if kind[1] else "delete it",
+            hint,
             Fix(title, edits, safe=False),
-            "error" if kind[3] else None,
+            "error" if kind[3] else None if harmful else "info",
         )
+
+
+def _examples(context: CardContext) -> Iterator[tuple[int, int]]:
+    """Where lines of fenced examples lie, but for those of trees of folders, which are drawn with such spaces."""
+    for token in context.tokens:
+        if token.type != "fence" or not token.map:
+            continue
+        start, end = context.body_range(token.map)
+        for line in _LINE.finditer(context.text, start, end):
+            if not _DRAWN.search(line.group()):
+                yield line.span()
 
 
 @rule(
@@ -106,13 +134,14 @@ def odd_character(context: CardContext) -> Iterator[Violation]:
     "non-ascii",
     "info",
     profile="strict",
+    fix="sometimes",
     why="Readers that open files in the encoding of their locale, as the official client does, fail on such cards or "
     "show other letters.",
     bad="summary: a \u201cfast\u201d detector",
     good='summary: a "fast" detector',
 )
 def non_ascii(context: CardContext) -> Iterator[Violation]:
-    """Characters beyond ASCII; told once a card, at the first of them."""
+    """Characters beyond ASCII; told once a card, at the first of them. Odd spaces in prose are told besides."""
     # Where the file is no UTF-8 (MC026), the marks of that stand for other characters.
     strange = [char for char in context.unusual if not char.isascii()] if context.whole else []
     if strange:
@@ -124,6 +153,7 @@ def non_ascii(context: CardContext) -> Iterator[Violation]:
             f"{count} characters beyond ASCII, the first here" if count > 1 else "a character beyond ASCII",
             "leave them where names and words need them; quotes, dashes and dots have ASCII forms",
         )
+    yield from _odd_characters(context, False)
 
 
 @rule(
