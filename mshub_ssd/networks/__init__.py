@@ -12,7 +12,16 @@ from mshub_ssd.networks.building import (
     parameter_types,
     require_mindspore,
 )
-from mshub_ssd.networks.constructors import constructor, describe, find, names, normal, register_network, require
+from mshub_ssd.networks.constructors import (
+    constructor,
+    describe,
+    find,
+    find_leading,
+    names,
+    normal,
+    register_network,
+    require,
+)
 from mshub_ssd.networks.table import NETWORKS, NetworkSpec, argument_faults, largest_checkpoint
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "describe",
     "fill",
     "find",
+    "find_leading",
     "largest_checkpoint",
     "names",
     "normal",

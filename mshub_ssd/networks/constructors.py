@@ -17,7 +17,7 @@ from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.lazy import load
 from mshub_ssd.networks.table import NETWORKS
 
-__all__ = ["constructor", "describe", "find", "names", "normal", "register_network", "require"]
+__all__ = ["constructor", "describe", "find", "find_leading", "names", "normal", "register_network", "require"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
@@ -63,12 +63,24 @@ def register_network(key: str) -> Callable[[Constructor], Constructor]:
 
 def names() -> list[str]:
     """All architecture keys, sorted."""
-    return sorted({*NETWORKS, *_registered, *_plugins()}, key=str.lower)
+    return list(_known(tuple(_registered)))
 
 
 def find(name: str) -> str | None:
     """The architecture key that `name` spells, or None."""
     return _spellings(tuple(_registered)).get(normal(name))
+
+
+def find_leading(name: str, before: str = "") -> str | None:
+    """The architecture key that `before` and the first words of `name`, parted by ``_``, spell; the longest one."""
+    spellings = _spellings(tuple(_registered))
+    if not normal(before + name).startswith(tuple(spellings)):
+        return None
+    words = name.split("_")
+    for count in range(len(words), 0, -1):
+        if (key := spellings.get(normal(before + "".join(words[:count])))) is not None:
+            return key
+    return None
 
 
 def normal(name: str) -> str:
@@ -112,9 +124,14 @@ def constructor(name: str) -> Callable[..., Any]:
 
 
 @functools.lru_cache(4)
+def _known(registered: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*NETWORKS, *registered, *_plugins()}, key=str.lower))
+
+
+@functools.lru_cache(4)
 def _spellings(registered: tuple[str, ...]) -> dict[str, str]:
     """The keys by their normal form; of two that are spelt alike, the first."""
-    return {normal(key): key for key in reversed(names())}
+    return {normal(key): key for key in reversed(_known(registered))}
 
 
 @functools.cache

@@ -205,7 +205,7 @@ def doubts(card: Card, recipe: Recipe) -> Iterator[Doubt]:
     publisher = card.uid.split("/")[0] if "/" in card.uid else ""
     for index, asset in enumerate(card.assets):
         stem = _file_stem(asset.url)
-        named = {_leading_key(stem, publisher), _leading_key(stem)} - {None}
+        named = {networks.find_leading(stem, publisher), networks.find_leading(stem)} - {None}
         if named and recipe.key not in named:
             message = f"the file is named after {sorted(map(str, named))[0]}, and the card means {recipe.key}"
             yield Doubt(f"asset[{index}].asset-link", message, "link the file of this model, or correct `network:`")
@@ -250,7 +250,7 @@ def choose_network(card: Card) -> Recipe:
         (last, "", f"the uid's {last!r}"),
         *((_file_stem(asset.url), "", f"the asset's file name {_file_stem(asset.url)!r}") for asset in card.assets),
     ]:
-        found = _leading_key(text, before)
+        found = networks.find_leading(text, before)
         if found:
             return Recipe(found, reason, classes=card.classes)
     named = _named_key(card)
@@ -363,16 +363,6 @@ def _argument_obstacles(card: Card, recipe: Recipe) -> Iterator[Obstacle]:
         else:
             field = f"network.{fault.argument}:key"
         yield Obstacle(field, error)
-
-
-def _leading_key(text: str, before: str = "") -> str | None:
-    """The architecture whose key is `before` and the first words of `text`; the longest match wins."""
-    words = text.split("_")
-    for count in range(len(words), 0, -1):
-        key = networks.find(before + "".join(words[:count]))
-        if key:
-            return key
-    return None
 
 
 def _named_key(card: Card) -> tuple[str, str] | None:
