@@ -232,17 +232,17 @@ simple(
 )
 simple(
     "evaluation-metric-name-has-digits",
-    "MC011",
+    "MC059 MC011",
     "evaluation",
     lambda card: any((split := _split_metric(one)) and re.search(r"\d", split[0]) for one in card.pieces),
 )
 simple(
     "evaluation-unparsable",
-    "MC011",
+    "MC059 MC011",
     "evaluation",
     lambda card: any(not re.fullmatch(r"[A-Za-z]\w*?\s*[:=]?\s*\d+(?:\.\d+)?\s*%?", one) for one in card.pieces),
 )
-simple("evaluation-at-threshold", "MC011", "evaluation", lambda card: any("@" in one for one in card.pieces))
+simple("evaluation-at-threshold", "MC059", "evaluation", lambda card: any("@" in one for one in card.pieces))
 simple(
     "evaluation-parsed-bool",
     "MC010",
@@ -252,7 +252,7 @@ simple(
 simple("evaluation-bare-dash", "MC010", "evaluation", lambda card: card.raw("evaluation") == "-")
 simple(
     "evaluation-not-in-asset-filename",
-    "MC023",
+    "MC023 MC060",
     "evaluation",
     lambda card: (
         bool(card.files) and any(not any(_letters(one) in _letters(name) for name in card.files) for one in card.pieces)

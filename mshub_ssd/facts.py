@@ -46,8 +46,9 @@ def digest_text(digest: str | None, digits: int | None) -> str:
 
 
 def metric_text(metric: Metric) -> str:
-    """E.g. ``mAP 25.17``; name and value as the card has them."""
-    return f"{metric.name} {metric.value:.15g}"
+    """E.g. ``mAP 25.17`` or ``acc 0.12 ± 0.01``; name and value as the card has them."""
+    spread = "" if metric.spread is None else f" \u00b1 {metric.spread:.15g}"
+    return f"{metric.name} {metric.value:.15g}{spread}"
 
 
 def model_facts(card: Card, standing: Standing) -> dict[str, Any]:

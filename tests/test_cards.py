@@ -452,7 +452,7 @@ def test_to_dict_is_json_ready(tmp_path: Path) -> None:
     assert plain["uid"] == "toy"
     assert plain["path"] == str(file)
     assert plain["update_time"] == "2023-02-17"
-    assert plain["metrics"][0] == {"name": "top1acc", "value": 64.82}
+    assert plain["metrics"][0] == {"name": "top1acc", "value": 64.82, "spread": None}
     assert plain["assets"][0] == {
         "file_format": "ckpt",
         "url": "https://example.org/r1.10/toy_ssd.ckpt",

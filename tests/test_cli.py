@@ -171,7 +171,7 @@ def test_list_json_tells_what_each_card_says_and_which_cannot_be_read(root: Path
     pets, strange, torn = answer("list", "own/*")
     assert pets["uid"] == PETS
     assert pets["datasets"] == ["pets"]
-    assert pets["metrics"] == [{"name": "mAP", "value": 0.5}]
+    assert pets["metrics"] == [{"name": "mAP", "value": 0.5, "spread": None}]
     assert (pets["network_key"], pets["loadable"], pets["obstacle"]) == ("ssd_mobilenetV2", True, None)
     assert (strange["network_key"], strange["loadable"]) == (None, False)
     assert "network" in strange["obstacle"]

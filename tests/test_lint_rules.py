@@ -45,9 +45,11 @@ ALSO_FOUND = {
     "MC007": {"MC053"},  # arguments and class names that no network takes
     "MC008": {"MC040"},  # a version without quotes that survives
     "MC009": {"MC040"},  # a date without quotes
+    "MC011": {"MC046"},  # the sign \u00b1
     "MC015": {"MC055", "MC063"},
     "MC020": {"MC055"},  # a list of data sets
     "MC021": {"MC046"},  # a Chinese title
+    "MC023": {"MC060"},  # a figure in the file name that was rounded otherwise
     "MC025": {"MC044"},  # a card that translates another
     "MC026": {"MC046", "MC048"},  # text beyond ASCII; a body of a mebibyte
     "MC027": {"MC053"},  # very many class names
@@ -63,6 +65,7 @@ ALSO_FOUND = {
     "MC048": {"MC032", "MC063"},
     "MC049": {"MC055"},  # comments that are none, in the summary
     "MC055": {"MC020", "MC021", "MC038", "MC046"},  # a full-width colon; an argument called as the model is
+    "MC060": {"MC055"},  # a file of another kind than the official hub knows
 }
 
 

@@ -12,10 +12,11 @@ from mshub_ssd.lazy import exports
 if TYPE_CHECKING:
     from mshub_ssd.cards.composing import MAX_NODES
     from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS, Field
+    from mshub_ssd.cards.metrics import METRIC_KEYS, Entry, parse_metric, read_evaluation, read_value
     from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
     from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode
-    from mshub_ssd.cards.parse import Examination, examine_card, parse_card, parse_metric, read_card
+    from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
 
 _HOMES = {
@@ -23,6 +24,11 @@ _HOMES = {
     "FIELDS": "fields",
     "FORMS": "fields",
     "Field": "fields",
+    "METRIC_KEYS": "metrics",
+    "Entry": "metrics",
+    "parse_metric": "metrics",
+    "read_evaluation": "metrics",
+    "read_value": "metrics",
     "DIGEST": "model",
     "Asset": "model",
     "Card": "model",
@@ -38,7 +44,6 @@ _HOMES = {
     "Examination": "parse",
     "examine_card": "parse",
     "parse_card": "parse",
-    "parse_metric": "parse",
     "read_card": "parse",
     "MapNode": "nodes",
     "Node": "nodes",
@@ -57,8 +62,10 @@ __all__ = [
     "FORMS",
     "MAX_BYTES",
     "MAX_NODES",
+    "METRIC_KEYS",
     "Asset",
     "Card",
+    "Entry",
     "Examination",
     "Field",
     "FrozenDict",
@@ -78,6 +85,8 @@ __all__ = [
     "parse_metric",
     "read_bytes",
     "read_card",
+    "read_evaluation",
+    "read_value",
     "valid_uid",
     "version_key",
 ]

@@ -98,10 +98,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One published figure, e.g. ``Metric("mAP", 25.17)``; the value is as the card writes it, not scaled."""
+    """One published figure, e.g. ``Metric("mAP", 25.17)``; the value is as the card writes it, not scaled.
+
+    Attributes:
+        spread: What stands behind ``±``, None where the card gives none.
+    """
 
     name: str
     value: float
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

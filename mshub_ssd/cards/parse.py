@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS
+from mshub_ssd.cards.metrics import METRIC_KEYS, NUMBER, read_evaluation, read_value
 from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
 from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
@@ -23,20 +24,17 @@ from mshub_ssd.cards.source import read_bytes, read_source
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import hide, scrub
 
-__all__ = ["Examination", "Problem", "examine_card", "parse_card", "parse_metric", "read_card"]
+__all__ = ["Examination", "Problem", "examine_card", "parse_card", "read_card"]
 
 _NOTHING = {"", "-", "~", "null"}
 _NO_VALUE = _NOTHING | {"no", "none", "n/a", "na", "nil"}
 _SWITCH = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
-_METRIC_KEYS = {"map", "accuracy"}
 _PLAIN_KEY = re.compile(r"[^.\[\]\":\s]+")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
 _COUNT = re.compile(r"\+?[0-9]{1,18}")
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
-# The lookbehind changes no match, but a text of digits is tried once and not from each of them.
-_REAL = re.compile(r"[-+]?(?<![0-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_METRIC = re.compile(rf"(?P<name>.*?)(?P<value>{_REAL.pattern})[ \t]*%?")
-_METRIC_LENGTH = 200
+_REAL = re.compile(rf"[-+]?{NUMBER}")
+_MAX_REAL = 200
 _MAX_PIECES = 1000
 
 T = TypeVar("T")
@@ -134,20 +132,6 @@ def card_error(problem: Problem, where: str) -> CardError:
     if span:
         error.line, error.column = span.line, span.column
     return error
-
-
-def parse_metric(text: str) -> Metric | None:
-    """Read ``top1acc64.82`` or ``mAP: 25.17`` as name and value; None where it is neither."""
-    if len(text) > _METRIC_LENGTH:
-        return None
-    found = _METRIC.fullmatch(text.strip())
-    if not found:
-        return None
-    name, value = found["name"].rstrip(" \t:="), float(found["value"])
-    # `mAP@0.5` names a threshold and no value; a bare number names nothing.
-    if name.endswith("@") or not any(letter.isalpha() for letter in name) or not math.isfinite(value):
-        return None
-    return Metric(name, value)
 
 
 class _UnreadableError(Exception):
@@ -265,27 +249,10 @@ class _Reader:
         """Collect metrics; what cannot be read as name and value stays in `extra`."""
         if isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
             return
-        found: list[Metric | None] = []
-        for item in node.items if isinstance(node, SeqNode) else [node]:
-            if isinstance(item, Scalar):
-                found += [parse_metric(piece) for piece in item.text.split("|", _MAX_PIECES)]
-            elif isinstance(item, MapNode):
-                pairs = [(name.text, self._real(value)) for name, value in item.items]
-                found += [None if value is None else Metric(name, value) for name, value in pairs]
-            else:
-                found.append(None)
-        self.metrics += [metric for metric in found if metric is not None]
-        if None in found:
+        entries = list(read_evaluation(node, self.source.text))
+        self.metrics += [entry.metric for entry in entries if entry.metric is not None]
+        if any(entry.metric is None for entry in entries):
             raise _UnreadableError("evaluation")
-
-    def _real(self, node: Node) -> float | None:
-        if not isinstance(node, Scalar):
-            return None
-        text = node.text.strip().removesuffix("%").rstrip()
-        if len(text) > _METRIC_LENGTH or not _REAL.fullmatch(text):
-            return None
-        value = float(text)
-        return value if math.isfinite(value) else None
 
     def assets(self, key: str, node: Node) -> tuple[Asset, ...] | None:
         if isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
@@ -369,8 +336,8 @@ class _Reader:
 
     def _unknown(self, key: str, node: Node) -> None:
         self.extra[key] = _kept(node)
-        if key.lower() in _METRIC_KEYS and (value := self._real(node)) is not None:
-            self.metrics.append(Metric(key, value))
+        if key.lower() in METRIC_KEYS and (metric := read_value(key, node, self.source.text).metric):
+            self.metrics.append(metric)
 
     def _value(self, key: str, node: Node, read: Callable[[_Reader, str, Node], Any]) -> Any:
         """What `read` makes of a value; one that it cannot read is reported, and kept as it stands."""
@@ -436,7 +403,7 @@ def _typed(node: Node) -> Any:
         return node.text
     if _WHOLE.fullmatch(text):
         return int(text)
-    if len(text) <= _METRIC_LENGTH and _REAL.fullmatch(text) and math.isfinite(float(text)):
+    if len(text) <= _MAX_REAL and _REAL.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"

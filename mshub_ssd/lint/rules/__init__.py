@@ -23,6 +23,7 @@ _MODULES = (
     "fields",
     "assets",
     "naming",
+    "evaluation",
     "provenance",
     "body",
     "official",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import ASSET_FIELDS, FIELDS, MapNode, Node, Scalar, SeqNode, parse_metric
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Node, Scalar, SeqNode
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
-from mshub_ssd.lint.finding import Fix, Severity
+from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
 
 REQUIRED = tuple(field.key for field in FIELDS.values() if field.required)
@@ -24,13 +23,8 @@ _TEXTS = [field.key for field in FIELDS.values() if field.attribute and field.ki
 _DATE = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
-# Letters and a number, or any name that a separator ends.
-_CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
-_SIGNS = re.compile(r"[=%@]")
 _MAX_GUESSES = 20
 _FIGURES = {"map", "metrics", "metric", "results"}
-_MAX_ITEMS = 200
-_NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
 
 # What YAML 1.1, as nearly every reader in Python speaks it, makes of a plain value.
 _YAML_BOOL = re.compile(r"yes|no|true|false|on|off", re.IGNORECASE)
@@ -237,119 +231,10 @@ def date_format(context: CardContext) -> Iterator[Violation]:
         iso = day.isoformat()
         fix = Fix(f"write {iso}", edit(node, f'"{iso}"'))
         yield Violation(node.start, node.end, "update-time is not of the form YYYY-MM-DD", f'write "{iso}"', fix)
-    # Somewhere on earth it may be tomorrow already.
-    if day is not None and day > datetime.date.today() + datetime.timedelta(days=1):
-        yield Violation(node.start, node.end, "update-time lies in the future", "give the day of the last change")
-
-
-@rule(
-    "MC010",
-    "evaluation-trap",
-    "error",
-    fix="safe",
-    why="`-` is a syntax error in most YAML readers, and `no` is the boolean false: the one breaks the card, the other "
-    "is no text.",
-    bad="evaluation: -",
-    good='evaluation: "-"',
-)
-def evaluation_trap(context: CardContext) -> Iterator[Violation]:
-    """An evaluation that YAML does not read as text: a bare dash, `no`, `true`."""
-    node = context.scalar("evaluation")
-    if node is None or not node.plain:
-        return
-    text = node.text.strip()
-    if text == "-" or yaml_type(node) == "boolean":
-        what = "is no valid YAML" if text == "-" else f"reads as {str(text.lower() in ('yes', 'true', 'on')).lower()}"
-        yield Violation(
-            node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node)
-        )
-
-
-@rule(
-    "MC011",
-    "unreadable-evaluation",
-    "warning",
-    fix="sometimes",
-    why="Figures are compared by programs. Each needs a name and a value, and a name with digits or signs leaves it "
-    "open where the value begins.",
-    bad="evaluation: F1score61.94",
-    good='evaluation: "F1score: 61.94"',
-)
-def unreadable_evaluation(context: CardContext) -> Iterator[Violation]:
-    """An evaluation that cannot be read as pairs of metric and value.
-
-    Where a name with digits or signs runs into its value, it is an info, with a fix that separates them.
-    """
-    found = context.fields.get("evaluation")
-    if found is None:
-        return
-    node = found[1]
-    if isinstance(node, MapNode):
-        yield from _pairs(node)
-        return
-    for item in node.items[:_MAX_ITEMS] if isinstance(node, SeqNode) else [node]:
-        if isinstance(item, MapNode):
-            yield from _pairs(item)
-        elif isinstance(item, Scalar):
-            yield from _pieces(context, item)
-        else:
-            yield Violation(item.start, item.end, "a list is no metric and value", "write `top1acc: 64.82`")
-
-
-def _pairs(node: MapNode) -> Iterator[Violation]:
-    for key, value in node.items:
-        text = value.text.strip().removesuffix("%").rstrip() if isinstance(value, Scalar) else ""
-        if not _is_number(text):
-            yield Violation(
-                value.start, value.end, f"the value of {key.text[:40]} is no number", "give one number per metric"
-            )
-
-
-def _pieces(context: CardContext, node: Scalar) -> Iterator[Violation]:
-    text = node.text.strip()
-    if text.lower() in _NONE_GIVEN or meaning(node) is None:
-        return
-    pieces = list(context.pieces(node))
-    read = [parse_metric(piece) for piece, _, _ in pieces]
-    doubtful = []
-    names: set[str] = set()
-    for (wanted, start, end), metric in zip(pieces, read, strict=True):
-        if metric is None:
-            shown = f": {wanted[:40]!r}" if wanted else ": nothing between two `|`"
-            yield Violation(start, end, f"no metric and value{shown}", "write `top1acc: 64.82 | top5acc: 85.66`")
-            continue
-        if metric.name in names:
-            yield Violation(start, end, f"the metric {metric.name[:40]!r} stands twice", "correct one of the two names")
-        names.add(metric.name)
-        if _SIGNS.search(metric.name):
-            message = f"other readers may split {metric.name[:40]!r} in the wrong place"
-            hint = f"write evaluation as a mapping: {{{json.dumps(metric.name[:40])}: {metric.value:g}}}"
-            yield Violation(start, end, message, hint, severity="info")
-        elif not _CLEAR.fullmatch(wanted):
-            doubtful.append((start, end, metric.name))
-    fix = None
-    if doubtful and None not in read and "\n" not in context.text[node.start : node.end]:
-        clear = " | ".join(_separated(piece) for piece, _, _ in pieces)
-        if '"' not in clear and "\\" not in clear and not _SIGNS.search(clear):
-            fix = Fix("separate names and values", edit(node, f'"{clear}"'), safe=False)
-    for start, end, name in doubtful:
-        yield Violation(
-            start, end, f"where {name!r} ends and its value begins is a guess", f"write `{name}: ...`", fix, "info"
-        )
-
-
-def _separated(piece: str) -> str:
-    metric = parse_metric(piece)
-    if metric is None or not piece.startswith(metric.name):
-        return piece
-    return f"{metric.name}: {piece[len(metric.name) :].lstrip(' :=').strip()}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return len(text) < 200 and math.isfinite(float(text))
-    except ValueError:
-        return False
+    # It is tomorrow already somewhere; and clocks are wrong by less than a day.
+    if day is not None and day - datetime.datetime.now(datetime.timezone.utc).date() > datetime.timedelta(days=1):
+        hint = "give the day when the card was last changed"
+        yield Violation(node.start, node.end, f"update-time lies in the future: {day.isoformat()}", hint)
 
 
 @rule(
@@ -358,13 +243,13 @@ def _is_number(text: str) -> bool:
     "info",
     profile="strict",
     fix="safe",
-    why="YAML reads 1.7 as a number, 2022-06-22 as a date and `no` as false; readers of the card get another type, and "
-    "sometimes another text, than the author wrote.",
+    why="YAML reads 1.7 as a number and 2022-06-22 as a date; readers of the card get another type, and sometimes "
+    "another text, than the author wrote.",
     bad="model-version: 1.7",
     good='model-version: "1.7"',
 )
 def typed_value(context: CardContext) -> Iterator[Violation]:
-    """A text without quotes that YAML reads as a number, date or boolean; an info where it is a version or a date."""
+    """A version without quotes that YAML reads as a number, and a text that it reads as a date."""
     for name in (*_VERSIONS, *_TEXTS):
         node = context.scalar(name)
         kind = yaml_type(node) if node else None
@@ -372,9 +257,10 @@ def typed_value(context: CardContext) -> Iterator[Violation]:
             continue
         if name in _VERSIONS and kind == "number" and _as_number(node.text.strip()) != node.text.strip():
             continue  # MC008
-        severity: Severity | None = None if name in _VERSIONS or kind == "date" else "warning"
+        if name not in _VERSIONS and kind != "date":
+            continue  # MC010
         hint = f'put it in quotes: "{node.text[:40]}"'
-        yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node), severity)
+        yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node))
 
 
 @rule(

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from mshub_ssd.cards import Scalar, parse_metric, valid_uid
+from mshub_ssd.cards import Scalar, valid_uid
 from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
@@ -26,10 +26,7 @@ _NO_NAMES = {"n/a", "na", "nil", "null", "-"}
 # Honest words, which the official validator refuses.
 _VAGUE = {"unknown", "custom"}
 _PLACEHOLDERS = {"none", "todo", "tbd", "xxx", *_VAGUE, *_NO_NAMES}
-_LETTERS = re.compile(r"[^a-z0-9.+-]+")
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _MAX_NAMES = 50
-_LONGEST_NAME = 300
 _BETWEEN_NAMES = re.compile(r"[|,]")
 
 # The spelling of the hub, where most cards of a data set agree on one.
@@ -216,66 +213,6 @@ def dataset_spelling(context: CardContext) -> Iterator[Violation]:
             yield Violation(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
         elif name.lower() in _PLACEHOLDERS and name.lower() not in _NO_NAMES:
             yield Violation(start, end, f"{name!r} names no data set", "name the data set, or leave train-dataset out")
-
-
-@rule(
-    "MC023",
-    "evaluation-mismatch",
-    "warning",
-    why="Published file names carry the figure. When the card says another one, it describes another file.",
-    bad="evaluation: acc80.04      # and asset-link: .../net_acc79.54.ckpt",
-    good="evaluation: acc79.54      # and asset-link: .../net_acc79.54.ckpt",
-)
-def evaluation_mismatch(context: CardContext) -> Iterator[Violation]:
-    """A figure that is another one in the asset's file name; an info where the file name gives none."""
-    node = context.scalar("evaluation")
-    links = [link for asset in context.assets[:3] if (link := asset.value("asset-link")) and "://" in link]
-    if node is None or not links:
-        return
-    silent = []
-    files = [_figures(file_name(link)) for link in links]
-    letters = " ".join(_LETTERS.sub("", name) for name in files)
-    for piece, start, end in context.pieces(node):
-        metric = parse_metric(piece)
-        if metric is None or _LETTERS.sub("", piece.lower()) in letters:
-            continue
-        named = [values for figures in files if (values := _values(figures, squeeze(metric.name)))]
-        if not named:
-            silent.append(metric.name)
-        elif not any(abs(value - metric.value) < 1e-9 for values in named for value in values):
-            given = ", ".join(f"{value:g}" for value in named[0][:3])
-            yield Violation(start, end, f"the asset's file name says {given}", "let card and file agree")
-    if silent:
-        yield Violation(
-            node.start,
-            node.end,
-            f"the asset's file name does not give {', '.join(silent[:4])[:80]}",
-            "name files after model, data set and figure",
-            severity="info",
-        )
-
-
-def _figures(name: str) -> str:
-    stem = name[: name.rfind(".")][:_LONGEST_NAME] if name.rfind(".") > 0 else name[:_LONGEST_NAME]
-    return re.sub(r"[^a-z0-9._+-]+", "", stem.lower())
-
-
-def _values(figures: str, name: str) -> list[float]:
-    """The numbers behind a metric's name in a file name."""
-    found = []
-    # `_` parts figures; a dot stays, for decimals.
-    for piece in [*figures.split("_"), figures]:
-        bare = re.sub(r"[_+-]", "", piece)
-        at = bare.find(name)
-        while at >= 0:
-            number = _NUMBER.match(bare, at + len(name))
-            # `ap` is no metric in `map25.17`.
-            if number and len(number.group()) < 30 and not bare[max(at - 1, 0) : at].isalpha():
-                found.append(float(number.group()))
-            at = bare.find(name, at + 1)
-        if found:
-            break
-    return found
 
 
 @rule(
