@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import sys
@@ -210,3 +211,40 @@ def test_a_fix_that_would_break_the_card_does_not_hold_up_the_others(tmp_path: P
     fixed = file.read_text(encoding="utf-8")
     assert "license: Apache-2.0" in fixed
     assert examine_card(fixed, uid=UID).card is not None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(
+            "f(a=1, a=2)",
+            "f(**a, b=1, **c)",
+            "__debug__ = 1",
+            "f.__debug__ = 1",
+            "f(__debug__=1)",
+            "import a as __debug__",
+        ),
+        *("from __future__ import nothing", "from a import *", "break", "return 1", "nonlocal x", "x: int = 1"),
+        *(
+            "*a",
+            "*a = 1",
+            "*a, = b",
+            "a, *b, *c = d",
+            "[*a, *b]",
+            "lambda x, x: 1",
+            "def f(x, x): 1",
+            "yield 1",
+            "await x",
+        ),
+        *("1 = a", "f() = a", "(a, f()) = b", "None = a", "a.None", "a[1:2, ...] = b", "a = -b * c / d", "del f()"),
+    ],
+)
+def test_an_example_is_python_where_python_compiles_it(code: str) -> None:
+    try:
+        compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        fits = True
+    except SyntaxError:
+        fits = False
+    text = f"# net\n\n---\nmodel-name: net\n---\n\n## Use\n\n```python\n{code}\n```\n"
+    codes = {found.code for found in check_text(text.encode(), CONFIG)}
+    assert ("MC037" in codes) is not fits

@@ -256,7 +256,7 @@ def test_text_never_steers_a_terminal(report: Report, color: bool) -> None:
 
 
 def columns(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me") or char == "\u1161":
+    if unicodedata.category(char) in ("Mn", "Me") or "\u1160" <= char <= "\u11ff" or "\ud7b0" <= char <= "\ud7fb":
         return 0
     return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +38,7 @@ _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _OFFICIAL = {"mindspore", "noah-cvlab"}
 _NOTHING = {"", "~", "null", "-"}
+_LONGEST_NOTHING = max(map(len, _NOTHING))
 
 
 class Violation(NamedTuple):
@@ -56,6 +57,7 @@ class _Fields:
 
     __slots__ = ()
     fields: dict[str, tuple[Scalar, Node]]
+    values: dict[str, str | None]
 
     def scalar(self, key: str) -> Scalar | None:
         """The value of a field, where it is a text."""
@@ -64,17 +66,22 @@ class _Fields:
 
     def value(self, key: str) -> str | None:
         """The text of a field, None where it says nothing; links without ``<>``."""
-        node = self.scalar(key)
-        return None if node is None else meaning(node, key)
+        try:
+            return self.values[key]  # a dozen rules ask for some of them
+        except KeyError:
+            node = self.scalar(key)
+            known = self.values[key] = None if node is None else meaning(node, key)
+            return known
 
 
 @dataclass(frozen=True, slots=True)
 class AssetNode(_Fields):
-    """One item of ``asset``: its node and its fields."""
+    """One item of ``asset``: its node, its fields, and what they were found to say."""
 
     index: int
     node: MapNode
     fields: dict[str, tuple[Scalar, Node]]
+    values: dict[str, str | None] = field(default_factory=dict, compare=False, repr=False)
 
 
 class CardContext(_Fields):
@@ -91,10 +98,12 @@ class CardContext(_Fields):
         card: What could be read of the card, None where there are no fields.
         problems: What the parser objects to.
         fields: Top-level keys and values.
+        values: What fields were found to say.
         assets: Items of ``asset``.
         unparsed_body: Whether `tokens` is empty because the body is too much to parse.
         snippets: A place for the rules about examples to keep them compiled.
         excerpts: Lines that findings show, each once; passwords in urls are masked.
+        places: Where findings stand, each place once.
     """
 
     def __init__(
@@ -115,12 +124,14 @@ class CardContext(_Fields):
         self.by_lines = "fullwidth-colon" in codes
         root = self.source.root
         self.fields: dict[str, tuple[Scalar, Node]] = {}
+        self.values: dict[str, str | None] = {}
         if root is not None:
             self.fields = {key.text: (key, node) for key, node in root.items}
         self.assets = tuple(itertools.islice(self._assets(), MAX_ASSETS))
         self.unparsed_body = False
         self.snippets: list[Any] | None = None
         self.excerpts: dict[tuple[int, int], str] = {}
+        self.places: dict[tuple[int, int], tuple[Span, str, int]] = {}
 
     @functools.cached_property
     def shown(self) -> str:
@@ -290,12 +301,13 @@ def too_long(node: Scalar) -> bool:
 def meaning(node: Scalar, key: str = "") -> str | None:
     """The text of a value, None where it says nothing; that of a link without ``<>``."""
     text = node.text.strip()
-    if node.plain and text.lower() in _NOTHING:
+    if node.plain and len(text) <= _LONGEST_NOTHING and text.lower() in _NOTHING:
         return None
-    if key.endswith("link") and len(text) > _MAX_LINK:
-        return None
-    if key.endswith("link") and text.startswith("<") and text.endswith(">"):
-        text = text[1:-1].strip()
+    if key.endswith("link"):
+        if len(text) > _MAX_LINK:
+            return None
+        if text.startswith("<") and text.endswith(">"):
+            text = text[1:-1].strip()
     return text or None
 
 

@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,7 @@ _SUPPRESSION_RULE = "MC049"
 _MAX_ROUNDS = 1000
 # Of one rule in one card; a bomb must not become a report of gigabytes.
 _MAX_FINDINGS = 50
+_MOST = _MAX_FINDINGS + 1
 _LONG_LINE = 1000
 _AROUND = 200
 # Below this many cards a second process costs more than it saves.
@@ -206,12 +207,11 @@ class _Run:
         context = CardContext(data, path=card.path, uid=card.uid, file=file, planner=self.planner)
         config = self.config
         hidden = config.let_off(card.file, card.uid)
-        findings = [
-            self.finding(rule, context, violation)
-            for rule, check in self.checks
-            if rule.code not in hidden
-            for violation in _bounded(check(context))
-        ]
+        findings: list[Finding] = []
+        for rule, check in self.checks:
+            # Most rules find nothing in most cards: that has to cost next to nothing.
+            if (not hidden or rule.code not in hidden) and (found := list(itertools.islice(check(context), _MOST))):
+                findings += [self.finding(rule, context, violation) for violation in _bounded(found)]
         comments = suppress.read(context)
         findings, suppressed = suppress.apply(findings, comments)
         if self.complain and comments and _SUPPRESSION_RULE not in hidden:
@@ -232,6 +232,7 @@ class _Run:
 
     def finding(self, rule: Rule, context: CardContext, violation: Violation) -> Finding:
         """A violation of a rule as a finding, whose fix knows its lines."""
+        place = _place(context, violation.start, violation.end)
         fix = violation.fix
         # Reports hold the texts of fixes, and are published; a password is no text for them.
         if fix is not None and (not context.whole or any(scrub(one.text) != one.text for one in fix.edits)):
@@ -239,7 +240,6 @@ class _Run:
         elif fix is not None:
             edits = (Edit(one.start, one.end, one.text, _edit_span(context, one)) for one in fix.edits)
             fix = Fix(fix.title, tuple(edits), fix.safe)
-        place = _place(context, violation.start, violation.end)
         return self.placed(rule, context.path, context.uid, place, violation, fix)
 
     def placed(
@@ -268,9 +268,8 @@ class _Run:
         )
 
 
-def _bounded(violations: Iterable[Violation]) -> list[Violation]:
+def _bounded(found: list[Violation]) -> list[Violation]:
     """So many violations as a report bears; the last one says that there are more."""
-    found = list(itertools.islice(violations, _MAX_FINDINGS + 1))
     if len(found) > _MAX_FINDINGS:
         last = found[_MAX_FINDINGS - 1]
         found[_MAX_FINDINGS - 1 :] = [last._replace(message=f"{last.message} (and more like this below)")]
@@ -314,6 +313,12 @@ def _free(spans: list[tuple[int, int]], one: Edit) -> bool:
 
 def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
     """Where something stands: its span, its line, and the column the line is shown from."""
+    if (known := context.places.get((start, end))) is None:
+        known = context.places[start, end] = _placed(context, start, end)
+    return known
+
+
+def _placed(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
     size = len(context.text)
     start = max(0, min(start, size))
     end = max(start, min(end, size))
@@ -331,7 +336,10 @@ def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
 
 
 def _edit_span(context: CardContext, one: Edit) -> Span:
-    return Span(1, 1, 1, 1) if one.start < 0 else context.source.span(one.start, one.end)
+    if one.start < 0:
+        return Span(1, 1, 1, 1)
+    known = context.places.get((one.start, one.end))  # most fixes change just what the finding is about
+    return known[0] if known else context.source.span(one.start, one.end)
 
 
 def _check_tree(run: _Run, results: list[_Result]) -> None:

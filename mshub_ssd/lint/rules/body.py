@@ -27,6 +27,12 @@ _MAGIC = re.compile(r"^[ \t]*[!%].*$", re.MULTILINE)
 _PROMPT = re.compile(r"^(?:>>>|\.\.\.) ?")
 _CLIENTS = {"mshub", "mshub_ssd", "mindspore_hub", "hub"}
 _LOADERS = {"load", "load_weights", "fetch", "info", "detect", "classify"}
+# Examples of these alone compile if they can be parsed.
+_SOUND = {
+    *(ast.Module, ast.Expr, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Store, ast.Constant, ast.Attribute),
+    *(ast.Import, ast.ImportFrom, ast.alias, ast.Assign, ast.Tuple, ast.List, ast.Subscript, ast.BinOp),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UnaryOp, ast.USub),
+}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SCHEMES = ("http", "https", "mailto", "ftp", "doi")
 
@@ -35,7 +41,7 @@ class _Snippet(NamedTuple):
     """A fenced Python example: what Python makes of it, where it uses this library or the official client."""
 
     token: Token
-    tree: ast.Module | None
+    nodes: list[ast.AST] | None
     fault: str | None
     line: int = 1
 
@@ -69,30 +75,49 @@ def _read(context: CardContext) -> Iterator[_Snippet]:
             yield _Snippet(token, None, what, getattr(error, "lineno", None) or 1)
 
 
-def _parsed(code: str) -> ast.Module:
-    """Take an example apart, and compile it.
+def _parsed(code: str) -> list[ast.AST]:
+    """Take an example apart, and compile it; what it is made of, the outermost first.
 
     The compiler works constants out, and twenty letters can stand for gigabytes; deep nesting costs it time, and in
-    some versions of Python the whole process. Where an example may do so, it is only parsed.
+    some versions of Python the whole process. Where an example may do so, it is only parsed; nor is the compiler asked
+    where it has nothing to object to.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(code)
-        if _is_cheap(tree):
+        nodes = _nodes(tree)
+        if nodes is None:
+            return list(ast.walk(tree))
+        if "__" in code or not all(type(node) in _SOUND and _is_sound(node) for node in nodes):
             compile(code, "<example>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    return tree
+    return nodes
 
 
-def _is_cheap(tree: ast.Module) -> bool:
-    todo: list[tuple[ast.AST, int]] = [(tree, 0)]
-    count = 0
-    while todo:
-        node, depth = todo.pop()
-        count += 1
-        if count > _MAX_NODES or depth > _MAX_DEPTH or (isinstance(node, ast.BinOp) and not _is_plain(node)):
-            return False
-        todo += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
-    return True
+def _is_sound(node: ast.AST) -> bool:
+    return not isinstance(node, ast.Call) or len(node.keywords) == len({one.arg for one in node.keywords})
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST] | None:
+    """What an example is made of, in the order of `ast.walk`; None where compiling it may cost much."""
+    nodes: list[ast.AST] = []
+    level: list[ast.AST] = [tree]
+    depth = 0
+    while level:
+        nodes += level
+        if len(nodes) > _MAX_NODES or depth > _MAX_DEPTH:
+            return None
+        below: list[ast.AST] = []
+        for node in level:
+            if isinstance(node, ast.BinOp) and not _is_plain(node):
+                return None
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if isinstance(value, list):
+                    below += [one for one in value if isinstance(one, ast.AST)]
+                elif isinstance(value, ast.AST):
+                    below.append(value)
+        level, depth = below, depth + 1
+    return nodes
 
 
 def _is_plain(node: ast.BinOp) -> bool:
@@ -123,12 +148,12 @@ def snippet_syntax(context: CardContext) -> Iterator[Violation]:
 
 def loaded_uids(context: CardContext) -> Iterator[tuple[str, int, int]]:
     """Uids that the body's examples load, and their places: the letters between the quotes."""
-    for token, tree, _, _ in _snippets(context):
-        if tree is None or not any(word in token.content for word in _CLIENTS):
+    for token, nodes, _, _ in _snippets(context):
+        if nodes is None or not any(word in token.content for word in _CLIENTS):
             continue
         known: dict[str, ast.Constant] = {}
         calls: list[ast.Call] = []
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 known.update({target.id: node.value for target in node.targets if isinstance(target, ast.Name)})
             elif isinstance(node, ast.Call) and _is_loader(node.func):
