@@ -135,7 +135,9 @@ class Maker:
             f"user-id: {'MindSpore' if official else 'own'}",
             "used-for: inference",
             f'mindspore-version: "{version}"',
-            f"network: {{name: {model.network}, {model.arguments}}}" if model.arguments else f"network: {model.network}",
+            f"network: {{name: {model.network}, {model.arguments}}}"
+            if model.arguments
+            else f"network: {model.network}",
             *([f"classes: [{', '.join(model.classes)}]"] if model.classes else []),
             "asset:",
             f"- file-format: {model.suffix[1:]}",
@@ -226,13 +228,27 @@ swap("L2 figure that is none", r"(mAP|top1acc)(: |)\d+\.\d+", r"\1\2about 40", r
 swap("L7 module-type", r"module-type: cv-\w+", "module-type: vision", "module-type: computer-vision")
 swap("L7 used-for", r"used-for: inference", "used-for: inferrence", "used-for: everything")
 swap("L11 file of another model", r"(models/r[\d.]+|weights)/ssdmobilenetv2(fpnlite)?_", r"\1/ssdvgg16_", r"\1/ssd300_")
-swap("L12 placeholder digest", _SHA, f"asset-sha256: {'0' * 64}", f"asset-sha256: {'f' * 64}", f'asset-sha256: "{"ab" * 32}"')
+swap(
+    "L12 placeholder digest",
+    _SHA,
+    f"asset-sha256: {'0' * 64}",
+    f"asset-sha256: {'f' * 64}",
+    f'asset-sha256: "{"ab" * 32}"',
+)
 swap("L12 digest of nothing", _SHA, f"asset-sha256: {hashlib.sha256(b'').hexdigest()}")
 swap("L17 empty repo-link", r"repo-link: .*", "repo-link:")
 swap("L20 date in the future", r'update-time: "\d+', 'update-time: "2199', 'update-time: "2999')
 swap("L20 conflict marker", r"^license: .*", "<<<<<<< HEAD\nlicense: Apache-2.0\n=======\nlicense: MIT\n>>>>>>> other")
-swap("L20 conflict marker in the text", r"^A small network", "<<<<<<< HEAD\nA network\n=======\nA small network\n>>>>>>> other\n")
-swap("L20 body of another model", r"\[official/cv/\w+\]\((.*)/official/cv/\w+\)", r"[research/cv/dcgan](\1/research/cv/dcgan)")
+swap(
+    "L20 conflict marker in the text",
+    r"^A small network",
+    "<<<<<<< HEAD\nA network\n=======\nA small network\n>>>>>>> other\n",
+)
+swap(
+    "L20 body of another model",
+    r"\[official/cv/\w+\]\((.*)/official/cv/\w+\)",
+    r"[research/cv/dcgan](\1/research/cv/dcgan)",
+)
 swap("L20 TODO", r"summary: .*", "summary: TODO", "summary: TBD", "summary: TODO write this")
 swap("wrong digest", r'asset-sha256: "(\w{60})\w{4}', r'asset-sha256: "\g<1>0000')
 swap("short digest", r'asset-sha256: "(\w{20})\w+', r'asset-sha256: "\1', told=True)
@@ -246,7 +262,11 @@ swap("wrong size", r"asset-size: \d+", "asset-size: 17", "asset-size: 123456789"
 swap("size that is no number", r"asset-size: \d+", "asset-size: 5 MB", "asset-size: -4")
 swap("format that is another one", r"file-format: \w+", "file-format: pth")
 swap("format nobody knows", r"file-format: \w+", "file-format: h5", "file-format: checkpoint")
-swap("format that is not loaded", r"file-format: (\w+)((.|\n)*?)asset-link: (.*)\.\w+", r"file-format: onnx\2asset-link: \4.onnx")
+swap(
+    "format that is not loaded",
+    r"file-format: (\w+)((.|\n)*?)asset-link: (.*)\.\w+",
+    r"file-format: onnx\2asset-link: \4.onnx",
+)
 swap("no asset", r"asset:\n(-.*\n)(  .*\n)*", "")
 swap("asset without a dash", r"^- file-format", "  file-format", told=False)
 swap("asset that is a text", r"asset:\n(-.*\n)(  .*\n)*", "asset: net.ckpt\n")
@@ -388,7 +408,9 @@ def _is_elsewhere(card: Card, digest: str) -> bool:
     return card.linked and right is not None and not right[1].startswith(digest.lower())
 
 
-def run(count: int, seed: int, only: list[str] | None = None, keep: Path | None = None) -> tuple[dict[str, Outcome], list[str]]:
+def run(
+    count: int, seed: int, only: list[str] | None = None, keep: Path | None = None
+) -> tuple[dict[str, Outcome], list[str]]:
     """Try so many cards; what was told, and what is wrong."""
     faults: list[str] = []
     outcomes = {name: Outcome(codes=Counter()) for name in MISTAKES if not only or name in only}

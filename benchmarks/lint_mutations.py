@@ -43,7 +43,6 @@ _HANG = 10  # seconds of CPU after which a child is ended
 _MEANT = {
     "MC009": {"update_time", "extra"},
     "MC015": {"assets"},
-    "MC022": {"datasets"},
     "MC024": {"license"},
     "MC055": {"assets", "datasets", "extra", "used_for"},
     "MC062": {"datasets"},

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from mshub_ssd.cards import FIELDS, METRIC_KEYS, Entry, Scalar, SeqNode, read_evaluation, read_value
+from mshub_ssd.cards import METRIC_KEYS, Entry, Scalar, SeqNode, read_evaluation, read_value
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
@@ -18,7 +18,6 @@ from mshub_ssd.lint.rules.assets import file_name
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
 from mshub_ssd.lint.tree import squeeze
 
-_TEXTS = [field.key for field in FIELDS.values() if field.attribute and field.kind in ("text", "datasets")]
 _NONE_GIVEN = {"-", "none", "n/a", "na", "nil", "no"}
 # Letters and a number, or any name that a separator ends.
 _CLEAR = re.compile(r"(?:[A-Za-z]+|.*[ \t:=])[0-9]+(?:\.[0-9]+)?[ \t]*%?|.*[:=].*")
@@ -42,34 +41,26 @@ _GENERIC = {
 
 @rule(
     "MC010",
-    "yaml-trap",
-    "error",
+    "evaluation-trap",
+    "warning",
+    profile="strict",
     fix="safe",
-    why="`-` is a syntax error in most YAML readers, `no` is the boolean false to them and `300` a number: the one "
-    "breaks the card, the others are no text.",
+    why="`-` is a syntax error in most YAML readers, and `no` is the boolean false. The official tools write so where "
+    "no figure was published, and read over it as this library does; others stumble.",
     bad="evaluation: -",
     good='evaluation: "-"',
 )
-def yaml_trap(context: CardContext) -> Iterator[Violation]:
-    """An evaluation that YAML does not read as text: a bare dash, `no`, `true`.
-
-    Where another text without quotes is a boolean or a number to YAML, it is a warning.
-    """
+def evaluation_trap(context: CardContext) -> Iterator[Violation]:
+    """An evaluation that YAML does not read as text: a bare dash, `no`, `true`."""
     node = context.scalar("evaluation")
-    if node is not None and node.plain:
-        text = node.text.strip()
-        if text == "-" or yaml_type(node) == "boolean":
-            truth = str(text.lower() in ("yes", "true", "on")).lower()
-            what = "is no valid YAML" if text == "-" else f"reads as {truth}"
-            yield Violation(
-                node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node)
-            )
-    for name in _TEXTS:
-        node = context.scalar(name)
-        kind = yaml_type(node) if node else None
-        if node is not None and kind in ("boolean", "number"):
-            hint = f'put it in quotes: "{node.text[:40]}"'
-            yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node), "warning")
+    if node is None or not node.plain:
+        return
+    text = node.text.strip()
+    if text == "-" or yaml_type(node) == "boolean":
+        what = "is no valid YAML" if text == "-" else f"reads as {str(text.lower() in ('yes', 'true', 'on')).lower()}"
+        yield Violation(
+            node.start, node.end, f"evaluation {what}", "give the figures, or put it in quotes", quoted(node)
+        )
 
 
 @rule(

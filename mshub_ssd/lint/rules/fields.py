@@ -258,9 +258,29 @@ def typed_value(context: CardContext) -> Iterator[Violation]:
         if name in _VERSIONS and kind == "number" and _as_number(node.text.strip()) != node.text.strip():
             continue  # MC008
         if name not in _VERSIONS and kind != "date":
-            continue  # MC010
+            continue  # MC064
         hint = f'put it in quotes: "{node.text[:40]}"'
         yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node))
+
+
+@rule(
+    "MC064",
+    "misread-text",
+    "warning",
+    fix="safe",
+    why="YAML reads `no` as false and `300` as a number: a name or licence that looks like one is another value to "
+    "most readers, or fails them.",
+    bad="license: no",
+    good='license: "no"',
+)
+def misread_text(context: CardContext) -> Iterator[Violation]:
+    """A text without quotes that YAML reads as a boolean or a number."""
+    for name in _TEXTS:
+        node = context.scalar(name) if FIELDS[name].kind != "date" else None  # MC009
+        kind = yaml_type(node) if node else None
+        if node is not None and kind in ("boolean", "number"):
+            hint = f'put it in quotes: "{node.text[:40]}"'
+            yield Violation(node.start, node.end, f"{name} reads as a {kind}", hint, quoted(node))
 
 
 @rule(

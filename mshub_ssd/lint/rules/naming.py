@@ -178,19 +178,15 @@ def _names(context: CardContext) -> Iterator[str]:
     "MC022",
     "dataset-name",
     "warning",
-    fix="sometimes",
-    why="People search by data set, and programs compare names letter by letter: to them N/A is a data set. The "
-    "validator of the official hub refuses such words.",
-    bad="train-dataset: N/A",
+    why="People choose a model by what it was trained on, and programs compare names letter by letter: to them, "
+    "unknown is a data set.",
+    bad="train-dataset: unknown",
     good="train-dataset: coco2017",
 )
 def dataset_name(context: CardContext) -> Iterator[Violation]:
-    """A train-dataset that stands for none or an unknown one, such as `N/A`; `none` is understood."""
+    """A train-dataset that stands for an unknown one, such as `TODO`; `none` is understood."""
     for name, start, end in _datasets(context):
-        if name.lower() in _NO_NAMES:
-            fix = Fix("write none", edit((start, end), "none"))
-            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none", fix)
-        elif context.judged and name.lower() in _VAGUE:
+        if context.judged and name.lower() in _VAGUE:
             yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none")
 
 
@@ -205,13 +201,19 @@ def dataset_name(context: CardContext) -> Iterator[Violation]:
     good="train-dataset: imagenet2012",
 )
 def dataset_spelling(context: CardContext) -> Iterator[Violation]:
-    """A train-dataset that is not spelt as most cards of the hub do, or is `none` or `custom`."""
+    """A train-dataset that is not spelt as most cards of the hub do, or is `none`, `N/A` or `custom`.
+
+    Of the words for none, the validator of the official hub knows only `none`.
+    """
     for name, start, end in _datasets(context):
         right = _CANONICAL.get(squeeze(name))
         if right and right != name and not (context.official and refused_spelling(name)):
             fix = Fix(f"write {right}", edit((start, end), right))
             yield Violation(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
-        elif name.lower() in _PLACEHOLDERS and name.lower() not in _NO_NAMES:
+        elif name.lower() in _NO_NAMES:
+            fix = Fix("write none", edit((start, end), "none"))
+            yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none", fix)
+        elif name.lower() in _PLACEHOLDERS:
             yield Violation(start, end, f"{name!r} names no data set", "name the data set, or leave train-dataset out")
 
 
