@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+import jsonschema
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -13,54 +14,57 @@ from mshub_ssd import facts
 from mshub_ssd.cards import Card, Metric, examine_card, parse_metric
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import check_text
+from mshub_ssd.lint.schema import front_matter_schema
 
 many = settings(max_examples=300)
+SCHEMA = front_matter_schema()
+IN_EDITORS = jsonschema.Draft202012Validator({**SCHEMA["properties"]["evaluation"], "$defs": SCHEMA["$defs"]})
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "value", "spread"),
-    [
-        ("mAP: 24,08", "mAP", 24.08, None),
-        ("top1acc64,8", "top1acc", 64.8, None),
-        ("acc 64,8%", "acc", 64.8, None),
-        ("acc 0,875", "acc", 0.875, None),  # no thousands begin with a nought
-        ("acc1,72e-05", "acc", 1.72e-05, None),
-        ("acc: 0.12\u00b10.01", "acc", 0.12, 0.01),
-        ("acc0.12 +/- 0.01", "acc", 0.12, 0.01),
-        ("acc 0.12 +- 0.01", "acc", 0.12, 0.01),
-        ("acc = 0.12 \u00b1 0.01 %", "acc", 0.12, 0.01),
-        ("acc: 12% \u00b1 1%", "acc", 12, 1),
-        ("acc: 12,5 \u00b1 1,5", "acc", 12.5, 1.5),
-        ("reward\u22129.11", "reward", -9.11, None),
-        ("avgReward-9.11", "avgReward", -9.11, None),
-        ("acc: -0.5", "acc", -0.5, None),
-        ("acc - 76.1", "acc", 76.1, None),
-        ("\u7cbe\u5ea6\uff1a0,9", "\u7cbe\u5ea6", 0.9, None),
-        ("acc 90\uff05", "acc", 90, None),
-        ("F1score61.94", "F1score", 61.94, None),
-        ("s16multiscale79.59", "s16multiscale", 79.59, None),
-        ("100%-EER:98.73", "100%-EER", 98.73, None),
-        ("TRP@FAR=1%:98.53", "TRP@FAR=1%", 98.53, None),
-        ("P@1acc42.7", "P@1acc", 42.7, None),
-        ("0.5macc75", "0.5macc", 75, None),
-        ("mAP@.5IoU60.6", "mAP@.5IoU", 60.6, None),
-        ("image-level100.0", "image-level", 100, None),
-        ("mAP@0.5: 27.3", "mAP@0.5", 27.3, None),
-        ("mAP@0.5 27.3", "mAP@0.5", 27.3, None),
-        ("mAP@0.5:27.3", "mAP@0.5", 27.3, None),
-        ("mAP@0.5:0.95: 37.6", "mAP@0.5:0.95", 37.6, None),
-        ("mAP@[0.5:0.95] 37.6", "mAP@[0.5:0.95]", 37.6, None),
-        ("mAP50-95: 37.6", "mAP50-95", 37.6, None),
-        ("IoU=0.5 mAP: 27.3", "IoU=0.5 mAP", 27.3, None),
-        ("delta<1.25: 0.87", "delta<1.25", 0.87, None),
-        ("mAP, small: 25.17", "mAP, small", 25.17, None),
-        ("acc (top1) 76.1", "acc (top1)", 76.1, None),
-        ("PSNR\u2191 32.1", "PSNR\u2191", 32.1, None),
-        ("top1 acc 64.8", "top1 acc", 64.8, None),
-        ("top5 100", "top5", 100, None),
-        ("acc76.", "acc", 76, None),
-    ],
-)
+READ: list[tuple[str, str, float, float | None]] = [
+    ("mAP: 24,08", "mAP", 24.08, None),
+    ("top1acc64,8", "top1acc", 64.8, None),
+    ("acc 64,8%", "acc", 64.8, None),
+    ("acc 0,875", "acc", 0.875, None),  # no thousands begin with a nought
+    ("acc1,72e-05", "acc", 1.72e-05, None),
+    ("acc: 0.12\u00b10.01", "acc", 0.12, 0.01),
+    ("acc0.12 +/- 0.01", "acc", 0.12, 0.01),
+    ("acc 0.12 +- 0.01", "acc", 0.12, 0.01),
+    ("acc = 0.12 \u00b1 0.01 %", "acc", 0.12, 0.01),
+    ("acc: 12% \u00b1 1%", "acc", 12, 1),
+    ("acc: 12,5 \u00b1 1,5", "acc", 12.5, 1.5),
+    ("reward\u22129.11", "reward", -9.11, None),
+    ("avgReward-9.11", "avgReward", -9.11, None),
+    ("acc: -0.5", "acc", -0.5, None),
+    ("acc - 76.1", "acc", 76.1, None),
+    ("\u7cbe\u5ea6\uff1a0,9", "\u7cbe\u5ea6", 0.9, None),
+    ("acc 90\uff05", "acc", 90, None),
+    ("F1score61.94", "F1score", 61.94, None),
+    ("s16multiscale79.59", "s16multiscale", 79.59, None),
+    ("100%-EER:98.73", "100%-EER", 98.73, None),
+    ("TRP@FAR=1%:98.53", "TRP@FAR=1%", 98.53, None),
+    ("P@1acc42.7", "P@1acc", 42.7, None),
+    ("0.5macc75", "0.5macc", 75, None),
+    ("mAP@.5IoU60.6", "mAP@.5IoU", 60.6, None),
+    ("image-level100.0", "image-level", 100, None),
+    ("mAP@0.5: 27.3", "mAP@0.5", 27.3, None),
+    ("mAP@0.5 27.3", "mAP@0.5", 27.3, None),
+    ("mAP@0.5:27.3", "mAP@0.5", 27.3, None),
+    ("mAP@0.5:0.95: 37.6", "mAP@0.5:0.95", 37.6, None),
+    ("mAP@[0.5:0.95] 37.6", "mAP@[0.5:0.95]", 37.6, None),
+    ("mAP50-95: 37.6", "mAP50-95", 37.6, None),
+    ("IoU=0.5 mAP: 27.3", "IoU=0.5 mAP", 27.3, None),
+    ("delta<1.25: 0.87", "delta<1.25", 0.87, None),
+    ("mAP, small: 25.17", "mAP, small", 25.17, None),
+    ("acc (top1) 76.1", "acc (top1)", 76.1, None),
+    ("PSNR\u2191 32.1", "PSNR\u2191", 32.1, None),
+    ("top1 acc 64.8", "top1 acc", 64.8, None),
+    ("top5 100", "top5", 100, None),
+    ("acc76.", "acc", 76, None),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "value", "spread"), READ)
 def test_figures_are_read_as_people_read_them(text: str, name: str, value: float, spread: float | None) -> None:
     assert parse_metric(text) == Metric(name, value, spread)
 
@@ -298,3 +302,27 @@ def test_what_is_read_and_written_right_is_no_finding(name: str, gap: str, numbe
         assert [finding.severity for finding in found] == ["warning"]
     else:
         assert [finding.severity for finding in found] == ["error"] * ("," in number[0])
+
+
+@pytest.mark.parametrize("text", [one[0] for one in READ])
+def test_editors_accept_what_is_read_and_written_right(text: str) -> None:
+    assert IN_EDITORS.is_valid(text) == (not _findings(text))
+    assert IN_EDITORS.is_valid(f"acc1 | {text} | mAP: 2") == (not _findings(text))
+
+
+@many
+@given(soup, st.sampled_from([" | ", "|"]), soup)
+@example("acc 1e999", "|", "acc1")
+@example("e5", "|", "x1e3")
+def test_editors_accept_nothing_that_is_not_read(text: str, bar: str, more: str) -> None:
+    for value in (text, text + bar + more):
+        assume(not set(value) & set('"\n\u00a0'))
+        if value.strip() not in {"", "-", "~"} and IN_EDITORS.is_valid(value):
+            assert [one for one in _findings(value) if "stands twice" not in one] == []
+    if IN_EDITORS.is_valid({"mAP": text}):
+        assert _read(f'evaluation: {{mAP: "{text}"}}')[1] == []
+
+
+def _findings(text: str) -> list[str]:
+    card = f'# t\n\n---\nevaluation: "{text}"\n---\n'
+    return [one.message for one in check_text(card.encode(), load_config(select=["MC011"], use_file=False))]

@@ -226,6 +226,18 @@ def test_info_shows_the_facts(root: Path) -> None:
     assert f"detect picture.jpg --model {PETS}" in shown
 
 
+def test_a_figure_is_shown_as_it_is_meant(root: Path) -> None:
+    file = root / f"{PETS}.md"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("mAP0.5", "mAP 24,08 | acc0.12+/-0.01 | AR 70-75"), encoding="utf-8")
+    done = process("info", PETS)
+    assert re.search("metrics +mAP 24.08, acc 0.12 \u00b1 0.01\n", done.stdout)
+    assert json.loads(run("info", PETS, "--json").stdout)["metrics"] == [
+        {"name": "mAP", "value": 24.08, "spread": None},
+        {"name": "acc", "value": 0.12, "spread": 0.01},
+    ]
+
+
 def test_info_says_why_a_model_cannot_be_loaded(root: Path) -> None:
     shown = run("info", "own/1.0/strange_flowers").stdout
     assert "It cannot be loaded: the card own/1.0/strange_flowers does not say which network it means" in shown

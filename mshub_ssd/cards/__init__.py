@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
+    from mshub_ssd.cards.patterns import figure_value_pattern, figures_pattern
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
 
 _HOMES = {
@@ -50,6 +51,8 @@ _HOMES = {
     "Problem": "nodes",
     "Scalar": "nodes",
     "SeqNode": "nodes",
+    "figure_value_pattern": "patterns",
+    "figures_pattern": "patterns",
     "MAX_BYTES": "source",
     "MAX_NODES": "composing",
     "read_bytes": "source",
@@ -79,6 +82,8 @@ __all__ = [
     "Span",
     "Version",
     "examine_card",
+    "figure_value_pattern",
+    "figures_pattern",
     "is_card_name",
     "natural_key",
     "parse_card",

@@ -55,16 +55,35 @@ _NO_FIGURE = "no metric and value"
 _RANGE = "a range, or a dash that may mean one"
 _SEVERAL = "several figures without | between them"
 _ROUGH = "no exact figure"
-# What stands before the number and tells that it is not the figure, or not all of it.
-_WORDS = re.compile(
-    r"(?:^|[\s:=(])(?:about|above|and|approx(?:imately)?\.?|around|at|below|bis|ca\.?|circa|from|least|most|nearly|or"
-    r"|over|roughly|than|through|to|under|up|versus|vs\.?)$"
+ROUGH_WORDS = (
+    *("about", "above", "and", "approx", "approximately", "around", "at", "below", "bis", "ca", "circa", "from"),
+    *("least", "most", "nearly", "or", "over", "roughly", "than", "through", "to", "under", "up", "versus", "vs"),
 )
+"""Words before a number that is not the figure, or not all of it."""
+MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
+    *("december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"),
+)
+"""Behind these stands no figure, but a day or a year."""
+NEVER_NEGATIVE = (
+    "acc",
+    "accuracy",
+    "map",
+    "ap",
+    "ar",
+    "iou",
+    "miou",
+    "f1",
+    "recall",
+    "precision",
+    "auc",
+    "psnr",
+    "ssim",
+)
+"""Metrics behind which a dash is no sign."""
+_WORDS = re.compile(rf"(?:^|[\s:=(])(?:{'|'.join(ROUGH_WORDS)})\.?$")
 _VERSION = re.compile(r"(?:^|\s)(?:v|ver|version|release)\.?$")
-_MONTH = re.compile(
-    r"(?:^|[\s,])(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?(?:\s+[0-9]{1,2}\.?)?$"
-)
+_MONTH = re.compile(rf"(?:^|[\s,])(?:{'|'.join(MONTHS)})\.?(?:\s+[0-9]{{1,2}}\.?)?$")
 _DECIMAL = r"(?<![0-9.@])(?!0?\.(?:50?|75|95)(?![0-9]))[0-9]*\.[0-9]+%?"
 _JOINED = re.compile(
     r"[0-9]%?\s*[,;\uff0c\uff1b\u3001]"  # acc76.1, top5acc93.0
@@ -79,8 +98,7 @@ _THRESHOLDS = re.compile(r"@\[?0?\.[0-9]+(?::0?\.[0-9]+)?$|50$")
 _THOUSANDS = re.compile(r"(?P<before>^|.)(?<![0-9.])[0-9]{1,3}$")
 _POWER = re.compile(r"[0-9][\sxX\u00d7*.]*[xX\u00d7*eE^]$")
 _DASHES = "-\u2013\u2014"
-# Behind these a dash is no sign.
-_NEVER_NEGATIVE = re.compile(r"(?:acc|accuracy|(?:^|[^a-z])(?:m?ap|ar|m?iou|f1|recall|precision|auc|psnr|ssim|bleu))$")
+_NO_SIGN = re.compile(rf"(?:acc|(?:^|[^a-z])(?:{'|'.join(NEVER_NEGATIVE)}))$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +302,7 @@ def _unparted(found: re.Match[str], name: str) -> str:
     if found["sign"]:
         if last.isdigit():
             return _RANGE
-        if found["sign"] != "+" and _NEVER_NEGATIVE.search(name.lower()):
+        if found["sign"] != "+" and _NO_SIGN.search(name.lower()):
             return "a dash that may be no minus"
     elif last in _DASHES:
         return _RANGE if name[-1:].isdigit() else _ROUGH

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Field
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Field, figure_value_pattern, figures_pattern
 
 __all__ = ["front_matter_schema"]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _DATE = (
     r"^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-9]))$"
@@ -92,17 +91,16 @@ def _property(field: Field) -> dict[str, Any]:
 
 
 def _metrics() -> dict[str, Any]:
-    one = rf"[^|]*[^|\s0-9.:=%+\-][^|]*?{_NUMBER}[ \t]*%?[ \t]*"
     return {
         "title": "Figures",
-        "description": "Text such as `mAP: 25.17`, or a mapping from metric to value.",
+        "description": "Text such as `mAP: 25.17` or `acc: 0.12 \u00b1 0.01`, or a mapping from metric to value.",
         "anyOf": [
-            {"type": "string", "pattern": rf"^{one}(?:\|{one})*$"},
+            {"type": "string", "pattern": figures_pattern()},
             {
                 "type": "object",
                 "minProperties": 1,
                 "additionalProperties": {
-                    "anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^[ \t]*{_NUMBER}[ \t]*%?[ \t]*$"}]
+                    "anyOf": [{"type": "number"}, {"type": "string", "pattern": figure_value_pattern()}]
                 },
             },
         ],
