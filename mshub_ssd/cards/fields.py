@@ -131,8 +131,8 @@ _ALL = (
         "evaluation",
         "Evaluation",
         "Published figures. As text, every metric with its value, and | between two; or as a mapping from metric to "
-        "value; or as a list of these.",
-        ("mAP: 25.17", "top1acc: 64.82 | top5acc: 85.66", {"mAP@0.5": 0.9963}),
+        "value; or as a list of these. Decimals have a point; a spread may follow behind \u00b1 or +/-.",
+        ("mAP: 25.17", "top1acc: 64.82 | top5acc: 85.66", {"mAP@0.5": 0.9963, "acc": "0.12 +/- 0.01"}),
         rule="MC011",
     ),
     Field(
