@@ -280,6 +280,14 @@ class CardContext(_Fields):
         return tokens
 
     @functools.cached_property
+    def headings(self) -> list[tuple[Token, str]]:
+        """The body's headings, each with its stripped text."""
+        tokens = self.tokens
+        return [
+            (token, tokens[at + 1].content.strip()) for at, token in enumerate(tokens) if token.type == "heading_open"
+        ]
+
+    @functools.cached_property
     def first_body_line(self) -> int:
         """0-based line of the card that the body's first line is."""
         return self.source.span(self.source.body, self.source.body).line - 1

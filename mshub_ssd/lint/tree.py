@@ -80,7 +80,8 @@ def facts_of(context: CardContext, index: int) -> Facts:
 
 def squeeze(text: str) -> str:
     """Letters and digits of a name, in lower case: what two spellings of one name share."""
-    return _SQUEEZE.sub("", text.lower())
+    text = text.lower()
+    return text if text.isascii() and text.isalnum() else _SQUEEZE.sub("", text)
 
 
 def _names(context: CardContext) -> Iterator[str]:
@@ -97,16 +98,18 @@ def _names(context: CardContext) -> Iterator[str]:
 def _stray(context: CardContext, names: tuple[str, ...]) -> tuple[int, int, str] | None:
     """A folder of the zoo that the body names, where none of those it names is that of repo-link or of this model."""
     text, body = context.text, context.source.body
-    if text.find("official/", body) < 0 and text.find("research/", body) < 0:
-        return None
     link = _ZOO.search(context.value("repo-link") or "")
-    if link is None:
+    if link is None or (text.find("official/", body) < 0 and text.find("research/", body) < 0):
         return None
-    mine = {*_WORDS.findall(link[1].lower()), *_WORDS.findall(context.name.lower()), *names}
+    linked = link[1].rstrip(".").lower()
     first = None
+    mine: set[str] = set()
     for count, found in enumerate(_ZOO.finditer(text, body)):
         named = found[1].rstrip(".").lower()
-        if count > _MAX_PATHS or _related(named, link[1].rstrip(".").lower(), mine):
+        if named == linked or count > _MAX_PATHS:
+            return None
+        mine = mine or {*_WORDS.findall(linked), *_WORDS.findall(context.name.lower()), *names}
+        if _related(named, mine):
             return None
         first = first or found
     if first is None:
@@ -116,9 +119,9 @@ def _stray(context: CardContext, names: tuple[str, ...]) -> tuple[int, int, str]
     return first.start(), first.start() + len(shown), message
 
 
-def _related(named: str, linked: str, mine: set[str]) -> bool:
+def _related(named: str, mine: set[str]) -> bool:
     """Whether a folder may be that of this model under another name."""
-    if named == linked or squeeze(named) in mine:
+    if squeeze(named) in mine:
         return True
     words = set(_WORDS.findall(named))
     fresh = words - mine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 import textwrap
 import warnings
@@ -201,19 +200,14 @@ def headings(context: CardContext) -> Iterator[Violation]:
             start, end, "the card has no text behind its front matter", "say what it is, and show how to use it"
         )
         return
-    tokens = context.tokens
-    count = 0
-    for token, inline in itertools.pairwise(tokens):
-        if token.type != "heading_open":
-            continue
-        count += 1
-        text = inline.content.strip()
-        # An ordinary colon the official validator refuses: that is told by MC055.
-        if not text or text.endswith("\uff1a" if context.judged else (":", "\uff1a")):
+    # An ordinary colon the official validator refuses: that is told by MC055.
+    colons = "\uff1a" if context.judged else (":", "\uff1a")
+    for token, text in context.headings:
+        if not text or text.endswith(colons):
             first, last = context.body_range(token.map)
             message = "the heading ends with a colon" if text else "the heading has no text"
             yield Violation(first, last, message, "leave the colon out" if text else "give it one", severity="info")
-    if not count and tokens:
+    if not context.headings and context.tokens:
         first = len(context.text) - len(context.text[source.body :].lstrip())
         line = context.source.span(first, first).line - 1 - context.first_body_line
         yield Violation(

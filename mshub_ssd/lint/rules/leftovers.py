@@ -22,17 +22,17 @@ _NO_VALUE = re.compile(
     r"|<\.\.\.>|.*<(?:required|optional)>)",
     re.IGNORECASE | re.DOTALL,
 )
-_FIRST_LETTERS = frozenset("TtFfXx.Ll<[")
+_FIRST_LETTERS = frozenset(" \n\tTtFfXx.Ll<[")
 _LONGEST = 300
-_TEXTS = [key for key, field in FIELDS.items() if field.kind in ("text", "version", "datasets")]
+_TEXTS = frozenset(key for key, field in FIELDS.items() if field.kind in ("text", "version", "datasets"))
 
 
 def is_placeholder(text: str) -> bool:
     """Whether a value stands for one that is still to be written."""
     text = text.strip()
-    if len(text) > _LONGEST or not text:
+    if text[:1] not in _FIRST_LETTERS or len(text) > _LONGEST:
         return False
-    return text[0] in _FIRST_LETTERS and (_TODO.match(text) is not None or _NO_VALUE.fullmatch(text) is not None)
+    return _TODO.match(text) is not None or _NO_VALUE.fullmatch(text) is not None
 
 
 @rule(
@@ -96,15 +96,17 @@ def _longest(stem: str, names: dict[str, Facts]) -> str | None:
 )
 def placeholder(context: CardContext) -> Iterator[Violation]:
     """A placeholder in a field or the title, such as TODO, TBD or `<your name>`; a paragraph that begins with TODO."""
-    for key in _TEXTS:
-        found = context.fields.get(key)
-        for node in each_text(found[1]) if found else ():
+    for key, (_, value) in context.fields.items():
+        if key not in _TEXTS or (isinstance(value, Scalar) and value.text[:1] not in _FIRST_LETTERS):
+            continue
+        for node in each_text(value):
             if is_placeholder(node.text):
                 yield Violation(node.start, node.end, f"{key} is still to be written: {_short(node)}", f"write {key}")
     title = context.source.title
     if title is not None and is_placeholder(title[0]):
         yield Violation(title[1], title[2], "the title is still to be written", "name the model")
-    if not any(word in context.text for word in ("TODO", "FIXME", "TBD")):
+    text = context.text
+    if "TODO" not in text and "FIXME" not in text and "TBD" not in text:
         return
     for at, token in enumerate(context.tokens):
         if token.type != "paragraph_open" or token.level:

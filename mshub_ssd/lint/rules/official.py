@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterator
 
 from mshub_ssd.cards import FIELDS, Node, Scalar, SeqNode
@@ -174,10 +173,8 @@ def _colon(context: CardContext, node: Node) -> tuple[int, int] | None:
 
 
 def _headings(context: CardContext) -> Iterator[Violation]:
-    if not context.tokens:
-        return
-    for token, inline in itertools.pairwise(context.tokens):
-        if token.type != "heading_open" or token.level or not inline.content.rstrip().endswith(":"):
+    for token, text in context.headings:
+        if token.level or not text.endswith(":"):
             continue
         start, end = context.body_range(token.map)
         colon = context.text.rfind(":", start, end)
