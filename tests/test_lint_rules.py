@@ -594,13 +594,3 @@ def test_what_is_no_card_at_all_gets_no_advice_about_fields(text: str, folder: P
     report = lint(["."], load_config(select=["ALL"], use_file=False))
     errors = {finding.code for finding in report.findings}
     assert errors - {"MC038"} == {"MC001"}, str(report)
-
-
-def test_a_card_that_is_no_utf_8_is_never_rewritten(folder: Path) -> None:
-    (folder / "mindspore/1.7").mkdir(parents=True)
-    data = _plant(BASE, LICENCE).encode().replace(b"MindSpore team", b"J\xfcrgen")
-    (folder / PLACE).write_bytes(data)
-    report = lint(["."], load_config(select=["MC024", "MC026"], use_file=False), fix="unsafe")
-    assert [finding.code for finding in report.findings] == ["MC026", "MC024"]
-    assert [finding.fix for finding in report.findings] == [None, None]
-    assert (report.fixed, (folder / PLACE).read_bytes()) == (0, data)

@@ -13,7 +13,7 @@ from mshub_ssd.cards import Asset, Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings
 from mshub_ssd.lint.context import AssetNode, CardContext, Violation, edit, too_long
-from mshub_ssd.lint.finding import Fix
+from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.rules.fields import quoted, yaml_type
 
@@ -128,7 +128,7 @@ _HOW = "run sha256sum on the file and give all 64 digits"
     good="file-format: mslite",
 )
 def format_mismatch(context: CardContext) -> Iterator[Violation]:
-    """A file-format that is missing, or does not fit the ending of the asset's link."""
+    """A file-format that is missing, or does not fit the ending of the asset's link; an error if both are known."""
     for asset in context.assets:
         link, form, node = asset.value("asset-link"), asset.value("file-format"), asset.scalar("file-format")
         if link is None:
@@ -147,7 +147,10 @@ def format_mismatch(context: CardContext) -> Iterator[Violation]:
             fix = Fix(f"say {wanted}", edit(node, wanted), safe=meant is right) if wanted else None
             ending = ending_of(link)
             shown = f"ends in {ending[:20]}" if ending else "has no ending"
-            yield Violation(node.start, node.end, f"file-format is {form[:20]!r}, and the file {shown}", hint, fix)
+            # Of two known formats the word decides what reads the file, and the file is not written so.
+            worse: Severity | None = "error" if meant and right and meant is not right else None
+            message = f"file-format is {form[:20]!r}, and the file {shown}"
+            yield Violation(node.start, node.end, message, hint, fix, worse)
 
 
 @rule(

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Node, Scalar, SeqNode
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
-from mshub_ssd.lint.finding import Fix
+from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
 
 REQUIRED = tuple(field.key for field in FIELDS.values() if field.required)
 """Fields every card needs."""
 OFFICIAL = tuple(field.key for field in FIELDS.values() if field.required or field.official)
 """Fields that cards of the official hub's publishers need."""
+_LOADED = ("network", "classes", "asset", "asset-link", "asset-sha256")
 _USEFUL = ("train-dataset", "evaluation", "asset")
 
 _VERSIONS = [field.key for field in FIELDS.values() if field.kind == "version"]
@@ -99,7 +100,7 @@ def _missing(context: CardContext, names: tuple[str, ...], message: str) -> Iter
             continue
         key, node = found
         if isinstance(node, Scalar):
-            empty = meaning(node) is None and not (name == "evaluation" and node.text.strip() == "-")
+            empty = meaning(node, name) is None and not (name == "evaluation" and node.text.strip() == "-")
         else:
             empty = not node.items
         if empty:
@@ -125,7 +126,7 @@ def _how_to_add(context: CardContext, name: str) -> str:
     good="license: Apache-2.0",
 )
 def unknown_key(context: CardContext) -> Iterator[Violation]:
-    """A field that no reader knows, with the nearest one that they do."""
+    """A field that no reader knows, with the nearest one that they do; an error where loading needs that."""
     yield from _unknown({name: key for name, (key, _) in context.fields.items()}, sorted(FIELDS))
     for asset in context.assets:
         yield from _unknown({name: key for name, (key, _) in asset.fields.items()}, list(ASSET_FIELDS))
@@ -152,7 +153,8 @@ def _unknown(keys: dict[str, Scalar], known: list[str]) -> Iterator[Violation]:
             hint = f"delete it: {taken} is there"
         else:
             hint = "the fields and their meaning: mshub schema"
-        yield Violation(key.start, key.end, f"unknown field {name[:60]!r}", hint, fix)
+        severity: Severity | None = "error" if near in _LOADED else None
+        yield Violation(key.start, key.end, f"unknown field {name[:60]!r}", hint, fix, severity)
 
 
 def _nearest(name: str, choice: list[str]) -> str | None:

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from mshub_ssd.lint.context import Violation
+from mshub_ssd.lint.finding import Severity
 from mshub_ssd.lint.rules import rule
 from mshub_ssd.lint.tree import Facts, FileFact
 
 _NAMED = 3
-_NOTHING_TO_DO = "nothing to do, if the file is meant to be the same"
 _NOTHING_TO_DO = "nothing to do, if the file is meant to be the same"
 _WHICH = "run sha256sum on each file, and correct the card that differs"
 
@@ -46,7 +46,7 @@ def _by_digest(cards: Sequence[Facts]) -> dict[str, list[tuple[Facts, FileFact]]
     good="asset-sha256: fcde2b2e...       # in b.md: its own",
 )
 def shared_digest(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
-    """One digest under different models of a folder."""
+    """One digest under different models of a folder; a warning where one is named as a variant of the other."""
     for entries in _by_digest(cards).values():
         if len(entries) < 2:
             continue
@@ -56,10 +56,19 @@ def shared_digest(cards: Sequence[Facts]) -> Iterator[tuple[int, Violation]]:
         for members in folders.values():
             for card, file in members:
                 # The same card in another tree, or in another language, is no other model.
-                others = {_label(other) for other, _ in members if _model(other) != _model(card)}
+                others = {_label(other): other for other, _ in members if _model(other) != _model(card)}
                 if others:
                     message = f"same digest as {_list(sorted(others))}"
-                    yield card.index, Violation(file.start, file.end, message, _WHICH)
+                    # hrnet and hrnetw48 may be one file under two names.
+                    severity: Severity | None = (
+                        "warning" if all(_is_variant(card, one) for one in others.values()) else None
+                    )
+                    yield card.index, Violation(file.start, file.end, message, _WHICH, severity=severity)
+
+
+def _is_variant(card: Facts, other: Facts) -> bool:
+    one, two = card.names[:1], other.names[:1]
+    return bool(one and two) and (one[0].startswith(two[0]) or two[0].startswith(one[0]))
 
 
 @rule(
