@@ -87,6 +87,9 @@ def compose(source: Source, start: int, end: int) -> MapNode | None:
     return None
 
 
+_BLANK = " \t\r\n"
+
+
 class _Composer:
     """From YAML's events to nodes."""
 
@@ -194,13 +197,16 @@ class _Composer:
             self._refuse(
                 event, "control", "a quoted text holds an escape for NUL or half a character", "delete the escape"
             )
-        return Scalar(text, plain, *self._range(start, end))
+        first, last = start + self._offset, end + self._offset
+        if last > first and self._source.text[last - 1] in _BLANK:
+            first, last = self._range(start, end)
+        return Scalar(text, plain, first, last)
 
     def _range(self, start: int, end: int) -> tuple[int, int]:
         """Offsets in the card; a collection or block text ends with its last visible character."""
         text = self._source.text
         first, last = start + self._offset, end + self._offset
-        while last > first and text[last - 1] in " \t\r\n":
+        while last > first and text[last - 1] in _BLANK:
             last -= 1
         return first, last
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mshub_ssd.cards import MAX_NODES, Card, MapNode, Node, Problem, Scalar, SeqNode, Span, examine_card
 from mshub_ssd.lint.finding import Edit, Fix, Severity
@@ -37,6 +37,7 @@ _USUAL = frozenset(map(chr, range(32, 127))) | frozenset("\t\r\n")
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _OFFICIAL = {"mindspore", "noah-cvlab"}
+_T = TypeVar("_T")
 _NOTHING = {"", "~", "null", "-"}
 _LONGEST_NOTHING = max(map(len, _NOTHING))
 
@@ -132,6 +133,7 @@ class CardContext(_Fields):
         self.snippets: list[Any] | None = None
         self.excerpts: dict[tuple[int, int], str] = {}
         self.places: dict[tuple[int, int], tuple[Span, str, int]] = {}
+        self._known: dict[Callable[[CardContext], Any], Any] = {}
 
     @functools.cached_property
     def shown(self) -> str:
@@ -151,6 +153,13 @@ class CardContext(_Fields):
         if self._planner is None or self.card is None or any(problem.fatal for problem in self.problems):
             return None
         return self._planner(self.card)
+
+    def once(self, what: Callable[[CardContext], _T]) -> _T:
+        """What a function makes of this card, worked out for the first of the rules that ask."""
+        if what not in self._known:
+            self._known[what] = what(self)
+        known: _T = self._known[what]
+        return known
 
     def _assets(self) -> Iterator[AssetNode]:
         found = self.fields.get("asset")

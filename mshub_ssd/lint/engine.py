@@ -43,7 +43,7 @@ _LONG_LINE = 1000
 _AROUND = 200
 # Below this many cards a second process costs more than it saves.
 _WORTH_A_PROCESS = 150
-_CHUNK = 64
+_CHUNK = 32
 _CARD_LIKE = re.compile(r"^(?:model-name|mindspore-version|asset)[ \t]*:", re.MULTILINE)
 
 
@@ -319,11 +319,12 @@ def _place(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
 
 
 def _placed(context: CardContext, start: int, end: int) -> tuple[Span, str, int]:
-    size = len(context.text)
-    start = max(0, min(start, size))
-    end = max(start, min(end, size))
-    span = context.source.span(start, end)
-    line, below = context.source.line(span.line - 1)
+    source, size = context.source, len(context.text)
+    if not 0 <= start <= end <= size:
+        start = max(0, min(start, size))
+        end = max(start, min(end, size))
+    span = source.span(start, end)
+    line, below = source.line(span.line - 1)
     first = line
     if below - first > _LONG_LINE:
         # A line may be a mebibyte long; nobody reads more than the surroundings.

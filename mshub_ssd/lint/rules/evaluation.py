@@ -88,13 +88,18 @@ def unreadable_evaluation(context: CardContext) -> Iterator[Violation]:
     if found is None or (isinstance(found[1], Scalar) and not _says_something(found[1])):
         return
     names: set[str] = set()
-    for entry in itertools.islice(read_evaluation(found[1], context.text), _MAX_FIGURES):
+    for entry in context.once(_figures_of):
         yield from _unreadable(context, entry)
         if entry.metric is not None and entry.key is None:
             if entry.metric.name in names:
                 message = f"the metric {entry.metric.name[:40]!r} stands twice"
                 yield Violation(entry.start, entry.end, message, "correct one of the two names", None, "warning")
             names.add(entry.metric.name)
+
+
+def _figures_of(context: CardContext) -> list[Entry]:
+    """The figures of the card's evaluation."""
+    return list(itertools.islice(read_evaluation(context.fields["evaluation"][1], context.text), _MAX_FIGURES))
 
 
 def _says_something(node: Scalar) -> bool:
@@ -141,7 +146,9 @@ def ambiguous_evaluation(context: CardContext) -> Iterator[Violation]:
     left = _MAX_FIGURES
     for item in found[1].items if isinstance(found[1], SeqNode) else [found[1]]:
         if left > 0 and isinstance(item, Scalar) and _says_something(item):
-            entries = list(itertools.islice(read_evaluation(item, context.text), left))
+            whole = item is found[1]
+            read = context.once(_figures_of) if whole else read_evaluation(item, context.text)
+            entries = list(itertools.islice(read, left))
             left -= len(entries)
             yield from _ambiguous(context, item, entries)
 
@@ -185,7 +192,7 @@ def evaluation_mismatch(context: CardContext) -> Iterator[Violation]:
 
     376, 37.6, 0.376 and 37.60 are equal, and so is what rounding explains.
     """
-    for entry, given in _compared(context):
+    for entry, given in context.once(_compared):
         if given:
             message = f"the asset's file name says {', '.join(given[:3])}"
             yield Violation(entry.start, entry.end, message, "let card and file agree")
@@ -217,7 +224,9 @@ def asset_name(context: CardContext) -> Iterator[Violation]:
         message = f"the asset's file name does not name the data set: {files[0][:80]}"
         yield Violation(node.start, node.end, message, "name files after model, data set and figure")
     # The names of a mapping, `mAP@0.5` or `AR, small`, are not made for file names.
-    silent = [(one, one.metric.name) for one, given in _compared(context) if given == [] and one.metric and not one.key]
+    silent = [
+        (one, one.metric.name) for one, given in context.once(_compared) if given == [] and one.metric and not one.key
+    ]
     if silent:
         shown = ", ".join(f"{name} {entry.number}" for entry, name in silent[:4])
         message = f"the asset's file name does not give {shown[:80]}"
@@ -235,7 +244,11 @@ def _is_generic(name: str) -> bool:
     return len(name) < _LONGEST_NAME and _GENERIC.issuperset(_WORDS.findall(name.lower().rpartition(".")[0]))
 
 
-def _compared(context: CardContext) -> Iterator[tuple[Entry, list[str] | None]]:
+def _compared(context: CardContext) -> list[tuple[Entry, list[str] | None]]:
+    return list(_comparisons(context))
+
+
+def _comparisons(context: CardContext) -> Iterator[tuple[Entry, list[str] | None]]:
     """Each figure of the card, with the other ones that file names give for its metric; [] where they give none.
 
     None where they give the same one, or what cannot be compared.
@@ -249,7 +262,7 @@ def _compared(context: CardContext) -> Iterator[tuple[Entry, list[str] | None]]:
     # `_` stays: it parts figures.
     files = [_NO_PART.sub("", name.lower()[:_LONGEST_NAME].rpartition(".")[0]) for name in names]
     bare = [_LETTERS.sub("", file) for file in files]
-    entries = list(itertools.islice(read_evaluation(found[1], context.text), _MAX_FIGURES))
+    entries = context.once(_figures_of)
     often = Counter(entry.metric.name for entry in entries if entry.metric)
     for entry in entries:
         if entry.metric is None:

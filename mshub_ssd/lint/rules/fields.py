@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ _USEFUL = ("train-dataset", "evaluation", "asset")
 
 _VERSIONS = [field.key for field in FIELDS.values() if field.kind == "version"]
 _TEXTS = [field.key for field in FIELDS.values() if field.attribute and field.kind in ("text", "datasets", "date")]
+_TYPED = (*_VERSIONS, *_TEXTS)
 _DATE = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOILERPLATE = re.compile(r".{1,80}\bis used for\b.{1,40}", re.IGNORECASE)
@@ -34,18 +36,25 @@ _YAML_NUMBER = re.compile(
     r"|[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
 _YAML_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
+_LONGEST_TYPED = 100
 
 
 def yaml_type(node: Scalar) -> str | None:
     """What YAML makes of a plain value: a ``number``, ``boolean``, ``date`` or ``nothing``; None for text."""
-    text = node.text.strip()
-    if not node.plain or not text:
+    return _plain_type(node.text) if node.plain and len(node.text) <= _LONGEST_TYPED else None
+
+
+@functools.lru_cache(4096)
+def _plain_type(text: str) -> str | None:
+    # Several rules look at each value, and many cards share them.
+    text = text.strip()
+    if not text:
         return None
     first = text[0]
     if first in "0123456789+-.":
         if _ISO.fullmatch(text) or (_YAML_DATE.fullmatch(text) and len(text) > 10):
             return "date"
-        return "number" if len(text) <= 100 and _YAML_NUMBER.fullmatch(text) else None
+        return "number" if _YAML_NUMBER.fullmatch(text) else None
     if first in "yYnNtTfFoO" and _YAML_BOOL.fullmatch(text):
         return "boolean"
     return "nothing" if text.lower() in ("~", "null") else None
@@ -252,7 +261,7 @@ def date_format(context: CardContext) -> Iterator[Violation]:
 )
 def typed_value(context: CardContext) -> Iterator[Violation]:
     """A version without quotes that YAML reads as a number, and a text that it reads as a date."""
-    for name in (*_VERSIONS, *_TEXTS):
+    for name in _TYPED:
         node = context.scalar(name)
         kind = yaml_type(node) if node else None
         if node is None or kind is None or kind == "nothing":
