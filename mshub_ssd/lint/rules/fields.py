@@ -6,7 +6,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Node, Scalar, SeqNode
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
@@ -75,13 +75,16 @@ def quoted(node: Scalar) -> Fix:
     good="summary: Finds 80 kinds of things on pictures of 300 x 300 pixels",
 )
 def missing_field(context: CardContext) -> Iterator[Violation]:
-    """A required field that is not there, or has no value.
+    """A required field that is not there, or any known one that stands there without a value.
 
     Every card needs model-name, module-type, license and summary. Cards of the official hub's publishers (mindspore,
     noah-cvlab) need backbone-name, fine-tunable, model-version, author, update-time, repo-link, user-id, used-for and
     mindspore-version, too.
     """
-    yield from _missing(context, OFFICIAL if context.official else REQUIRED, "the field {} is missing")
+    needed = OFFICIAL if context.official else REQUIRED
+    yield from _missing(context, needed, "the field {} is missing")
+    # What its publisher need not give is no field to leave unfinished.
+    yield from _empty(context, [name for name in OFFICIAL if name not in needed])
 
 
 @rule(
@@ -103,9 +106,15 @@ def _missing(context: CardContext, names: tuple[str, ...], message: str) -> Iter
         return
     start, end = context.head
     for name in names:
+        if name not in context.fields:
+            yield Violation(start, end, message.format(name), _how_to_add(context, name))
+    yield from _empty(context, names)
+
+
+def _empty(context: CardContext, names: Iterable[str]) -> Iterator[Violation]:
+    for name in names:
         found = context.fields.get(name)
         if found is None:
-            yield Violation(start, end, message.format(name), _how_to_add(context, name))
             continue
         key, node = found
         if isinstance(node, Scalar):
