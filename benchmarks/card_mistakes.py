@@ -423,16 +423,15 @@ def run(
             if codes or fault:
                 faults.append(f"a sound card of {card.model.uid} is blamed: {codes} {fault}")
         names = list(outcomes)
-        number = made = 0
-        while made < count and number < 20 * count:
+        for number in range(count):
             name = names[number % len(names)]
-            draw = random.Random(f"{seed} {number}")
-            card = maker.sound(draw.randrange(len(MODELS)), draw)
-            number += 1
-            wrong = MISTAKES[name][0](card, draw)
-            if wrong is None:
-                continue
-            made += 1
+            draws = (random.Random(f"{seed} {number} {attempt}") for attempt in range(50))
+            tries = (
+                (card := maker.sound(draw.randrange(len(MODELS)), draw), MISTAKES[name][0](card, draw))
+                for draw in draws
+            )
+            # Not every card has the place for every mistake.
+            card, wrong = next((card, wrong) for card, wrong in tries if wrong is not None)
             data = wrong if isinstance(wrong, bytes) else wrong.encode("utf-8")
             codes, passed, fault = try_card(maker, place, card, data)
             outcome = outcomes[name]
