@@ -27,6 +27,7 @@ _NO_NAMES = {"n/a", "na", "nil", "null", "-"}
 _VAGUE = {"unknown", "custom"}
 _PLACEHOLDERS = {"none", "todo", "tbd", "xxx", *_VAGUE, *_NO_NAMES}
 _MAX_NAMES = 50
+_LONGEST = 1000
 _BETWEEN_NAMES = re.compile(r"[|,]")
 
 # The spelling of the hub, where most cards of a data set agree on one.
@@ -156,8 +157,12 @@ def title_is_model(context: CardContext) -> Iterator[Violation]:
     title, model = context.source.title, context.value("model-name")
     if title is None:
         yield Violation(0, 0, "the card has no title", f"begin it with a line `# {model or 'NAME'}`")
-    elif model is not None and not _CHINESE.search(title[0]) and squeeze(title[0]) != squeeze(model):
-        named = any(squeeze(title[0]).startswith(squeeze(name)) for name in (model, *_names(context)))
+        return
+    if model is None:
+        return
+    first, name = squeeze(title[0][:_LONGEST]), squeeze(model[:_LONGEST])
+    if first != name and not _CHINESE.search(title[0], 0, _LONGEST):
+        named = any(first.startswith(one) for one in (name, *_names(context)))
         what = "not the model-name" if named else "no name of this card, such as the model-name"
         hint = "let both agree, if one of them is a copy" if named else "let the title name this model"
         message = f"the title is {what}, {model[:60]!r}"
@@ -165,13 +170,14 @@ def title_is_model(context: CardContext) -> Iterator[Violation]:
 
 
 def _names(context: CardContext) -> Iterator[str]:
-    """What a card calls its model, besides model-name; none is shorter than two letters."""
-    name = context.name.removesuffix("_cn")
-    names = [name, context.value("backbone-name"), context.value("network")]
-    names += [squeeze(name).removesuffix(squeeze(text)) for text, _, _ in _datasets(context)]
+    """What a card calls its model besides model-name, letters and digits only; none is shorter than two letters."""
+    file = context.name.removesuffix("_cn")
+    names = [file, context.value("backbone-name"), context.value("network")]
     if context.card is not None and context.card.network is not None:
         names.append(context.card.network.name)
-    yield from (one for one in names if one and len(squeeze(one)) > 1)
+    squeezed = [squeeze(one[:_LONGEST]) for one in names if one]
+    squeezed += [squeezed[0].removesuffix(squeeze(text)) for text, _, _ in _datasets(context) if squeezed]
+    yield from (one for one in squeezed if len(one) > 1)
 
 
 @rule(

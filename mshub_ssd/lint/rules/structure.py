@@ -12,6 +12,7 @@ from mshub_ssd.lint.rules import rule
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 _FENCE_START = re.compile(r"^---[^\r\n]*", re.MULTILINE)
+_STRAY_FIELD = re.compile(rf"^(?:{'|'.join(FIELDS)})[ \t]*:", re.MULTILINE)
 # Fields with rules of their own, which say more than that the value cannot be read.
 _SPECIAL = [field.key for field in FIELDS.values() if field.rule]
 
@@ -75,7 +76,9 @@ def fence_in_body(context: CardContext) -> Iterator[Violation]:
     source = context.source
     if source.front is None or max(context.text.find(start, source.body - 1) for start in ("\n---", "\r---")) < 0:
         return
-    breaks = {token.map[0] for token in context.tokens if token.type == "hr" and token.map}
+    # Where fields follow, the front matter ended too early, and the last of the lines was meant to end it.
+    split = any(token.type == "inline" and _STRAY_FIELD.search(token.content) for token in context.tokens)
+    breaks = {token.map[0] for token in context.tokens if token.type == "hr" and token.map and not split}
     for found in (_FENCE_START if context.judged else _FENCE_LINE).finditer(context.text, source.body):
         start, end = found.span()
         line = source.span(start, start).line - 1 - context.first_body_line
@@ -83,6 +86,8 @@ def fence_in_body(context: CardContext) -> Iterator[Violation]:
         fix = Fix("write ***", edit((start, start + 3), "***")) if exact and line in breaks else None
         what = "a line ---" if exact else "a line that begins with ---"
         hint = "write *** for a thematic break" if fix else "indent it by a space, or write it otherwise"
+        if split:
+            hint = "fields stand in the text: delete the line --- that ended the front matter too early"
         yield Violation(start, start + 3, f"{what} in the body", hint, fix)
 
 

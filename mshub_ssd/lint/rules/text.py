@@ -24,6 +24,7 @@ _LINE = re.compile(r"[^\r\n]+")
 _DRAWN = re.compile("[\u2500-\u257f]|\\|--|`--|\\+--")
 MAX_EDITS = 1000
 """Of one fix; the rounds of ``--fix`` do the rest."""
+_MAX_PLACES = 20_000
 _ODD = re.compile(f"([{_SPACES}])|([{_INVISIBLE}])|([{_DIRECTION}])|([{_CONTROLS}])")
 
 
@@ -94,12 +95,14 @@ def _odd_characters(context: CardContext, harmful: bool) -> Iterator[Violation]:
     """A violation for each odd character: at those that do harm, or at the others."""
     text = context.text
     odd = {char: found for char in context.unusual if (found := _ODD.fullmatch(char))}
+    if not harmful:
+        odd = {char: kind for char, kind in odd.items() if not kind[3] and not kind[4]}
     if not odd:
         return
     exact = sorted([*context.value_spans(), *_examples(context)])
     told = []
     for char, kind in odd.items():
-        places = (found.span() for found in re.finditer(re.escape(char), text))
+        places = (found.span() for found in itertools.islice(re.finditer(re.escape(char), text), _MAX_PLACES))
         chosen = (span for span in places if harmful == (bool(kind[3] or kind[4]) or _inside(exact, span)))
         edits = tuple(Edit(*span, " " if kind[1] else "") for span in itertools.islice(chosen, MAX_EDITS))
         if edits:
