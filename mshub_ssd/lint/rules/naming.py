@@ -190,7 +190,7 @@ def _names(context: CardContext) -> Iterator[str]:
     good="train-dataset: coco2017",
 )
 def dataset_name(context: CardContext) -> Iterator[Violation]:
-    """A train-dataset that stands for an unknown one, such as `TODO`; `none` is understood."""
+    """A train-dataset `unknown` or `custom` in a card of the official publishers; `none` is understood."""
     for name, start, end in _datasets(context):
         if context.judged and name.lower() in _VAGUE:
             yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none")
