@@ -580,6 +580,9 @@ def test_full_width_colons_hide_neither_names_nor_mistakes(folder: Path) -> None
 def test_a_card_whose_fields_are_all_empty_is_told_once_a_field(folder: Path) -> None:
     front = re.sub(r"^([a-z-]+):.*\n(?:^[ -](?!--).*\n)*", r"\1:\n", BASE, flags=re.MULTILINE)
     _write(folder / PLACE, front)
+    report = lint(["."], load_config(profile="strict", use_file=False, select=["MC006"]))
+    assert len(report.findings) == 1, "a card that holds nothing at all gets a template"
+    _write(folder / PLACE, front.replace("\nsummary:", "\naccuracy: none of its own\nsummary:"))
     report = lint(["."], load_config(profile="strict", use_file=False))
     codes = [finding.code for finding in report.findings]
     # All required fields, and three that are worth having.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
     from mshub_ssd.cards.patterns import figure_value_pattern, figures_pattern
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
+    from mshub_ssd.cards.writing import card_text, folded, template, yaml_value
 
 _HOMES = {
     "ASSET_FIELDS": "fields",
@@ -56,6 +57,10 @@ _HOMES = {
     "MAX_BYTES": "source",
     "MAX_NODES": "composing",
     "read_bytes": "source",
+    "card_text": "writing",
+    "folded": "writing",
+    "template": "writing",
+    "yaml_value": "writing",
 }
 
 __all__ = [
@@ -81,9 +86,11 @@ __all__ = [
     "SeqNode",
     "Span",
     "Version",
+    "card_text",
     "examine_card",
     "figure_value_pattern",
     "figures_pattern",
+    "folded",
     "is_card_name",
     "natural_key",
     "parse_card",
@@ -92,8 +99,10 @@ __all__ = [
     "read_card",
     "read_evaluation",
     "read_value",
+    "template",
     "valid_uid",
     "version_key",
+    "yaml_value",
 ]
 
 __getattr__ = exports(__name__, _HOMES)

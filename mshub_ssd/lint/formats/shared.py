@@ -29,7 +29,9 @@ def well_formed(text: str) -> str:
 def headline(finding: Finding) -> str:
     """What is wrong and how to fix it, in one line."""
     text = f"{finding.code} {finding.message}"
-    return visible(f"{text}; {finding.help}" if finding.help else text)
+    # Behind its first line help may have a template.
+    advice = finding.help.partition("\n")[0].rstrip(":") if finding.help else ""
+    return visible(f"{text}; {advice}" if advice else text)
 
 
 def located(path: str, root: Path | None) -> str:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Node, Scalar, SeqNode
+from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Node, Scalar, SeqNode, template
 from mshub_ssd.lint.context import CardContext, Violation, edit, meaning
 from mshub_ssd.lint.finding import Fix, Severity
 from mshub_ssd.lint.rules import rule
@@ -81,6 +81,9 @@ def missing_field(context: CardContext) -> Iterator[Violation]:
     noah-cvlab) need backbone-name, fine-tunable, model-version, author, update-time, repo-link, user-id, used-for and
     mindspore-version, too.
     """
+    if context.fields and _is_hollow(context):
+        yield Violation(*context.head, "the card has no field with a value", how_to_begin())
+        return
     needed = OFFICIAL if context.official else REQUIRED
     yield from _missing(context, needed, "the field {} is missing")
     # What its publisher need not give is no field to leave unfinished.
@@ -98,6 +101,8 @@ def missing_field(context: CardContext) -> Iterator[Violation]:
 )
 def thin_card(context: CardContext) -> Iterator[Violation]:
     """A card that does not say what its model was trained on, how well it does, or where its file is."""
+    if _is_hollow(context):
+        return  # told by MC006
     yield from _missing(context, _USEFUL, "the card does not give {}")
 
 
@@ -117,12 +122,23 @@ def _empty(context: CardContext, names: Iterable[str]) -> Iterator[Violation]:
         if found is None:
             continue
         key, node = found
-        if isinstance(node, Scalar):
-            empty = meaning(node, name) is None and not (name == "evaluation" and node.text.strip() == "-")
-        else:
-            empty = not node.items
-        if empty:
+        if not _has_value(name, node):
             yield Violation(key.start, key.end, f"the field {name} has no value", f"give {name} a value")
+
+
+def _is_hollow(context: CardContext) -> bool:
+    return not any(_has_value(name, node) for name, (_, node) in context.fields.items())
+
+
+def _has_value(name: str, node: Node) -> bool:
+    if isinstance(node, Scalar):
+        return meaning(node, name) is not None or (name == "evaluation" and node.text.strip() == "-")
+    return bool(node.items)
+
+
+def how_to_begin() -> str:
+    """What helps whoever has a card that holds nothing: its first line is complete, the rest is a template."""
+    return f"write a card with `mshub new UID`, or begin it so:\n\n{template()}".rstrip()
 
 
 def _how_to_add(context: CardContext, name: str) -> str:

@@ -9,6 +9,7 @@ from mshub_ssd.cards import FIELDS
 from mshub_ssd.lint.context import CardContext, Violation, edit
 from mshub_ssd.lint.finding import Fix
 from mshub_ssd.lint.rules import rule
+from mshub_ssd.lint.rules.fields import how_to_begin
 
 _FENCE_LINE = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 _FENCE_START = re.compile(r"^---[^\r\n]*", re.MULTILINE)
@@ -34,6 +35,8 @@ def broken_front_matter(context: CardContext) -> Iterator[Violation]:
     """
     for problem in context.problems_of("front-matter", "yaml", "yaml-document", "fullwidth-colon"):
         violation = context.at_problem(problem)
+        if problem.code == "front-matter" and _is_blank(context):
+            violation = violation._replace(help=how_to_begin())
         yield (
             violation._replace(fix=_in_quotes(context, violation.start))
             if "holds a second" in violation.message
@@ -45,6 +48,12 @@ def broken_front_matter(context: CardContext) -> Iterator[Violation]:
         if found and found[1].start <= start < max(found[1].end, found[1].start + 1):
             continue  # told by MC010
         yield Violation(start, end, problem.message, problem.hint)
+
+
+def _is_blank(context: CardContext) -> bool:
+    """Whether the card has no front matter, or one that holds nothing but comments."""
+    lines = context.text[slice(*(context.source.front or (0, 0)))].splitlines()
+    return all(not line.strip() or line.lstrip().startswith("#") for line in lines)
 
 
 def _in_quotes(context: CardContext, at: int) -> Fix | None:
