@@ -32,7 +32,7 @@ ROWS = (
     ("predictor",),
     ("bundles", "online", "validation"),
     ("hub",),
-    ("facts", "holdings"),
+    ("facts", "holdings", "drafting"),
     ("doctor",),
     ("cli", "__init__"),
     ("__main__",),

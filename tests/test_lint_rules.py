@@ -582,7 +582,7 @@ def test_a_card_whose_fields_are_all_empty_is_told_once_a_field(folder: Path) ->
     _write(folder / PLACE, front)
     report = lint(["."], load_config(profile="strict", use_file=False, select=["MC006"]))
     assert len(report.findings) == 1, "a card that holds nothing at all gets a template"
-    _write(folder / PLACE, front.replace("\nsummary:", "\naccuracy: none of its own\nsummary:"))
+    _write(folder / PLACE, front.replace("\nsummary:", "\nmindspore-lite: none of its own\nsummary:"))
     report = lint(["."], load_config(profile="strict", use_file=False))
     codes = [finding.code for finding in report.findings]
     # All required fields, and three that are worth having.

@@ -289,7 +289,7 @@ ASSET_FIELDS = {
             "digest",
             "SHA-256",
             "The digest of the file, as `sha256sum FILE` prints it.",
-            ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",),
+            ("8fee56a7787ab8b3507988843b02b1feb86d01bc514576c188f9e396ceab0c15",),
             required=True,
             chinese="\u8d44\u6e90SHA256\u6821\u9a8c\u7801",
         ),

@@ -31,6 +31,7 @@ _COMMANDS = {
     "fetch": "models:fetch_command",
     "info": "models:info_command",
     "list": "models:list_command",
+    "new": "new:new_command",
     "schema": "validate:schema_command",
     "search": "models:search_command",
     "validate": "validate:validate_command",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import OfflineError
@@ -105,8 +105,9 @@ def digest_of(
     max_bytes: int | None = None,
     quiet: bool = False,
     settings: Settings | None = None,
+    into: BinaryIO | None = None,
 ) -> tuple[str, int]:
-    """Download and hash a file, keeping nothing.
+    """Download and hash a file, keeping nothing unless asked to.
 
     Args:
         url: An http or https url.
@@ -114,6 +115,7 @@ def digest_of(
         max_bytes: Most bytes; a larger file is refused. None for the policy's cap of 8 GiB.
         quiet: Show no progress.
         settings: Instead of the current ones.
+        into: An empty file of the caller's that gets the bytes, too. Nothing vouches for them but the digest returned.
 
     Returns:
         Its sha256, 64 hex digits, and its number of bytes.
@@ -127,9 +129,26 @@ def digest_of(
 
     chosen = replace(_online(url, settings), connections=1)
     job = Job(chosen, max_bytes=max_bytes, allow_private=allow_private, display=Progress(shown=not quiet))
-    with contextlib.closing(Sink()) as sink:
+    with contextlib.closing(Sink() if into is None else _Copying(into)) as sink:
         # Any digest begins with nothing.
         return download((url,), sink, Digest(""), job), sink.size
+
+
+class _Copying(Sink):
+    """A sink that writes the bytes to a file besides."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        super().__init__()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self._stream.write(data)
+
+    def reset(self) -> None:
+        super().reset()
+        self._stream.seek(0)
+        self._stream.truncate()
 
 
 def _online(url: str, settings: Settings | None) -> Settings:

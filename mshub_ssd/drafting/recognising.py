@@ -1,0 +1,196 @@
+"""Which network a checkpoint is for, with how many classes: by its parameters where networks can be built here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mshub_ssd import networks, providers
+from mshub_ssd.checkpoints import LoadReport, match_parameters
+from mshub_ssd.errors import MshubError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mshub_ssd.cards import Card
+
+__all__ = ["Match", "can_build", "described", "fitted", "recognise"]
+
+_NEAREST = 4
+_MOST_RECIPES = 20
+
+
+@dataclass(frozen=True)
+class Match:
+    """A network that a checkpoint fills, parameter by parameter.
+
+    Attributes:
+        key: Architecture key.
+        arguments: What the constructor needs besides the number of classes.
+        num_classes: As the constructor counts; None where it does not take a number.
+        names: How many class names belong to it, without a background; None where that is not known.
+        standard: Whether the number of classes is the constructor's own.
+        side: Of the square input in pixels, None where that is not known.
+        like: The card whose arguments these are.
+        report: The account, parameter by parameter; None where there was no checkpoint to compare.
+    """
+
+    key: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int | None = None
+    names: int | None = None
+    standard: bool = True
+    side: int | None = None
+    like: Card | None = None
+    report: LoadReport | None = None
+
+
+def can_build() -> bool:
+    """Whether networks can be built here."""
+    try:
+        networks.require_mindspore()
+    except MshubError:
+        return False
+    return True
+
+
+def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tuple[list[Match], LoadReport | None]:
+    """The networks that a checkpoint fits, and the account of the nearest where it fits none.
+
+    Each is tried as it is built without arguments, then with another number of classes, then with the arguments of
+    cards that give some.
+
+    Args:
+        arrays: The checkpoint's, by name.
+        cards: Those whose arguments are worth trying.
+    """
+    ranking = providers.fits(arrays)
+    found = [described(fit.key, {}, fit.report) for fit in ranking if fit.exact]
+    if not found:
+        tried = [fitted(arrays, fit.key, {}, fit.report) for fit in ranking[:_NEAREST]]
+        found = [one for one in tried if one.report and one.report.ok]
+    if not found:
+        for card in _recipes(cards):
+            assert card.network is not None
+            arguments = {k: v for k, v in card.network.arguments.items() if k not in ("num_classes", "classes")}
+            match = fitted(arrays, networks.require(card.network.name), arguments)
+            if match.report and match.report.ok:
+                found.append(replace(match, like=card))
+                break
+    return found, ranking[0].report if ranking and not found else None
+
+
+def _recipes(cards: Iterable[Card]) -> list[Card]:
+    """One card for each set of arguments."""
+    seen: dict[str, Card] = {}
+    for card in cards:
+        if card.network is None or networks.find(card.network.name) is None:
+            continue
+        arguments = {k: v for k, v in card.network.arguments.items() if k not in ("num_classes", "classes")}
+        if arguments and len(seen) < _MOST_RECIPES:
+            seen.setdefault(f"{card.network.name} {sorted(arguments.items())!r}", card)
+    return list(seen.values())
+
+
+def fitted(
+    arrays: Mapping[str, NDArray[Any]], key: str, arguments: Mapping[str, Any], report: LoadReport | None = None
+) -> Match:
+    """A network with the number of classes that a checkpoint is for; the report says whether it fits then.
+
+    Args:
+        arrays: The checkpoint's, by name.
+        key: Architecture key.
+        arguments: The constructor's; a ``num_classes`` among them is kept.
+        report: The account of the network without arguments, where it is known.
+
+    Raises:
+        UsageError: The network cannot be built with these arguments.
+    """
+    given = {"num_classes": arguments["num_classes"]} if "num_classes" in arguments else {}
+    rest = {name: value for name, value in arguments.items() if name not in ("num_classes", "classes")}
+    if report is None:
+        report = match_parameters(arrays, networks.parameter_types(_built(key, {**rest, **given})))[1]
+    count = None if given or report.ok else _class_count(report, _usual_count(key))
+    if count is not None:
+        given = {"num_classes": count}
+        report = match_parameters(arrays, networks.parameter_types(_built(key, {**rest, **given})))[1]
+    return described(key, {**rest, **given}, report)
+
+
+def described(key: str, arguments: Mapping[str, Any], report: LoadReport | None = None) -> Match:
+    """What is known of a network: from building it where that can be done, else from the table.
+
+    Raises:
+        UsageError: It cannot be built with these arguments.
+    """
+    usual = networks.NETWORKS.get(key)
+    rest = {name: value for name, value in arguments.items() if name not in ("num_classes", "classes")}
+    count = arguments.get("num_classes")
+    if can_build():
+        config = getattr(_built(key, {**rest, **({} if count is None else {"num_classes": count})}), "config", None)
+        known = _usual_count(key)
+        number = getattr(config, "num_classes", count)
+        names = getattr(config, "class_names", None)
+        side = getattr(config, "image_size", None)
+        return Match(key, rest, number, names and len(names), number == known, side, report=report)
+    names = None
+    if count is not None and usual is not None:
+        names = count if usual.family == "classifier" else count - 1
+    return Match(key, rest, count, names, count is None, arguments.get("image_size"), report=report)
+
+
+def _built(key: str, arguments: Mapping[str, Any]) -> Any:
+    return networks.build(key, card=arguments, initialised=False, where="--network")
+
+
+def _usual_count(key: str) -> int | None:
+    parameter = inspect.signature(networks.constructor(key)).parameters.get("num_classes")
+    return parameter.default if parameter is not None and isinstance(parameter.default, int) else None
+
+
+def _class_count(report: LoadReport, usual: int | None) -> int | None:
+    """The number of classes with which all shapes would fit; None if there is none.
+
+    Where only the number of classes differs, some sides of some parameters are so many times that number.
+    """
+    if usual is None or not report.wrong_shape or report.missing or report.unexpected or report.wrong_type:
+        return None
+    counts = set()
+    for _, want, got in report.wrong_shape:
+        sides = [pair for pair in zip(want, got, strict=False) if pair[0] != pair[1]]
+        if len(want) != len(got) or len(sides) != 1 or (sides[0][1] * usual) % sides[0][0]:
+            return None
+        counts.add(sides[0][1] * usual // sides[0][0])
+    count = counts.pop()
+    return count if not counts and count > 1 else None
+
+
+def nearest_text(report: LoadReport | None) -> str:
+    """How near the nearest network is, in words."""
+    if report is None:
+        return "no known network has a parameter in common with it"
+    rest = len(report.missing) + len(report.unexpected) + len(report.wrong_shape) + len(report.wrong_type)
+    return f"{len(report.loaded)} parameters fit, {rest} do not"
+
+
+def choose(matches: Sequence[Match], hint: str | None) -> Match | None:
+    """The match to take unasked: the only one, or the one that names speak for."""
+    if len(matches) == 1:
+        return matches[0]
+    return next((one for one in matches if one.key == hint), None)
+
+
+def refuse(key: str, report: LoadReport, where: str, others: Sequence[Match]) -> UsageError:
+    """The error for a network that a checkpoint does not fit."""
+    fitting = " or ".join(one.key for one in others)
+    return UsageError(
+        f"the checkpoint does not fit the network {key}: {nearest_text(report)}",
+        where=where,
+        expected=f"the parameters of {key}",
+        got=f"the parameters of {fitting}" if fitting else str(report),
+        hint=f"--network {others[0].key}"
+        if fitting
+        else f"name the network, or give its arguments: --network '{{name: {key}, num_classes: ...}}'",
+    )
