@@ -7,6 +7,7 @@ only stays text, ``evaluation: no`` is no boolean.
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import math
 import re
@@ -36,6 +37,7 @@ _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _REAL = re.compile(rf"[-+]?{NUMBER}")
 _MAX_REAL = 200
 _MAX_PIECES = 1000
+_MAX_METRICS = 1000
 
 T = TypeVar("T")
 
@@ -246,12 +248,12 @@ class _Reader:
         return tuple(names)
 
     def evaluation(self, key: str, node: Node) -> None:
-        """Collect metrics; what cannot be read as name and value stays in `extra`."""
+        """Collect metrics; what cannot be read as name and value, and what goes on for ever, stays in `extra`."""
         if isinstance(node, Scalar) and node.text.strip().lower() in _NO_VALUE:
             return
-        entries = list(read_evaluation(node, self.source.text))
-        self.metrics += [entry.metric for entry in entries if entry.metric is not None]
-        if any(entry.metric is None for entry in entries):
+        entries = list(itertools.islice(read_evaluation(node, self.source.text), _MAX_METRICS + 1))
+        self.metrics += [entry.metric for entry in entries[:_MAX_METRICS] if entry.metric is not None]
+        if len(entries) > _MAX_METRICS or any(entry.metric is None for entry in entries):
             raise _UnreadableError("evaluation")
 
     def assets(self, key: str, node: Node) -> tuple[Asset, ...] | None:
