@@ -66,9 +66,14 @@ def hide(url: str) -> str:
 
 def scrub(text: str) -> str:
     """A text without the users and passwords of urls in it."""
-    if ":" not in text and text.isascii() and "@" not in text and "%" not in text:
+    if text.isascii() and "@" not in text and "%" not in text and not _may_start(text):
         return text  # most texts, at next to no cost
     return _scrubbed(text) if len(text) < _LONGEST_SHOWN else _without(text, _secrets(text))
+
+
+def _may_start(text: str) -> bool:
+    """Whether `_START` may find something."""
+    return ":" in text and (":/" in text or ":\\" in text or "http" in text.lower())
 
 
 @functools.lru_cache(1024)

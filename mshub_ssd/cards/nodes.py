@@ -6,6 +6,7 @@ import bisect
 import itertools
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mshub_ssd.cards.model import Span
 from mshub_ssd.redaction import scrub
@@ -36,8 +37,7 @@ class Problem:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """Text as written; `plain` without quotes or block marks. `start` and `end` are offsets in `Source.text`."""
 
     text: str

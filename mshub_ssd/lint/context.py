@@ -33,7 +33,7 @@ MAX_ASSETS = 50
 # Links to a host with a dot, without spaces and brackets: whatever Markdown makes of them, nothing is wrong.
 _SOUND_LINK = re.compile(r"\]\(https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:[/?#][!-'*-;=?-~]*)?\)")
 _ANGLES = re.compile(r"<(?:!--|[A-Za-z][A-Za-z0-9+.-]*:)")
-_USUAL = frozenset(map(chr, range(32, 127))) | frozenset("\t\r\n")
+_USUAL = bytes(range(32, 127)) + b"\t\r\n"
 _BAR = re.compile(r"\|")
 _TRIED = "\n\\!&*<>[]_`"
 _OFFICIAL = {"mindspore", "noah-cvlab"}
@@ -242,7 +242,9 @@ class CardContext(_Fields):
     @functools.cached_property
     def unusual(self) -> frozenset[str]:
         """The characters of the text that are neither printable ASCII nor the usual white space."""
-        return frozenset(self.text) - _USUAL
+        # Of UTF-8 whole characters remain, since no byte of another one is ASCII.
+        left = self.text.encode("utf-8", "surrogatepass").translate(None, _USUAL)
+        return frozenset(left.decode("utf-8", "surrogatepass"))
 
     @property
     def official(self) -> bool:
@@ -275,7 +277,7 @@ class CardContext(_Fields):
             return []
         # No try without one of these characters: where they are few, nobody needs to count.
         few = 4 * sum(map(body.count, _TRIED)) < allowed
-        parser = _markdown(not few)
+        parser = _markdown(counting=not few, normal="\r" not in body and "\0" not in body)
         env: dict[str, Any] = {"tries": allowed}
         try:
             tokens = parser.parse(body, env)
@@ -347,11 +349,11 @@ class _TooMuchError(Exception):
 
 
 @functools.cache
-def _markdown(counting: bool) -> MarkdownIt:
+def _markdown(*, counting: bool, normal: bool) -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt()
-    parser.core.ruler.disable(["inline", "text_join"])
+    parser.core.ruler.disable(["inline", "text_join", *(["normalize"] if normal else [])])
     # Addresses stay as they are written, so that they can be found in the text.
     parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
     if not counting:
