@@ -371,15 +371,11 @@ def _named_key(card: Card) -> tuple[str, str] | None:
         return by_backbone, f"the backbone's name {card.backbone_name!r}"
     # GhostNet_SSD and ssd_ghostnet are the same words; ghostnet1.3x bears the name out.
     root = re.match(r"[a-z]*", networks.normal(card.backbone_name or ""))
+    if root is None or len(root[0]) <= len("ssd"):
+        return None
     words = sorted(re.split(r"[_-]", (card.model_name or "").lower()))
-    fits = [
-        key
-        for key in networks.names()
-        if sorted(re.split(r"[_-]", key.lower())) == words
-        and root
-        and len(root[0]) > len("ssd")
-        and root[0] in networks.normal(key)
-    ]
+    named = [key for key in networks.names() if root[0] in networks.normal(key)]
+    fits = [key for key in named if sorted(re.split(r"[_-]", key.lower())) == words]
     if len(fits) == 1:
         return fits[0], f"the model's name {card.model_name!r} with backbone {card.backbone_name!r}"
     return None
