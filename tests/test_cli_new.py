@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -424,22 +423,27 @@ class Talk:
     """A command on a terminal, and somebody who answers it."""
 
     def __init__(self, *args: object) -> None:
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, "-m", "mshub_ssd", *map(str, args)], environment(NO_COLOR="1"))
+        self.terminal, theirs = os.openpty()
+        # Whoever leads a session and opens a terminal is the one that its Ctrl-C interrupts.
+        command = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs), sys.executable, "-m", "mshub_ssd"]
+        self.child = subprocess.Popen(
+            [*command, *map(str, args)], env=environment(NO_COLOR="1"), start_new_session=True, stdin=subprocess.DEVNULL
+        )
         self.said = ""
         self.read = 0
+        self._theirs = theirs  # open as long as the child may still open it
+
+    def _listen(self) -> None:
+        if select.select([self.terminal], [], [], 0.2)[0]:
+            self.said += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
 
     def until(self, text: str) -> None:
         """Wait until something is said behind what was waited for before."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while (at := self.said.find(text, self.read)) < 0:
             assert time.monotonic() < end, self.said
-            if select.select([self.terminal], [], [], 1)[0]:
-                try:
-                    self.said += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
-                except OSError as error:
-                    raise AssertionError(f"{text!r} was never said: {self.said}") from error
+            assert self.child.poll() is None, self.said
+            self._listen()
         self.read = at + len(text)
 
     def reply(self, question: str, text: str) -> None:
@@ -447,16 +451,23 @@ class Talk:
         os.write(self.terminal, text.encode())
 
     def end(self) -> int:
-        """What is left to be said, and the exit code."""
-        while True:
-            try:
-                data = os.read(self.terminal, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.said += data.decode().replace("\r\n", "\n")
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """Wait for the end; the exit code."""
+        end = time.monotonic() + 120
+        while self.child.poll() is None:
+            assert time.monotonic() < end, self.said
+            self._listen()
+        heard = -1
+        while heard < len(self.said):
+            heard = len(self.said)
+            self._listen()
+        return self.child.returncode
+
+    def close(self) -> None:
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        os.close(self.terminal)
+        os.close(self._theirs)
 
 
 @pytest.fixture
@@ -464,7 +475,7 @@ def talks() -> Iterator[list[Talk]]:
     begun: list[Talk] = []
     yield begun
     for talk in begun:
-        os.close(talk.terminal)
+        talk.close()
 
 
 def test_questions_are_asked_until_the_answers_are_right(folder: Path, talks: list[Talk]) -> None:

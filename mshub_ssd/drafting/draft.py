@@ -317,7 +317,7 @@ class Draft:
         if not self.compared and self.names and len(self.names) != match.names:
             spec = networks.NETWORKS.get(match.key)
             if spec is not None:
-                count = len(self.names) + (0 if spec.family == "classifier" else 1)
+                count = len(self.names) + spec.background
         value = {"name": match.key, **({} if count is None else {"num_classes": count}), **match.arguments}
         return match.key if len(value) == 1 else value
 

@@ -125,7 +125,7 @@ def described(key: str, arguments: Mapping[str, Any], report: LoadReport | None 
     Raises:
         UsageError: It cannot be built with these arguments.
     """
-    usual = networks.NETWORKS.get(key)
+    spec = networks.NETWORKS.get(key)
     rest = {name: value for name, value in arguments.items() if name not in ("num_classes", "classes")}
     count = arguments.get("num_classes")
     if can_build():
@@ -135,10 +135,10 @@ def described(key: str, arguments: Mapping[str, Any], report: LoadReport | None 
         names = getattr(config, "class_names", None)
         side = getattr(config, "image_size", None)
         return Match(key, rest, number, names and len(names), number == known, side, report=report)
-    names = None
-    if count is not None and usual is not None:
-        names = count if usual.family == "classifier" else count - 1
-    return Match(key, rest, count, names, count is None, arguments.get("image_size"), report=report)
+    standard = count is None or (spec is not None and count == spec.num_classes)
+    number = spec.num_classes if spec is not None and count is None else count
+    names = None if spec is None or number is None else number - spec.background
+    return Match(key, rest, number, names, standard, arguments.get("image_size"), report=report)
 
 
 def _built(key: str, arguments: Mapping[str, Any]) -> Any:

@@ -16,7 +16,6 @@ from mshub_ssd.lint.rules import Rule, all_rules
 
 __all__ = [
     "REGENERATE",
-    "REGENERATE_FIELDS",
     "explained",
     "field_reference",
     "find_rules",
@@ -28,19 +27,8 @@ __all__ = [
 REGENERATE = "mshub validate --explain all --format markdown > docs/rules.md"
 """What writes the reference of the rules."""
 
-REGENERATE_FIELDS = "mshub schema --format markdown > docs/fields.md"
-"""What writes the reference of the fields."""
-
 _FIELDS_HEAD = (
-    "# Fields of a model card",
-    "",
-    f"<!-- Written by `{REGENERATE_FIELDS}` from the table in `mshub_ssd/cards/fields.py`. -->",
-    "",
-    "What stands between the two `---` lines of a card, and in the items of its `asset`. `mshub validate` objects",
-    "where a required field is missing ([MC006](rules.md#mc006-missing-field)), and to keys that nobody knows",
-    "([MC007](rules.md#mc007-unknown-key)). The same as a JSON Schema, for editors: `mshub schema`.",
-    "",
-    "| field | required | what it is | in Python |",
+    "| field | needed | what it is | in Python |",
     "|---|---|---|---|",
 )
 
@@ -214,15 +202,16 @@ def _fenced(text: str) -> list[str]:
 
 
 def field_reference() -> str:
-    """The fields of a card as a page of Markdown."""
+    """The fields of a card in Markdown, as ``docs/cards.md`` has them."""
     tables = (("", "card", FIELDS), ("asset-", "asset", ASSET_FIELDS))
     rows, sections = list[str](), list[str]()
     for above, owner, fields in tables:
         for key, field in fields.items():
             name = f"`{owner}.{field.attribute}`" if field.attribute else f'`card.extra["{key}"]`'
             anchor = f"{'' if key.startswith(above) else above}{key}"
-            rows.append(f"| [{key}](#{anchor}) | {'yes' if field.required else ''} | {field.title} | {name} |")
-            sections += ["", f"## {anchor}", "", field.description, "", f"Written as {FORMS[field.kind]}."]
+            needed = "yes" if field.required else "official hub" if field.official else ""
+            rows.append(f"| [{key}](#{anchor}) | {needed} | {field.title} | {name} |")
+            sections += ["", f"### {anchor}", "", field.description, "", f"Written as {FORMS[field.kind]}."]
             if field.examples:
                 sections += ["", "```yaml", *(f"{key}: {_as_yaml(field, one)}" for one in field.examples), "```"]
     return "\n".join([*_FIELDS_HEAD, *rows, *sections]).replace("|  |", "| |")
