@@ -188,6 +188,8 @@ def test_a_network_that_does_not_fit_is_refused_by_option_and_by_name(folder: Pa
 def test_arguments_can_be_given(folder: Path) -> None:
     file = checkpoint(folder / "net.ckpt", "ssd_mobilenetV2", num_classes=3, image_size=160, last_channels=64)
     args = ["me/1.0/mine_fish", "--checkpoint", file, "--copy", "--classes", "cod,eel", *REST]
+    told = refused("new", *args, "--no-input", code=2)
+    assert "the nearest is ssd_mobilenetV2: " in told
     told = refused("new", *args, "--no-input", "--network", "{name: ssd_mobilenetV2, image_size: 160}")
     assert "does not fit" in told
     facts = new(*args, "--network", "{name: ssd_mobilenetV2, last_channels: 64, image_size: 160}")
@@ -280,7 +282,7 @@ def test_a_url_needs_a_digest_or_a_download(folder: Path, fault_server: FaultSer
     url = fault_server.add("/files/lite_coco2017.ckpt", file.read_bytes())
     args = ["me/1.0/lite_coco2017", "--checkpoint", url, *REST]
     told = refused("new", *args, "--no-input", code=2)
-    assert "--sha256" in told
+    assert "--sha256 (or --fetch" in told
     assert not fault_server.requests
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     # Without the file, names tell the network, and nothing is downloaded.
@@ -487,6 +489,7 @@ def test_questions_are_asked_until_the_answers_are_right(folder: Path, talks: li
     talk.reply("Copy it beside the card", "no\n")
     talk.reply("Checkpoint", "net.ckpt\n")
     talk.reply("Copy it beside the card (yes or no) [yes]", "\n")
+    talk.until(f"network {SMALL} with num_classes 3: all ")
     talk.reply("Data it was trained on [fish]", "\n")
     talk.until("Its 2 classes")
     talk.reply("Class names", "cod\n")

@@ -113,6 +113,8 @@ def new_command(
         click.echo("\nstopped; nothing was written", err=True)
         click.get_current_context().exit(_INTERRUPTED)
     if missing:
+        for line in draft.notes:
+            note(line)
         listed = ", ".join(_named(question, draft) for question in missing)
         raise click.UsageError(
             f"the card needs {listed}. Give {'it' if len(missing) == 1 else 'them'} as options, or run this on a "
@@ -121,7 +123,7 @@ def new_command(
     text = draft.text()
     if dry_run:
         facts = {"uid": draft.uid, "path": str(draft.path), "written": False, "text": text, "notes": draft.notes}
-        for line in draft.notes:
+        for line in () if as_json else draft.notes:
             note(line)
         answer(without_secrets(facts), text.rstrip("\n"), as_json)
         return
@@ -150,6 +152,7 @@ def _fill(draft: Draft, given: dict[str, Any], *, fetch: bool, asking: bool) -> 
     """
     missing: list[Question] = []
     left_out: set[str] = set()
+    told: set[str] = set()
     at = 0
     while at < len(QUESTIONS):
         question = QUESTIONS[at]
@@ -175,15 +178,20 @@ def _fill(draft: Draft, given: dict[str, Any], *, fetch: bool, asking: bool) -> 
             left_out.add(question.option)
         if question.option == "network":
             draft.refuse_named_network()
+        if asking:
+            for line in draft.notes:
+                if line not in told:
+                    click.echo(f"  {plain(line)}", err=True)
+            told |= set(draft.notes)
         if draft.file is None and asking and "checkpoint" not in left_out:
             at = 0  # the file was withdrawn
     return missing
 
 
 def _named(question: Question, draft: Draft) -> str:
-    """An option that is missing; of a switch also why."""
-    why = question.hint(draft) if question.option in _FLAGS else None
-    return f"--{question.option}" + (f" ({why[0].lower()}{why[1:]})" if why else "")
+    """An option that is missing, and what there is to say about that."""
+    why = question.without(draft)
+    return f"--{question.option}" + (f" ({why})" if why else "")
 
 
 def _take(question: Question, draft: Draft, text: str) -> None:
@@ -239,7 +247,8 @@ def _told(draft: Draft, copy: Path | None, report: lint.Report) -> str:
 def _next(draft: Draft) -> list[str]:
     """What to type next."""
     program, name = mshub_command(), draft.uid if draft.listed else str(draft.path)
-    lines = [f"{program} doctor {shlex.quote(name)}"]
+    away = draft.file is not None and draft.file.path is None
+    lines = [f"{program} doctor {shlex.quote(name)}{' --fetch' if away else ''}"]
     kind = draft.values.get("module-type", "")
     if draft.match is not None:
         verb = "classify" if kind.endswith("classification") else "detect"

@@ -85,7 +85,7 @@ class Draft:
         self.notes: list[str] = []
         self.candidates: list[Match] = []
         self.compared = False
-        self.nearest: checkpoints.LoadReport | None = None
+        self.nearest: providers.Fit | None = None
         self.arrays: dict[str, NDArray[Any]] | None = None
         self.values: dict[str, Any] = {"update-time": datetime.date.today(), "used-for": "inference"}
         last = self.uid.rpartition("/")[2]
@@ -127,6 +127,7 @@ class Draft:
         Raises:
             MshubError: It cannot be read, or has no ending that is known.
         """
+        self.notes.clear()
         self.file = files.find(text, self.folder, self.hub.settings)
         self.source = self.file.path
         if not files.is_url(text):
@@ -181,6 +182,10 @@ class Draft:
             return
         self.candidates, self.nearest = recognising.recognise(self.arrays, self._cards())
         self.compared = True
+        if not self.candidates:
+            near = self.nearest
+            like = f"; the nearest is {near.key}: {recognising.count_text(near.report)}" if near else ""
+            self.notes.append(f"the checkpoint fits no known network as that is built by itself{like}")
 
     def _cards(self) -> list[Card]:
         return list(self.hub.registry.cards())

@@ -38,6 +38,7 @@ class Question:
         is_sure: Whether the default is proved, so that nobody need be asked.
         required: Whether an answer is needed, where no field says so; see `needed`.
         hint: What is shown before the question.
+        without: What to add where the option is said to be missing.
     """
 
     option: str
@@ -51,6 +52,7 @@ class Question:
     is_sure: Callable[[Draft], bool] = lambda draft: False
     required: bool = True
     hint: Callable[[Draft], str | None] = lambda draft: None
+    without: Callable[[Draft], str | None] = lambda draft: None
 
     def needed(self, draft: Draft) -> bool:
         """Whether the card needs an answer."""
@@ -101,8 +103,7 @@ def _network_hint(draft: Draft) -> str:
     if draft.candidates:
         return f"The checkpoint fits {' and '.join(one.key for one in draft.candidates)}, which are one network."
     keys = ", ".join(networks.names())
-    found = "It fits no network as that is built by itself." if draft.compared else ""
-    return f"{found} Known are {keys}. A mapping gives arguments: {{name: ssd300, num_classes: 4}}.".strip()
+    return f"Known are {keys}. A mapping gives arguments: {{name: ssd_mobilenetV2, image_size: 160}}."
 
 
 def _classes(draft: Draft, text: str) -> None:
@@ -226,6 +227,7 @@ QUESTIONS = (
         _digest,
         default=lambda draft: "fetch",
         is_open=lambda draft: draft.file is not None and draft.file.sha256 is None,
+        without=lambda draft: "or --fetch, which downloads the file now and takes its digest",
     ),
     Question(
         "copy",
@@ -234,6 +236,7 @@ QUESTIONS = (
         _copy,
         default=lambda draft: "yes",
         is_open=lambda draft: draft.file is not None and draft.file.outside,
+        without=lambda draft: f"the checkpoint is not in the card's folder {draft.folder}",
         hint=lambda draft: f"The file is not in the card's folder {draft.folder}, and a card can name no others.",
     ),
     Question(
@@ -347,6 +350,7 @@ QUESTIONS = (
         _module_type,
         "module-type",
         is_open=_unset("module-type"),
+        without=lambda draft: None if draft.compared else "unless the checkpoint fits a known network",
     ),
     Question(
         "input-shape",

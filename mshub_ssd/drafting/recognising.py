@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mshub_ssd.cards import Card
+    from mshub_ssd.providers import Fit
 
-__all__ = ["Match", "can_build", "described", "fitted", "recognise"]
+__all__ = ["Match", "can_build", "choose", "count_text", "described", "fitted", "recognise", "refuse"]
 
 _NEAREST = 4
 _MOST_RECIPES = 20
@@ -56,8 +57,8 @@ def can_build() -> bool:
     return True
 
 
-def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tuple[list[Match], LoadReport | None]:
-    """The networks that a checkpoint fits, and the account of the nearest where it fits none.
+def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tuple[list[Match], Fit | None]:
+    """The networks that a checkpoint fits, and the nearest where it fits none.
 
     Each is tried as it is built without arguments, then with another number of classes, then with the arguments of
     cards that give some.
@@ -79,7 +80,7 @@ def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tupl
             if match.report and match.report.ok:
                 found.append(replace(match, like=card))
                 break
-    return found, ranking[0].report if ranking and not found else None
+    return found, ranking[0] if ranking and not found else None
 
 
 def _recipes(cards: Iterable[Card]) -> list[Card]:
@@ -167,10 +168,8 @@ def _class_count(report: LoadReport, usual: int | None) -> int | None:
     return count if not counts and count > 1 else None
 
 
-def nearest_text(report: LoadReport | None) -> str:
-    """How near the nearest network is, in words."""
-    if report is None:
-        return "no known network has a parameter in common with it"
+def count_text(report: LoadReport) -> str:
+    """How many parameters fit, in words."""
     rest = len(report.missing) + len(report.unexpected) + len(report.wrong_shape) + len(report.wrong_type)
     return f"{len(report.loaded)} parameters fit, {rest} do not"
 
@@ -186,7 +185,7 @@ def refuse(key: str, report: LoadReport, where: str, others: Sequence[Match]) ->
     """The error for a network that a checkpoint does not fit."""
     fitting = " or ".join(one.key for one in others)
     return UsageError(
-        f"the checkpoint does not fit the network {key}: {nearest_text(report)}",
+        f"the checkpoint does not fit the network {key}: {count_text(report)}",
         where=where,
         expected=f"the parameters of {key}",
         got=f"the parameters of {fitting}" if fitting else str(report),
