@@ -262,21 +262,49 @@ class CardContext(_Fields):
         return (self.uid or self.path.rpartition("/")[2].removesuffix(".md")).rpartition("/")[2]
 
     @functools.cached_property
+    def body(self) -> str:
+        """What stands behind the front matter; empty where there is none, or no text to speak of."""
+        return self.text[self.source.body :] if self.whole and self.source.front is not None else ""
+
+    @functools.cached_property
+    def fenced(self) -> bool:
+        """Whether there may be a fenced example in the body."""
+        return "```" in self.body or "~~~" in self.body
+
+    @functools.cached_property
+    def doubtful_links(self) -> bool:
+        """Whether there may be a link in the body that leads nowhere."""
+        return _is_doubtful(self.body) or "]:" in self.body
+
+    @functools.cached_property
+    def is_plain_work(self) -> bool:
+        """Whether the body is surely not too much to parse."""
+        return self._tries()[1]
+
+    def _tries(self) -> tuple[int, bool]:
+        """How often Markdown's rules may be tried on the body, below 0 for never; whether nobody needs to count."""
+        body = self.body
+        lines = body.count("\n") + body.count("\r")
+        if len(body) > _MAX_BODY or lines > _MAX_LINES:
+            return -1, False
+        allowed = _MAX_TRIES - self.source.values - lines - body.count("<")
+        # No try without one of these characters: where they are few, nobody needs to count.
+        return allowed, 4 * sum(map(body.count, _TRIED)) < allowed
+
+    @functools.cached_property
     def tokens(self) -> list[Token]:
         """The body's Markdown tokens; their lines count from the body's first. Empty where it is too much to parse.
 
-        Inline tokens have children only where a link that may be wrong, or a comment, may be among them.
+        Inline tokens have children only where a link that may be wrong, or a comment, may be among them. Markdown costs
+        as much as all rules together: `fenced` and its neighbours tell many rules that they need not look.
         """
-        if not self.whole or self.source.front is None:
+        body = self.body
+        if not body:
             return []
-        body = self.text[self.source.body :]
-        lines = body.count("\n") + body.count("\r")
-        allowed = _MAX_TRIES - self.source.values - lines - body.count("<")
-        if len(body) > _MAX_BODY or lines > _MAX_LINES or allowed < 0:
+        allowed, few = self._tries()
+        if allowed < 0:
             self.unparsed_body = True
             return []
-        # No try without one of these characters: where they are few, nobody needs to count.
-        few = 4 * sum(map(body.count, _TRIED)) < allowed
         parser = _markdown(counting=not few, normal="\r" not in body and "\0" not in body)
         env: dict[str, Any] = {"tries": allowed}
         try:

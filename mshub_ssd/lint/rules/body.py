@@ -32,6 +32,9 @@ _SOUND = {
     *(ast.Import, ast.ImportFrom, ast.alias, ast.Assign, ast.Tuple, ast.List, ast.Subscript, ast.BinOp),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UnaryOp, ast.USub),
 }
+# A heading, where no block of code or HTML is; and lines that an odd one would have.
+_HEADING = re.compile(r"^#{1,6} +[^\s#]", re.MULTILINE)
+_ODD_HEADING = re.compile(r"(?:#|[:\uff1a][ \t#]*|^[ \t>]*[-=]+)[ \t]*(?=[\r\n]|\Z)", re.MULTILINE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SCHEMES = ("http", "https", "mailto", "ftp", "doi")
 
@@ -54,7 +57,7 @@ def _snippets(context: CardContext) -> list[_Snippet]:
 
 def _read(context: CardContext) -> Iterator[_Snippet]:
     left = _MAX_SNIPPETS
-    for token in context.tokens:
+    for token in context.tokens if context.fenced else ():
         if token.type != "fence" or not token.map or token.info.strip().split(" ")[0].lower() not in _PYTHON:
             continue
         code = token.content
@@ -200,6 +203,9 @@ def headings(context: CardContext) -> Iterator[Violation]:
             start, end, "the card has no text behind its front matter", "say what it is, and show how to use it"
         )
         return
+    surely = not context.fenced and "<" not in context.body and _HEADING.search(context.body)
+    if surely and not _ODD_HEADING.search(context.body):
+        return
     # An ordinary colon the official validator refuses: that is told by MC055.
     colons = "\uff1a" if context.judged else (":", "\uff1a")
     for token, text in context.headings:
@@ -225,7 +231,7 @@ def headings(context: CardContext) -> Iterator[Violation]:
 )
 def malformed_link(context: CardContext) -> Iterator[Violation]:
     """A link or picture in the body with an empty, unreadable or unknown address, or that is none to Markdown."""
-    for token in context.tokens:
+    for token in context.tokens if context.doubtful_links else ():
         if token.type != "inline" or not token.children:
             continue
         at, below = context.body_range(token.map)
@@ -306,7 +312,7 @@ def unchecked_body(context: CardContext) -> Iterator[Violation]:
     checked.
     """
     start, end = context.head
-    if not context.tokens and context.unparsed_body:
+    if not context.is_plain_work and not context.tokens and context.unparsed_body:
         yield Violation(start, end, "the body is too much to check", "keep long texts out of the card: link to them")
     found = context.fields.get("asset")
     if found and isinstance(found[1], SeqNode) and len(found[1].items) > MAX_ASSETS:

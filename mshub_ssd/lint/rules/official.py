@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 from mshub_ssd.cards import FIELDS, Node, Scalar, SeqNode
@@ -51,6 +52,7 @@ _FORMATS = ("air", "ckpt", "mindir", "mslite", "onnx")
 _SWITCHES = ("fine-tunable", "allow-cache-ckpt")
 # The validator allows colons in these; of accuracy, and of unknown fields, other findings tell.
 _COLONS_ALLOWED = ("repo-link", "asset", "evaluation", "accuracy")
+_COLON_AT_END = re.compile(r":[ \t#]*(?=[\r\n]|\Z)")
 _MAX_LENGTH = 100
 _MAX_WORDS = 20
 
@@ -173,7 +175,7 @@ def _colon(context: CardContext, node: Node) -> tuple[int, int] | None:
 
 
 def _headings(context: CardContext) -> Iterator[Violation]:
-    for token, text in context.headings:
+    for token, text in context.headings if _COLON_AT_END.search(context.body) else ():
         if token.level or not text.endswith(":"):
             continue
         start, end = context.body_range(token.map)
