@@ -452,11 +452,14 @@ class Talk:
         self.until(question)
         os.write(self.terminal, text.encode())
 
-    def end(self) -> int:
-        """Wait for the end; the exit code."""
-        end = time.monotonic() + 120
+    def end(self, key: str = "") -> int:
+        """Wait for the end, pressing a key for it where one is given (see `commands.interrupt`); the exit code."""
+        end, again = time.monotonic() + 120, 0.0
         while self.child.poll() is None:
             assert time.monotonic() < end, self.said
+            if time.monotonic() > again:
+                os.write(self.terminal, key.encode())
+                again = time.monotonic() + 20  # a second one while it ends would be another case
             self._listen()
         heard = -1
         while heard < len(self.said):
@@ -523,8 +526,8 @@ def test_whoever_stops_leaves_nothing_behind(folder: Path, talks: list[Talk], ke
     talks.append(talk := Talk("new", "me/1.0/lite_fish"))
     talk.reply("Checkpoint", "net.ckpt\n")
     talk.reply("Copy it beside the card", "yes\n")
-    talk.reply("Network", key)
-    assert talk.end() == 130
+    talk.until("Network (Enter for none): ")
+    assert talk.end(key) == 130
     assert "nothing was written" in talk.said
     assert "Traceback" not in talk.said
     assert [path.name for path in folder.iterdir()] == ["net.ckpt"]
