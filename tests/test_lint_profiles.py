@@ -258,3 +258,28 @@ def test_the_file_of_a_neighbour_is_told_and_one_of_ones_own_is_not(tmp_path: Pa
 def test_the_folder_of_another_model_in_the_text(words: str, told: bool, tmp_path: Path) -> None:
     report = run(tmp_path, {UID: f"{BASE}\n{words}\n"}, select=["MC056"])
     assert codes(report) == ["MC056"] * told
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("train-dataset: coco2017 (half)", None),
+        ("train-dataset: coco2017\u3001own", None),
+        ("train-dataset: COCO2017+", None),
+        ("train-dataset: COCO-2017", "train-dataset: coco2017"),
+        ('train-dataset: "COCO\\x2d2017 | my own"', None),
+        ("license: Apache 2.0, not for sale", None),
+        ("license: Apache-2.0?", None),
+        ("license: '!Apache-2.0'", None),
+        ("license: Apache License, Version 2.0", "license: Apache-2.0"),
+        ("update-time: 2022-06-22 a\\tb", "update-time: '2022-06-22 a\\tb'"),
+    ],
+)
+def test_a_safe_fix_makes_no_true_statement_false(tmp_path: Path, before: str, after: str | None) -> None:
+    key = before.partition(":")[0]
+    text = re.sub(rf"^{key}: .*$", lambda _: before, BASE, flags=re.MULTILINE)
+    path = tmp_path / "own" / "1.0" / "net_coco2017.md"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    report = lint([path], load_config(select=["MC022", "MC024", "MC040", "MC055", "MC062"], use_file=False), fix="safe")
+    assert path.read_text(encoding="utf-8") == (text if after is None else text.replace(before, after)), str(report)

@@ -62,7 +62,10 @@ def _plain_type(text: str) -> str | None:
 
 def quoted(node: Scalar) -> Fix:
     """The fix that puts a plain value in quotes."""
-    return Fix("put it in quotes", edit(node, f'"{node.text}"'))
+    # Between double quotes a backslash is no backslash.
+    odd = "\\" in node.text or '"' in node.text
+    text = "'" + node.text.replace("'", "''") + "'" if odd else f'"{node.text}"'
+    return Fix("put it in quotes", edit(node, text))
 
 
 @rule(

@@ -27,6 +27,7 @@ _NO_NAMES = {"n/a", "na", "nil", "null", "-"}
 _VAGUE = {"unknown", "custom"}
 _PLACEHOLDERS = {"none", "todo", "tbd", "xxx", *_VAGUE, *_NO_NAMES}
 _MAX_NAMES = 50
+_ONE_NAME = re.compile(r"[A-Za-z0-9 _-]+")
 _LONGEST = 1000
 _BETWEEN_NAMES = re.compile(r"[|,]")
 
@@ -89,9 +90,14 @@ _ALSO_OFFICIAL = {
 _UNKNOWN = {"aishell", "mvtec", "nyudv2", "vggface2", "voc2007"}
 
 
+def _canonical(name: str) -> str | None:
+    """How the hub spells a data set; of `coco2017 (half)` nobody knows."""
+    return _CANONICAL.get(squeeze(name)) if _ONE_NAME.fullmatch(name) else None
+
+
 def refused_spelling(name: str) -> str | None:
     """How the official validator spells a data set, where it surely refuses this spelling of it."""
-    right = _CANONICAL.get(squeeze(name))
+    right = _canonical(name)
     return right if right and right not in _UNKNOWN and name != right and name not in _ALSO_OFFICIAL else None
 
 
@@ -212,12 +218,13 @@ def dataset_spelling(context: CardContext) -> Iterator[Violation]:
     Of the words for none, the validator of the official hub knows only `none`.
     """
     for name, start, end in _datasets(context):
-        right = _CANONICAL.get(squeeze(name))
+        right = _canonical(name)
+        there = context.text[start:end] == name  # of a text of several lines the whole is the place
         if right and right != name and not (context.official and refused_spelling(name)):
-            fix = Fix(f"write {right}", edit((start, end), right))
+            fix = Fix(f"write {right}", edit((start, end), right)) if there else None
             yield Violation(start, end, f"the hub spells this data set {right}", f"write {right}", fix)
         elif name.lower() in _NO_NAMES:
-            fix = Fix("write none", edit((start, end), "none"))
+            fix = Fix("write none", edit((start, end), "none")) if there else None
             yield Violation(start, end, f"{name!r} is no data set", "name the data set, or write none", fix)
         elif name.lower() in _PLACEHOLDERS:
             yield Violation(start, end, f"{name!r} names no data set", "name the data set, or leave train-dataset out")

@@ -17,6 +17,8 @@ _PINNED = re.compile(r"/(?:tree|blob|src|commit|releases)/")
 _HOSTS_OF_CODE = ("github.com", "gitee.com", "gitlab.com", "gitcode.com")
 _BRACKETED = re.compile(r"<(https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+)>")
 _GPL = re.compile(r"(?:gnu)?(a?gpl)v?([23])(?:\.0)?")
+# More than the name, such as `Apache 2.0, not for sale`, is another licence.
+_ONE_LICENCE = re.compile(r"[A-Za-z0-9 ._-]+(?:, [Vv]ersion [0-9.]+)?")
 _SPACE = re.compile(r"\s")
 # What people write for the licences most cards have.
 _LICENCES = {
@@ -125,7 +127,9 @@ def license_identifier(context: CardContext) -> Iterator[Violation]:
     right = _canonical(text)
     if right == text:
         return
-    right = right or _LICENCES.get(re.sub(r"[^a-z0-9]+", "", text.lower())) or _canonical(text.strip("<>"))
+    if right is None and _ONE_LICENCE.fullmatch(text):
+        right = _LICENCES.get(re.sub(r"[^a-z0-9]+", "", text.lower()))
+    right = right or _canonical(text.strip("<>"))
     if right:
         fix = Fix(f"write {right}", edit(node, right))
         yield Violation(node.start, node.end, f"{text[:60]!r} is no SPDX identifier", f"write {right}", fix)
