@@ -1,10 +1,11 @@
-"""The CPU that networks run on: the instruction set of MindSpore's oneDNN, kept where it is fast."""
+"""The CPU that networks run on: MindSpore's oneDNN kept where it is fast, and how many threads this process may use."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
 import logging
+import math
 import os
 import threading
 import warnings
@@ -12,12 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["IsaPlan", "ensure_fast_cpu", "isa_plan", "plan_isa_limit"]
+__all__ = [
+    "ISA_VARIABLES",
+    "IsaPlan",
+    "cpu_quota",
+    "ensure_fast_cpu",
+    "isa_plan",
+    "plan_isa_limit",
+    "thread_limit",
+]
 
 _log = logging.getLogger(__name__)
 
 # oneDNN reads either name; the second is the one of its versions before 2.
-_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _LIMIT = "AVX2"
 _LIMIT_CODE = 7  # dnnl_cpu_isa_avx2
 _IN_TIME = 0  # dnnl_success; later calls return dnnl_invalid_arguments
@@ -52,7 +61,7 @@ def plan_isa_limit(environ: Mapping[str, str], cpu_flags: frozenset[str], librar
         cpu_flags: Feature names of the CPU as Linux writes them.
         libraries: Folder of the wheel's libraries, None if MindSpore is not installed.
     """
-    for name in _VARIABLES:
+    for name in ISA_VARIABLES:
         if environ.get(name):
             return IsaPlan(None, f"{name}={environ[name]} is set")
     if "avx512f" not in cpu_flags:
@@ -89,10 +98,72 @@ def ensure_fast_cpu() -> None:
         warnings.warn(
             "convolutions will be 30 to 300 times slower than they could be: MindSpore's oneDNN has chosen its "
             "AVX-512 kernels already, because a network ran before mshub_ssd was asked for one. Set "
-            f"{_VARIABLES[0]}={plan.limit} before Python starts, or call mshub_ssd.load() first.",
+            f"{ISA_VARIABLES[0]}={plan.limit} before Python starts, or call mshub_ssd.load() first.",
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def thread_limit() -> int | None:
+    """How many threads can run at once where this process may not use the whole machine; None where it may.
+
+    What counts is the CPUs that the process is bound to, and the share of time that its container was given: an
+    engine that starts a thread for each CPU of the machine is then stopped again and again.
+    """
+    everywhere = os.cpu_count() or 1
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on every system
+        allowed = everywhere
+    quota = cpu_quota()
+    if quota is not None:
+        allowed = min(allowed, max(1, math.ceil(quota)))
+    return allowed if allowed < everywhere else None
+
+
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """The CPUs' worth of time that control groups leave to this process; None where they set no limit.
+
+    Args:
+        root: Where the groups are mounted.
+        membership: Which groups the process is in, as the kernel tells it.
+    """
+    try:
+        rows = [line.split(":", 2) for line in membership.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return None
+    found: list[float] = []
+    for _, controllers, group in (row for row in rows if len(row) == 3):
+        if not controllers:  # version 2
+            found += [quota for place in _up(root, group) if (quota := _share(place / "cpu.max")) is not None]
+        elif "cpu" in controllers.split(","):
+            for mount in dict.fromkeys((controllers, "cpu")):
+                found += [quota for place in _up(root / mount, group) if (quota := _old_share(place)) is not None]
+    return min(found, default=None)
+
+
+def _up(mount: Path, group: str) -> list[Path]:
+    """A group's folder and those above it; in a container, where the path is the host's, the mount point alone."""
+    parts = [part for part in group.split("/") if part not in ("", "..")]
+    return [mount.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
+
+
+def _share(file: Path) -> float | None:
+    try:
+        quota, period = file.read_text(encoding="ascii").split()[:2]
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such group, or `max`
+        return None
+
+
+def _old_share(group: Path) -> float | None:
+    try:
+        quota, period = (
+            int((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii")) for name in ("quota", "period")
+        )
+        return quota / period if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _limit(library: Path) -> bool:

@@ -71,6 +71,7 @@ def _environment() -> Iterator[Diagnosis]:
             continue  # told below, with what to do
         yield Diagnosis(package, "ok", version, facts={"version": version})
     yield _tried("device", _device)
+    yield _tried("engines", _engines)
     isa = cpu.isa_plan()
     text = f"limited to {isa.limit}: {isa.reason}" if isa.limit else f"left as it is: {isa.reason}"
     yield Diagnosis("cpu", "ok", f"oneDNN's instruction set {text}", facts={"limit": isa.limit, "reason": isa.reason})
@@ -105,6 +106,15 @@ def _device() -> Diagnosis:
     networks.require_mindspore()
     target = engines.device_target()
     return Diagnosis("device", "ok", target, facts={"target": target})
+
+
+def _engines() -> Diagnosis:
+    there, choice = engines.installed(), engines.choose()
+    bf16 = "openvino" in there and engines.has_bf16()
+    listed = ", ".join(f"{name} {version}" for name, version in there.items())
+    text = f"{listed}; auto takes {choice.name}: {choice.reason}; bf16 {'can' if bf16 else 'cannot'} be asked for"
+    facts = {"installed": there, "auto": choice.name, "reason": choice.reason, "bf16": bf16}
+    return Diagnosis("engines", "ok", text, facts=facts)
 
 
 def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagnosis]:

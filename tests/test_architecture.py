@@ -69,7 +69,7 @@ MINDSPORE_ROOMS = {"networks", "engines", "loading", "predictor", "hub"}
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.
 DOWNLOADERS = {"store.client", "store.transport"}
-HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm"}
+HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm", "openvino", "onnxruntime"}
 
 
 def module_name(path: Path) -> str:
@@ -165,6 +165,12 @@ def test_mindspore_stays_in_its_rooms(path: Path) -> None:
             assert module == "networks.backend", f"{module} imports {name}"
         else:
             assert not eager, f"{module} imports {name} at its top level"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_other_engines_stay_in_theirs(path: Path) -> None:
+    used = {name.split(".")[0] for name, _ in imports(path)} & {"openvino", "onnxruntime"}
+    assert not used or module_name(path) in {f"engines.{name}" for name in used}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

@@ -91,11 +91,15 @@ def states(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
 
 def test_without_a_uid_it_looks_at_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = examine()
-    assert list(found) == ["mshub_ssd", "python", "settings", "numpy", "mindspore", "device", "cpu"]
+    assert list(found) == ["mshub_ssd", "python", "settings", "numpy", "mindspore", "device", "engines", "cpu"]
     assert set(states(found).values()) == {"ok"}
     assert found["mindspore"][0]["facts"]["version"] == version("mindspore")
     assert found["numpy"][0]["facts"]["version"] == np.__version__
     assert found["device"][0]["facts"]["target"] == mindspore.get_context("device_target")
+    engines = found["engines"][0]["facts"]
+    assert engines["installed"]["openvino"] == version("openvino")
+    assert engines["auto"] == "openvino"
+    assert isinstance(engines["bf16"], bool)
     facts = found["settings"][0]["facts"]
     assert facts["home"] == os.environ["MSHUB_HOME"]
     assert facts["cards"] == len(mshub.list_models())

@@ -1,7 +1,68 @@
-"""What runs a network on arrays: MindSpore itself, in the user's mode and on the user's device."""
+"""What runs a network on arrays: OpenVINO or ONNX Runtime from an ONNX file, or MindSpore from a Cell.
+
+- `choose`: which engine, and why; `installed`: which there are.
+- `runner`: an ONNX file as a `Runner`; `cell_runner`: a Cell as one.
+- `call`: a Cell once, in the user's mode.
+"""
 
 from __future__ import annotations
 
-from mshub_ssd.engines.mindspore import call, device_target, to_arrays
+from pathlib import Path
 
-__all__ = ["call", "device_target", "to_arrays"]
+from mshub_ssd.engines.choosing import ENGINES, Choice, choose, installed
+from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_target, to_arrays
+from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
+from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Runner
+from mshub_ssd.errors import UsageError
+
+__all__ = [
+    "ENGINES",
+    "OUTPUTS_KEY",
+    "CellRunner",
+    "Choice",
+    "Runner",
+    "call",
+    "cell_runner",
+    "choose",
+    "device_target",
+    "has_bf16",
+    "installed",
+    "runner",
+    "to_arrays",
+]
+
+
+def runner(
+    model: bytes | str | Path,
+    engine: str = "auto",
+    precision: str = "f32",
+    threads: int | None = None,
+    streams: int | None = None,
+) -> Runner:
+    """A Runner for an ONNX model.
+
+    Args:
+        model: The bytes of an ONNX file, or its path.
+        engine: ``openvino``, ``onnxruntime``, or ``auto`` for what `choose` takes of them.
+        precision: ``f32``, or ``bf16`` where the CPU has it (OpenVINO only).
+        threads: So many threads at most; None for as many as the engine likes, within the container's limits.
+        streams: So many batches at once in `Runner.run_many`; they share the threads.
+
+    Raises:
+        MissingDependencyError: The engine is not installed.
+        UsageError: An argument makes no sense, the file cannot be run, or the CPU has no bf16.
+    """
+    options = Options(precision, threads, streams)
+    if engine == "auto":
+        there = installed()
+        engine = next((name for name in ENGINES[:2] if name in there), "openvino")
+    name = choose(engine).name
+    if name == "mindspore":
+        raise UsageError(
+            "MindSpore runs Cells, and no ONNX files",
+            expected="openvino or onnxruntime",
+            got="engine='mindspore'",
+            hint="mshub_ssd.load gives the Cell",
+        )
+    return OpenVinoRunner(model, options) if name == "openvino" else OnnxRuntimeRunner(model, options)

@@ -1,0 +1,180 @@
+"""What every engine gives: a Runner, which takes a batch of pictures and returns the network's outputs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mshub_ssd import cpu
+from mshub_ssd.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Options", "Runner", "Signature"]
+
+_log = logging.getLogger(__name__)
+
+PRECISIONS = ("f32", "bf16")
+
+OUTPUTS_KEY = "mshub.outputs"
+"""Metadata of an ONNX file: its outputs' names as JSON, nested like the Cell's; one name for a bare tensor."""
+
+
+class Runner(Protocol):
+    """A network ready to run. Any number of threads may share one.
+
+    Attributes:
+        name: Of the engine: ``openvino``, ``onnxruntime`` or ``mindspore``.
+        precision: ``f32`` or ``bf16``, what it computes in; inputs and outputs are float32 in any case.
+    """
+
+    name: str
+    precision: str
+
+    def run(self, batch: NDArray[Any]) -> Any:
+        """Run the network.
+
+        Args:
+            batch: float32 [N, 3, H, W].
+
+        Returns:
+            The outputs as arrays of the caller's own, nested in tuples as the Cell returns them.
+
+        Raises:
+            UsageError: The batch does not fit the network, or the Runner was closed.
+        """
+
+    def run_many(self, batches: Sequence[NDArray[Any]]) -> list[Any]:
+        """`run` for several batches, as many at once as the Runner has streams; the results are in order."""
+
+    def close(self) -> None:
+        """Let go of the network; the Runner cannot be used any more."""
+
+
+class Options:
+    """How an engine shall run, checked.
+
+    Args:
+        precision: ``f32`` or ``bf16``.
+        threads: So many threads at most, or None for as many as are good.
+        streams: So many batches at once, or None for one.
+
+    Attributes:
+        threads: None where the engine may use the whole machine, and knows best how.
+
+    Raises:
+        UsageError: One of them makes no sense.
+    """
+
+    def __init__(self, precision: str, threads: int | None, streams: int | None) -> None:
+        if precision not in PRECISIONS:
+            raise UsageError("no such precision", expected=" or ".join(PRECISIONS), got=repr(precision)[:80])
+        for name, value in (("threads", threads), ("streams", streams)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise UsageError(f"{name} is not a number of them", expected="1 or more, or None", got=repr(value)[:80])
+        if threads is None:
+            threads = cpu.thread_limit()
+            if threads is not None:
+                _log.debug("%d threads: this process may not use more of the machine", threads)
+        self.precision = precision
+        self.threads = threads
+        self.streams = streams
+
+
+class Signature:
+    """What a model takes and returns.
+
+    Args:
+        inputs: Name and shape of each input; None for a size that is free.
+        outputs: Names of its outputs, in order.
+        nesting: Its `OUTPUTS_KEY`; None where the file says nothing of it.
+        where: The file, for messages.
+
+    Raises:
+        UsageError: It takes other than one picture batch, or names outputs that it does not have.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[tuple[str, Sequence[int | None]]],
+        outputs: Sequence[str],
+        nesting: str | None,
+        where: str,
+    ) -> None:
+        if len(inputs) != 1:
+            raise UsageError(
+                "a Runner feeds one input", where=where, expected="a model with one input", got=f"{len(inputs)} inputs"
+            )
+        self.input, shape = inputs[0]
+        self.shape = tuple(shape)
+        self.outputs = tuple(outputs)
+        self._nested = self.outputs if nesting is None else _tuples(_parsed(nesting))
+        if sorted(_flat(self._nested)) != sorted(self.outputs):
+            raise UsageError(
+                "the model's list of outputs does not fit its outputs",
+                where=where,
+                expected=", ".join(self.outputs),
+                got=(nesting or "")[:200],
+                hint="make the file anew",
+            )
+        if nesting is None and len(self.outputs) == 1:
+            self._nested = self.outputs[0]
+
+    def check(self, batch: Any) -> NDArray[Any]:
+        """The batch as the engines want it: C order, float32.
+
+        Raises:
+            UsageError: It is something else, or of another shape.
+        """
+        import numpy as np
+
+        if not isinstance(batch, np.ndarray):
+            raise UsageError("a Runner takes arrays", expected=self.wanted, got=repr(type(batch)))
+        fits = batch.ndim == len(self.shape) and all(
+            want is None or want == got for want, got in zip(self.shape, batch.shape, strict=True)
+        )
+        if not fits or batch.dtype != np.float32 or not batch.size:
+            raise UsageError(
+                "the batch does not fit the network",
+                expected=self.wanted,
+                got=f"{batch.dtype} {list(batch.shape)}",
+                hint="let the family's preprocess make it of pictures",
+            )
+        return np.ascontiguousarray(batch)
+
+    @property
+    def wanted(self) -> str:
+        """The input, in words."""
+        return f"float32 [{', '.join('N' if size is None else str(size) for size in self.shape)}]"
+
+    def nested(self, arrays: dict[str, NDArray[Any]]) -> Any:
+        """Outputs by name, nested as the Cell returns them."""
+
+        def place(names: Any) -> Any:
+            return arrays[names] if isinstance(names, str) else tuple(map(place, names))
+
+        return place(self._nested)
+
+
+def source_of(model: bytes | str | Path) -> str:
+    """What a model is called in messages."""
+    return "the model given as bytes" if isinstance(model, bytes) else str(model)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+
+
+def _tuples(names: Any) -> Any:
+    return tuple(map(_tuples, names)) if isinstance(names, list) else names
+
+
+def _flat(names: Any) -> list[str]:
+    return [name for part in names for name in _flat(part)] if isinstance(names, tuple) else [str(names)]
