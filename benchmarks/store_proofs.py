@@ -3,10 +3,11 @@
     python benchmarks/store_proofs.py [--only NAME ...] [--scale X] [--out FILE]
 
 Experiments: kills (1,000 kill -9 of a 64 MiB download at random moments), calls (a kill before each call into the
-system), interrupts (300 Ctrl-C), crowd (32 processes, 20 rounds, with locks and without), matrix (every fault, with
-and without a part, 1 and 3 mirrors), scripts (3,000 random ones), turmoil (fetching, killing, verifying, pruning and
-removing at once), flips (10,000 bits), hostile (2,000 names). Each stops at the first broken promise. Results are
-merged into the file, so that experiments can be run one by one.
+system), graphs (200 kill -9 while a graph of 64 MiB is written), interrupts (300 Ctrl-C), crowd (32 processes, 20
+rounds, with locks and without), matrix (every fault, with and without a part, 1 and 3 mirrors), scripts (3,000
+random ones), turmoil (fetching, killing, verifying, pruning and removing at once), flips (10,000 bits), hostile
+(2,000 names). Each stops at the first broken promise. Results are merged into the file, so that experiments can be
+run one by one.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def experiments(scale: float) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
         "kills": lambda: storelab.kills(times(1000), 64 << 20, seed=SEED),
         "calls": lambda: storelab.kills_at_calls(200_000),
+        "graphs": lambda: storelab.graph_kills(times(200), 64 << 20, seed=SEED),
         "interrupts": lambda: interrupts(times(300)),
         "crowd, locks on": lambda: storelab.crowd(32, times(20), 16 << 20, locks=True),
         "crowd, locks off": lambda: storelab.crowd(32, times(20), 16 << 20, locks=False),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Checkpoint
 
-__all__ = ["cached_file", "digests", "files_of", "serves", "take_in"]
+__all__ = ["cached_file", "digests", "files_of", "serves", "take_in", "users"]
 
 
 def files_of(cards: Iterable[Card]) -> list[Checkpoint]:
@@ -38,14 +38,22 @@ def serves(digest: str, files: Iterable[Checkpoint]) -> list[str]:
     return list(dict.fromkeys(fitting)) if digest else []
 
 
+def users(entry: store.Entry, files: Iterable[Checkpoint]) -> list[str]:
+    """Uids of the models that use something in the cache; a graph serves those of its checkpoint."""
+    if entry.kind != "graph":
+        return serves(entry.digest, files)
+    return list(dict.fromkeys([*serves(entry.checkpoint or "", files), *entry.labels]))
+
+
 def digests(hub: Hub, names: Iterable[str]) -> list[str]:
-    """Digests of files in the cache, from digests and from models.
+    """Digests of files and graphs in the cache, from digests and from models.
 
     Raises:
         MshubError: No such model, or its file is not in the cache.
     """
     found: dict[str, None] = {}
     stored = {entry.digest for entry in store.entries(hub.settings, kinds=("file", "part", "quarantined"))}
+    graphs = store.entries(hub.settings, kinds=("graph",))
     for name in names:
         if store.is_digest(name.lower()):
             found[name.lower()] = None
@@ -53,7 +61,8 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
         card = hub.info(name)
         files = files_of([card])
         wanted = {_recorded(hub, file) for file in files if file.path is None}
-        if not wanted & stored:
+        made = {one.digest for one in graphs if one.checkpoint in wanted or card.uid in one.labels}
+        if not (wanted & stored) | made:
             beside = [f"{file.path}, which lies beside its card" for file in files if file.path is not None]
             raise UsageError(
                 f"nothing of {card.uid} is in the cache",
@@ -61,7 +70,7 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
                 got=beside[-1] if beside else None,
                 hint="mshub cache ls",
             )
-        found |= dict.fromkeys(sorted(wanted & stored))
+        found |= dict.fromkeys([*sorted(wanted & stored), *sorted(made)])
     return list(found)
 
 

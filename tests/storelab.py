@@ -196,6 +196,46 @@ def kills_at_calls(size: int, *, step: int = 1) -> dict[str, Any]:
     return {"kills": killed}
 
 
+def graph_kills(rounds: int, size: int, *, seed: int) -> dict[str, Any]:
+    """kill -9 while a graph is written: half of them before a call into the system, half at a number of bytes.
+
+    What is found afterwards is nothing, or the whole graph; and the next one who makes it gets it.
+    """
+    chance = random.Random(seed)
+    body = noise(size, seed=seed)
+    key = {"network": "lab", "checkpoint": "0" * 64}
+    pieces = [body[start : start + size // 7 + 1] for start in range(0, size, size // 7 + 1)]
+    tally: Counter[str] = Counter()
+    while tally["kills"] < rounds:
+        with fresh_home() as ours:
+
+            def make(ours: Settings = ours) -> Path:
+                found = store.add_graph(key, pieces, {"known": 1}, label="a/1/b", checkpoint="0" * 64, settings=ours)
+                return found.path
+
+            for _ in range(chance.randint(1, 3)):
+                at_call = chance.random() < 0.5
+                pid = _forked(make, chance.randrange(60) if at_call else None)
+                if not at_call:
+                    goal = chance.randrange(size)
+                    _await(lambda goal=goal, ours=ours: _kept(ours) > goal, pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                status = _status(pid)
+                assert status in (0, -signal.SIGKILL), "it failed instead of being killed"
+                tally["kills"] += status != 0
+                found = store.find_graph(key, ours)
+                tally["found after a kill" if found else "nothing after a kill"] += status != 0
+                assert found is None or found.path.read_bytes() == body
+            assert make().read_bytes() == body
+            again = store.find_graph(key, ours)
+            assert again is not None
+            assert again.path.read_bytes() == body
+            assert again.facts == {"known": 1}
+            assert not parts(ours), "what a killed process left of the same file is still there"
+    return dict(tally)
+
+
 def crowd(processes: int, rounds: int, size: int, *, locks: bool, digits: int = 64) -> dict[str, Any]:
     """Many processes fetch the same cold file at once; without locks none is answered before all have asked."""
     body = noise(size, seed=7)
@@ -388,6 +428,11 @@ def _kept(ours: Settings) -> int:
 
 def _started(url: str, digest: str, ours: Settings, dies_at: int | None = None) -> int:
     """A forked process that fetches; its status will be 0, or `INTERRUPTED`."""
+    return _forked(lambda: store.fetch([url], digest, settings=ours), dies_at)
+
+
+def _forked(task: Callable[[], object], dies_at: int | None = None) -> int:
+    """A forked process that does something; its status will be 0, or `INTERRUPTED`."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -396,7 +441,7 @@ def _started(url: str, digest: str, ours: Settings, dies_at: int | None = None) 
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if dies_at is not None:
                 _die_at(dies_at)
-            store.fetch([url], digest, settings=ours)
+            task()
             status = 0
         except KeyboardInterrupt:
             status = INTERRUPTED

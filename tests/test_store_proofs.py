@@ -12,6 +12,11 @@ def test_forty_kills_cost_no_wrong_byte_and_none_that_reached_the_disk() -> None
     assert found["resumed"] >= 20
 
 
+def test_kills_while_a_graph_is_written() -> None:
+    found = storelab.graph_kills(12, 2 << 20, seed=3)
+    assert found["kills"] >= 12
+
+
 def test_a_kill_at_every_call_into_the_system() -> None:
     assert storelab.kills_at_calls(200_000)["kills"] >= 30
 

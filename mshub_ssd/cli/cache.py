@@ -30,7 +30,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"B": 1} | {f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)}
 _BYTES |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
 _NAMES = {"part": "interrupted download", "quarantined": "quarantined file", "rubbish": "leftover"}
-_KINDS = ("file", "part", "quarantined", "rubbish")
+_KINDS = ("file", "graph", "part", "quarantined", "rubbish")
+_KEPT = _KINDS[:2]
 
 
 def _quantity(units: dict[str, int], example: str) -> Callable[..., float | None]:
@@ -54,6 +55,7 @@ def cache_group() -> None:
     """See and keep what was downloaded.
 
     Files are stored once under their SHA-256, however many models use them. Digests may be shortened to 8 digits.
+    Graphs are networks with their weights, made here for engines other than MindSpore; what is removed is made anew.
     """
 
 
@@ -63,10 +65,10 @@ def cache_group() -> None:
 @json_option
 @verbosity_options
 def ls_command(everything: bool, long: bool, as_json: bool) -> None:
-    """List the files with size, last use, and the models that use them."""
+    """List the files and graphs with size, last use, and the models that use them."""
     from mshub_ssd import store
 
-    entries = store.entries(kinds=_KINDS if everything else ("file",))
+    entries = store.entries(kinds=_KINDS if everything else _KEPT)
     users = _users()
     caches = store.caches()
     if not entries and not as_json:
@@ -77,10 +79,12 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
         here = [entry for entry in entries if entry.home == cache.path]
         blocks += [f"{cache.path}{'' if cache.writable else '  (read-only)'}:"] if len(caches) > 1 else []
         blocks += [_listing(here, users, long)] if here else []
-    count = sum(entry.kind == "file" for entry in entries)
-    others = f" and {counted(len(entries) - count, 'other thing')}" if len(entries) > count else ""
+    count, graphs = (sum(entry.kind == kind for entry in entries) for kind in _KEPT)
+    more = len(entries) - count - graphs
+    others = f", {counted(graphs, 'graph')}" if graphs else ""
+    others += f" and {counted(more, 'other thing')}" if more else ""
     blocks.append(f"\n{counted(count, 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
-    facts = [{**entry.to_dict(), "uids": users(entry.digest)} for entry in entries]
+    facts = [{**entry.to_dict(), "uids": users(entry)} for entry in entries]
     answer(facts, "\n".join(blocks) if entries else None, as_json)
 
 
@@ -89,14 +93,15 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
 @json_option
 @verbosity_options
 def verify_command(names: tuple[str, ...], as_json: bool) -> None:
-    """Hash the files anew, all or those named, and put damaged ones into quarantine.
+    """Hash the files and graphs anew, all or those named, and put damaged ones into quarantine.
 
     The exit code is 1 if one was damaged.
     """
     from mshub_ssd import holdings, store
 
     digests = holdings.digests(default_hub(), names) if names else None
-    entries = [entry for entry in store.entries() if digests is None or entry.digest.startswith(tuple(digests))]
+    everything = store.entries(kinds=_KEPT)
+    entries = [entry for entry in everything if digests is None or entry.digest.startswith(tuple(digests))]
     with Bar("verifying", sum(entry.size for entry in entries)) as bar:
         checked = store.verify(digests, each=lambda one: bar.advance(one.entry.size))
     bad = [one for one in checked if one.fault is not None]
@@ -115,13 +120,13 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
     "--unused-for",
     callback=_quantity(_SECONDS, "30d"),
     metavar="AGE",
-    help="Also files not used for so long: 12h, 30d, 8w.",
+    help="Also files and graphs not used for so long: 12h, 30d, 8w.",
 )
 @click.option(
     "--max-size",
     callback=_quantity(_BYTES, "10GB"),
     metavar="SIZE",
-    help="Also files, those unused the longest first, until the rest takes no more: 500MB, 10GB.",
+    help="Also files and graphs, those unused the longest first, until the rest takes no more: 500MB, 10GB.",
 )
 @click.option("--dry-run", is_flag=True, help="Only tell.")
 @json_option
@@ -206,15 +211,15 @@ def add_command(files: tuple[Path, ...], sha256: str | None, as_json: bool) -> N
     answer(done, "\n".join(taken) or None, as_json, failed=len(taken) < len(done))
 
 
-def _users() -> Callable[[str], list[str]]:
-    """What tells the uids of the models that use a file, by its digest; it reads all cards when it is first asked."""
+def _users() -> Callable[[store.Entry], list[str]]:
+    """What tells the uids of the models that use a file or graph; it reads all cards when it is first asked."""
     from mshub_ssd import holdings
 
     @functools.cache
     def files() -> list[Checkpoint]:
         return holdings.files_of(default_hub().registry.cards())
 
-    return lambda digest: holdings.serves(digest, files())
+    return lambda entry: holdings.users(entry, files())
 
 
 def _taken(facts: dict[str, Any]) -> str:
@@ -223,11 +228,11 @@ def _taken(facts: dict[str, Any]) -> str:
     return f"{facts['path']}  ({size_text(facts['size'])}, {serves})"
 
 
-def _listing(entries: Sequence[store.Entry], users: Callable[[str], list[str]], long: bool) -> str:
+def _listing(entries: Sequence[store.Entry], users: Callable[[store.Entry], list[str]], long: bool) -> str:
     rows = [("digest", "size", "used", "for")]
     now = time.time()
     for entry in entries:
-        uids = users(entry.digest)
+        uids = users(entry)
         about = _about(entry, uids, long)
         shown = entry.digest if long else entry.digest[:_SHOWN]
         rows.append((shown or "-", size_text(entry.size), _ago(now - entry.used), about))
@@ -248,16 +253,17 @@ def _about(entry: store.Entry, uids: Sequence[str], long: bool) -> str:
     return text if entry.kind == "file" else f"{text} ({entry.kind})"
 
 
-def _damage(one: store.Checked, users: Callable[[str], list[str]]) -> str:
-    uids = users(one.entry.digest)
+def _damage(one: store.Checked, users: Callable[[store.Entry], list[str]]) -> str:
+    uids = users(one.entry)
     again = f"; fetch it again: {mshub_command()} fetch {shlex.quote(uids[0])}" if uids else ""
+    again = "; it is made anew when it is needed" if one.entry.kind == "graph" else again
     moved = "moved to quarantine" if one.moved else "it could not be moved away"
     return f"damaged: {one.entry.path}\n  got: {one.fault}\n  {moved}{again}"
 
 
 def _tell_removal(done: store.Removal, dry_run: bool, as_json: bool, *, failed: bool = False) -> None:
     removed, verb = ("would remove", "would be freed") if dry_run else ("removed", "freed")
-    rows = [f"{removed} {one.digest[:_SHOWN]}  {size_text(one.size)}" for one in done.removed if one.kind == "file"]
+    rows = [f"{removed} {one.digest[:_SHOWN]}  {size_text(one.size)}" for one in done.removed if one.kind in _KEPT]
     counts = Counter(one.kind for one in done.removed)
     what = ", ".join(counted(count, _NAMES.get(kind, kind)) for kind, count in counts.items())
     rows.append(f"{what}: {size_text(done.freed)} {verb}" if what else "Nothing to remove.")

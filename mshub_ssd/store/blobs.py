@@ -7,6 +7,7 @@
     <home>/v1/records/sha256/ab/<64 hex>    what stat said when the blob was last hashed (see `_believed`)
     <home>/v1/pins/<64 hex>                 the full digest a short one stood for on first use
     <home>/v1/refs/<64 hex>.json           for which card and url a blob was stored
+    <home>/v1/graphs/                       files made here, see `derived`
     <home>/v1/quarantine/<64 hex>           a blob that failed, for a post-mortem
     <home>/v1/locks/<digest>                who is downloading; courtesy only
     <home>/v1/tmp/                          parts (see `parts`) and files about to be renamed
@@ -114,10 +115,16 @@ def hash_file(path: Path, max_bytes: int | None = None) -> Hashed:
 
 
 class Cache:
-    """The files below one `home`."""
+    """The files below one `home`.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: The cache's folder.
+        kind: Which of its files: ``blobs``, or ``graphs``.
+    """
+
+    def __init__(self, home: Path, kind: str = "blobs") -> None:
         self.home = home
+        self.kind = kind
         self.root = home / "v1"
         self.tmp = self.root / "tmp"
         self.locks = self.root / "locks"
@@ -126,7 +133,7 @@ class Cache:
 
     def blob(self, hexdigest: str) -> Path:
         """Where the file with that digest (64 lower-case hex digits) lies, if it does."""
-        return self._shard("blobs", hexdigest)
+        return self._shard(self.kind, hexdigest)
 
     def look(
         self, hexdigest: str, *, always: bool = False, in_use: bool = True, max_bytes: int | None = None
@@ -181,7 +188,7 @@ class Cache:
         try:
             self._refuse_links(path.parent, self.record(hexdigest).parent, aside.parent)
             self.record(hexdigest).unlink(missing_ok=True)
-            self._make(aside.parent)
+            self.make(aside.parent)
             if aside.is_dir() or path.is_dir():
                 aside = aside.with_name(f"{hexdigest}.{secrets.token_hex(4)}")
             path.replace(aside)
@@ -204,13 +211,13 @@ class Cache:
         Raises:
             TransferError, DiskSpaceError: The cache cannot be written.
         """
-        goals = [self.root / "blobs" / "sha256" / label[:2]]
+        goals = [self.root / self.kind / "sha256" / label[:2]]
         if len(label) < FULL:
             goals.append(self.root / "pins")
         try:
             self._refuse_links(*goals, self.tmp, self.locks, self.quarantined, self.refs, self.root / "records")
             for folder in (self.tmp, self.locks):
-                self._make(folder)
+                self.make(folder)
             tag = self.root / "CACHEDIR.TAG"
             if not tag.exists() or not tag.stat().st_size:
                 replace_file(tag, _TAG.encode(), scratch=self.tmp)
@@ -252,7 +259,7 @@ class Cache:
             part.seal()
             made = not path.parent.exists()
             self._refuse_links(path.parent)
-            self._make(path.parent)
+            self.make(path.parent)
             if path.is_dir() and not path.is_symlink():
                 self.quarantine(hexdigest)
             part.move(path)
@@ -315,7 +322,7 @@ class Cache:
             path = self._pin_path(url, short)
             try:
                 self._refuse_links(path.parent)
-                self._make(path.parent)
+                self.make(path.parent)
                 with (
                     contextlib.suppress(FileExistsError),
                     new_file(path, replace=False, scratch=self.tmp, durable=True) as stream,
@@ -354,7 +361,7 @@ class Cache:
             if path.exists():
                 return
             self._refuse_links(path.parent)
-            self._make(path.parent)
+            self.make(path.parent)
             replace_file(path, text.encode(), scratch=self.tmp)
         except OSError as error:
             logger.debug("no reference to %s: %s", hexdigest, error.strerror)
@@ -369,7 +376,12 @@ class Cache:
         key = hashlib.sha256(f"{url}\n{short}".encode("utf-8", "surrogatepass")).hexdigest()
         return self.root / "pins" / key
 
-    def _make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> None:
+        """Make a folder of the cache and those above it.
+
+        Raises:
+            OSError: It cannot be made.
+        """
         # Folders are shared where the cache's own is, and nowhere else, whatever the umask says.
         try:
             home = self.home.stat()
@@ -417,7 +429,7 @@ class Cache:
         record = {"sha256": hexdigest, **asdict(_Stamp.of(status))}
         try:
             self._refuse_links(path.parent)
-            self._make(path.parent)
+            self.make(path.parent)
             replace_file(path, json.dumps(record).encode(), scratch=self.tmp)
         except OSError as error:
             # Costs a second hashing in the next process, nothing else; usual in a read-only cache.

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.files import open_folder, open_regular, read_json, unfinished
 from mshub_ssd.settings import Settings
-from mshub_ssd.store import locks, policy
+from mshub_ssd.store import derived, locks, policy
 from mshub_ssd.store import urls as _urls
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
@@ -31,11 +31,15 @@ logger = logging.getLogger("mshub_ssd.store")
 
 __all__ = ["CacheInfo", "Checked", "Entry", "Removal", "add", "caches", "entries", "prune", "remove", "verify"]
 
-KINDS = ("file", "part", "quarantined", "rubbish")
+KINDS = ("file", "graph", "part", "quarantined", "rubbish")
+
+# What stays until somebody wants it gone.
+_KEPT = ("file", "graph")
 
 # The cache's folders, and the names this library gives there. Nothing else is ever removed.
 _BLOBS, _TMP, _LOCKS = ("v1", "blobs", "sha256"), ("v1", "tmp"), ("v1", "locks")
 _QUARANTINE, _REFS = ("v1", "quarantine"), ("v1", "refs")
+_GRAPHS, _KEYS = ("v1", "graphs", "sha256"), ("v1", "graphs", "keys")
 _QUARANTINED = re.compile(ALL_DIGITS + r"(\.[0-9a-f]{8})?")
 _REF = re.compile(ALL_DIGITS + r"\.json")
 _SMALL_FILE = re.compile(rf"CACHEDIR\.TAG|{DIGITS}(\.json)?")
@@ -69,11 +73,12 @@ class Entry:
         home: The cache's folder.
         stored: When it was last written, in seconds since the epoch.
         used: When it was last read, as far as the file system remembers (many do so once a day), else `stored`.
-        kind: ``file``; ``part`` of a download, under way or interrupted; ``quarantined``, a file that was found
-            damaged; ``rubbish``, what a killed process left.
+        kind: ``file``; ``graph``, made here of a checkpoint; ``part`` of a download, under way or interrupted;
+            ``quarantined``, a file or graph that was found damaged; ``rubbish``, what a killed process left.
         labels: What it was fetched for, e.g. uids; sorted.
         urls: Where it came from, without secrets; sorted.
         busy: Who downloads this digest now, e.g. ``process 12 on host``; None when nobody does.
+        checkpoint: Of a graph, the digest of the checkpoint whose weights it holds; else None.
     """
 
     digest: str
@@ -86,6 +91,7 @@ class Entry:
     labels: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     busy: str | None = None
+    checkpoint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Fit for JSON."""
@@ -151,7 +157,7 @@ def entries(settings: Settings | None = None, *, kinds: Collection[str] = ("file
 
     Args:
         settings: Instead of the current ones.
-        kinds: Some of ``file``, ``part``, ``quarantined``, ``rubbish``.
+        kinds: Some of ``file``, ``graph``, ``part``, ``quarantined``, ``rubbish``.
 
     Raises:
         UsageError: Another kind.
@@ -168,7 +174,7 @@ def verify(
     settings: Settings | None = None,
     each: Callable[[Checked], object] = lambda checked: None,
 ) -> list[Checked]:
-    """Hash cached files anew, whatever their records say, and move damaged ones into quarantine.
+    """Hash cached files and graphs anew, whatever their records say, and move damaged ones into quarantine.
 
     Args:
         digests: Only these (64 hex digits, or the first 8 or more); None for all.
@@ -179,11 +185,11 @@ def verify(
         IntegrityError: Not a digest.
         UsageError: A digest of which nothing is there, or one that fits several.
     """
-    files = entries(settings)
+    files = entries(settings, kinds=_KEPT)
     chosen = files if digests is None else _chosen(digests, files)
     done = []
     for entry in chosen:
-        cache = Cache(entry.home)
+        cache = _cache_of(entry)
         moved = False
         look = cache.look(entry.digest, always=True, in_use=False)
         if look.path is None and look.fault is None:
@@ -198,7 +204,7 @@ def verify(
 
 
 def remove(digests: Collection[str], *, dry_run: bool = False, settings: Settings | None = None) -> Removal:
-    """Remove files with their parts, records and refs from all caches that can be written.
+    """Remove files and graphs with their parts, records and refs from all caches that can be written.
 
     Args:
         digests: 64 hex digits each, or the first 8 or more.
@@ -209,7 +215,7 @@ def remove(digests: Collection[str], *, dry_run: bool = False, settings: Setting
         IntegrityError: Not a digest.
         UsageError: A digest of which nothing is there, or one that fits several.
     """
-    there = entries(settings, kinds=("file", "part", "quarantined"))
+    there = entries(settings, kinds=(*_KEPT, "part", "quarantined"))
     return _remove(_chosen(digests, there), dry_run)
 
 
@@ -221,11 +227,11 @@ def prune(
     dry_run: bool = False,
     settings: Settings | None = None,
 ) -> Removal:
-    """Make room: interrupted downloads, quarantined files and rubbish go; others on request.
+    """Make room: interrupted downloads, quarantined files, graphs without a record and rubbish go; others on request.
 
     Args:
-        unused_for: Files last used longer ago than this (seconds) go, too.
-        max_bytes: Files last used longest ago go until those of each cache take at most so many bytes.
+        unused_for: Files and graphs last used longer ago than this (seconds) go, too.
+        max_bytes: Files and graphs last used longest ago go until those of each cache take at most so many bytes.
         keep: Digests (64 hex digits, or the first 8 or more) that stay in any case.
         dry_run: Only tell.
         settings: Instead of the current ones.
@@ -244,7 +250,10 @@ def prune(
     going: list[Entry] = []
     for cache in _caches(settings):
         going += _entries(cache, ("part", "quarantined", "rubbish"))
-        files = list(_entries(cache, ("file",)))
+        graphs = list(_entries(cache, ("graph",)))
+        lost = [entry for entry in graphs if entry.checkpoint is None]
+        going += lost  # nobody finds them any more
+        files = [*_entries(cache, ("file",)), *(entry for entry in graphs if entry.checkpoint is not None)]
         left = sum(entry.size for entry in files)
         for entry in sorted(files, key=lambda entry: entry.used):
             old = unused_for is not None and now - entry.used > unused_for
@@ -252,7 +261,7 @@ def prune(
                 going.append(entry)
                 left -= entry.size
     # What is being downloaded is no rubbish, and not worth a word.
-    idle = [entry for entry in going if entry.kind == "file" or entry.busy is None]
+    idle = [entry for entry in going if entry.kind in _KEPT or entry.busy is None]
     return _remove(idle, dry_run)
 
 
@@ -351,6 +360,8 @@ def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
                 if is_digest(name := place.path.name, whole=True) and name[:2] == shard.path.name:
                     labels, urls = refs.get(name, (set(), set()))
                     yield _entry(cache, place, name, "file", busy, labels, urls)
+    if "graph" in kinds:
+        yield from _graphs(cache)
     if "part" in kinds:
         for place in _listed(cache.home, *_TMP):
             if is_part(place.path.name) and (digest := place.path.name.partition(".")[0]):
@@ -362,6 +373,24 @@ def _entries(cache: Cache, kinds: Collection[str]) -> Iterator[Entry]:
     if "rubbish" in kinds:
         for place in _rubbish(cache):
             yield _entry(cache, place, "", "rubbish", {})
+
+
+def _graphs(cache: Cache) -> Iterator[Entry]:
+    """The graphs; one without a record that can be believed has no checkpoint."""
+    known: dict[str, tuple[set[str], str]] = {}
+    for place in _listed(cache.home, *_KEYS):
+        if _REF.fullmatch(place.path.name) and (record := derived.record_of(cache, place.path)) is not None:
+            labels, _ = known.setdefault(record["sha256"], (set(), str(record["checkpoint"])))
+            labels |= {record["label"]} if isinstance(record["label"], str) else set()
+    for shard in _listed(cache.home, *_GRAPHS):
+        for place in _listed(cache.home, *_GRAPHS, shard.path.name):
+            if is_digest(name := place.path.name, whole=True) and name[:2] == shard.path.name:
+                labels, checkpoint = known.get(name, (set(), None))
+                yield replace(_entry(cache, place, name, "graph", {}, labels), checkpoint=checkpoint)
+
+
+def _cache_of(entry: Entry) -> Cache:
+    return Cache(entry.home, "graphs" if entry.kind == "graph" else "blobs")
 
 
 def _entry(
@@ -437,7 +466,7 @@ def _refs(cache: Cache) -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _rubbish(cache: Cache) -> Iterator[_Place]:
-    """What killed processes left beside parts: half-written small files, notes without a part, old locks.
+    """What killed processes left: half-written small files, notes without a part, old locks, records of no graph.
 
     Only names that this library gives: whoever put something else there may want it back.
     """
@@ -453,6 +482,12 @@ def _rubbish(cache: Cache) -> Iterator[_Place]:
             if folder == _LOCKS and is_digest(name):
                 stale = locks.holder(place.path, patience) is None
             if stale and time.time() - place.status.st_mtime > patience.abandoned:
+                yield place
+    graphs = derived.graphs_of(cache)
+    for place in _listed(cache.home, *_KEYS):
+        if _REF.fullmatch(place.path.name) and time.time() - place.status.st_mtime > patience.abandoned:
+            digest = derived.digest_in(place.path)
+            if digest is None or not graphs.blob(digest).exists():
                 yield place
 
 
@@ -487,7 +522,7 @@ def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
     removed: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     for entry in going:
-        cache = Cache(entry.home)
+        cache = _cache_of(entry)
         if entry.busy is not None:
             kept.append((entry, f"{entry.busy} is downloading it"))
             continue
@@ -505,7 +540,7 @@ def _remove(going: Sequence[Entry], dry_run: bool) -> Removal:
 
 
 def _delete(cache: Cache, entry: Entry) -> None:
-    if entry.kind == "file":
+    if entry.kind in _KEPT:
         _unlink(cache, cache.record(entry.digest))
     _unlink(cache, entry.path)
     if entry.kind == "part":
@@ -513,6 +548,10 @@ def _delete(cache: Cache, entry: Entry) -> None:
     if entry.kind == "file":
         for place in _listed(cache.home, *_REFS):
             if _REF.fullmatch(place.path.name) and (read_json(place.path) or {}).get("sha256") == entry.digest:
+                _unlink(cache, place.path)
+    if entry.kind == "graph":
+        for place in _listed(cache.home, *_KEYS):
+            if _REF.fullmatch(place.path.name) and derived.digest_in(place.path) == entry.digest:
                 _unlink(cache, place.path)
 
 
