@@ -7,7 +7,7 @@ other settings, or several at once, makes Hubs of its own.
 from __future__ import annotations
 
 import contextlib
-import datetime
+import io
 import logging
 import os
 import threading
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mshub_ssd.bundles import Bundle, Installed
     from mshub_ssd.cards import Card
+    from mshub_ssd.pictures import RGB, ImageLike
     from mshub_ssd.providers import Checkpoint, Plan, Standing
     from mshub_ssd.registry import Registry
     from mshub_ssd.results import Classification, Detections
@@ -184,6 +185,12 @@ class Hub:
         Raises:
             UsageError: A filter is not text.
         """
+
+        def fits(card: Card) -> bool:
+            from mshub_ssd import providers
+
+            return providers.is_loadable(card) is loadable
+
         return self.registry.list_models(
             pattern,
             task=task,
@@ -191,7 +198,7 @@ class Hub:
             backbone=backbone,
             publisher=publisher,
             mindspore_version=mindspore_version,
-            predicate=None if loadable is None else lambda card: _is_loadable(card) is loadable,
+            predicate=None if loadable is None else fits,
         )
 
     def search(self, text: str) -> list[str]:
@@ -409,7 +416,7 @@ class Hub:
         Args:
             model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
                 next call.
-            image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
+            image: What `read_image` takes.
             score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
             max_detections: At most so many, the best ones; None for all (for OpenMMLab's networks: for the published
                 200).
@@ -421,10 +428,10 @@ class Hub:
             MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
         """
         with needing_extra("mshub_ssd.detect"):
-            from mshub_ssd import pictures, predictor
+            from mshub_ssd import predictor
 
             # Whatever can be refused is refused before a network is loaded.
-            picture = pictures.read_image(image)
+            picture = self.read_image(image)
             return predictor.detect(self._network(model), picture, score_threshold, max_detections)
 
     def classify(self, model: str | Path | nn.Cell, image: Any, top_k: int = 5) -> Classification:
@@ -433,7 +440,7 @@ class Hub:
         Args:
             model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
                 next call.
-            image: A path (EXIF rotation applied), a PIL image, or an RGB uint8 array [height, width, 3].
+            image: What `read_image` takes.
             top_k: So many classes, or all if there are fewer.
 
         Returns:
@@ -443,10 +450,10 @@ class Hub:
             MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
         """
         with needing_extra("mshub_ssd.classify"):
-            from mshub_ssd import families, pictures, predictor
+            from mshub_ssd import families, predictor
 
             families.check_top_k(top_k)
-            picture = pictures.read_image(image)
+            picture = self.read_image(image)
             return predictor.classify(self._network(model), picture, top_k)
 
     def postprocess(
@@ -477,6 +484,36 @@ class Hub:
             from mshub_ssd import predictor
 
             return predictor.postprocess(self._network(model), outputs, image_size, score_threshold, max_detections)
+
+    def read_image(self, image: ImageLike) -> RGB:
+        """Read a picture, by way of the network too.
+
+        Args:
+            image: A path or the bytes of a file or an open file (EXIF rotation applied), an http or https url of at
+                most 64 MiB, a PIL image, or an RGB uint8 array or tensor [height, width, 3]. A url is downloaded anew
+                each time; its host may be private, but redirects from public to private ones are refused.
+
+        Returns:
+            RGB uint8 [h, w, 3].
+
+        Raises:
+            ImageError: It is missing, damaged, too large to be decoded safely, or no picture at all.
+            TransferError: The url cannot be downloaded.
+            OfflineError: It is a url, and the network is forbidden.
+        """
+        with needing_extra("mshub_ssd.Hub.read_image"):
+            from mshub_ssd import pictures
+
+            return pictures.read_image(image, self._download)
+
+    def _download(self, url: str) -> bytes:
+        """The bytes of a picture; nothing vouches for them, and nothing is kept."""
+        from mshub_ssd import pictures, store
+
+        into = io.BytesIO()
+        limit = pictures.MAX_BYTES
+        store.digest_of(url, allow_private=True, max_bytes=limit, quiet=True, settings=self.settings, into=into)
+        return into.getvalue()
 
     def _checkpoint(self, card: Card) -> Checkpoint:
         from mshub_ssd import providers
@@ -513,28 +550,13 @@ class Hub:
 
     def _advise(self, card: Card, error: MshubError) -> None:
         """Let the refusal of a card without a checkpoint name the newest one of the very same network that has one."""
-        if isinstance(error, UnsupportedFormatError) and (sibling := self._sibling(card)) is not None:
-            error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
-
-    def _sibling(self, card: Card) -> Card | None:
         from mshub_ssd import providers
-        from mshub_ssd.cards import version_key
 
-        def kind(card: Card) -> tuple[object, ...]:
-            # With arguments and classes, for a COCO card is no help to somebody's digits.
-            recipe = providers.choose_network(card)
-            return recipe.key, recipe.arguments, recipe.classes
-
-        def age(card: Card) -> tuple[object, ...]:
-            version = card.mindspore_version or card.model_version or ""
-            return card.update_time or datetime.date.min, version_key(version)
-
-        try:
-            wanted = kind(card)
-        except UnknownModelError:
-            return None
-        found = [other for other in self.registry.cards() if _is_loadable(other) and kind(other) == wanted]
-        return max(reversed(found), key=age, default=None)
+        if not isinstance(error, UnsupportedFormatError):
+            return
+        sibling = providers.sibling(card, self.registry.cards())
+        if sibling is not None:
+            error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
 
 
 class _Slot:
@@ -562,15 +584,6 @@ def default_hub() -> Hub:
         if _default is None or _default.settings != fresh.settings:
             _default = fresh
         return _default
-
-
-def _is_loadable(card: Card) -> bool:
-    from mshub_ssd import providers
-
-    error = providers.standing(card).error
-    if error is not None:
-        _log.debug("%s is not loadable: %s", card.uid, error.message)
-    return error is None
 
 
 def _card_file(name: str | Path) -> Path | None:

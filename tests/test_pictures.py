@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faultserver import Fault, FaultServer
 from PIL import Image, ImageOps
 
-from mshub_ssd.errors import ImageError
-from mshub_ssd.pictures import read_image
+import mshub_ssd
+from mshub_ssd import pictures
+from mshub_ssd.errors import ImageError, OfflineError, TransferError
+from mshub_ssd.pictures import MAX_BYTES, read_image
+from mshub_ssd.store import transfer
 
 
 def gradient(height: int = 6, width: int = 9) -> np.ndarray:
@@ -106,9 +113,9 @@ def test_unfit_arrays_are_refused_with_the_way_out(array: np.ndarray, hint: str)
     assert str(list(array.shape)) in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 5, b"\x89PNG", [[1, 2]], object()])
+@pytest.mark.parametrize("thing", [None, 5, [[1, 2]], {"image": 1}, iter([]), object()])
 def test_things_that_are_no_pictures_are_refused(thing: object) -> None:
-    with pytest.raises(ImageError, match="expected: a path, a PIL image, or an RGB uint8 array"):
+    with pytest.raises(ImageError, match="expected: a path or url, the bytes of a file, an open file, a PIL image"):
         read_image(thing)
 
 
@@ -160,3 +167,167 @@ def test_ambiguous_brightness_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "f.tif")
     with pytest.raises(ImageError, match="32-bit"):
         read_image(Image.fromarray(np.full((4, 4), 70000, np.int32)))
+
+
+def encoded(rgb: np.ndarray, orientation: int = 1) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_bytes_and_open_files_are_read_as_files_are(tmp_path: Path) -> None:
+    data = encoded(np.ascontiguousarray(gradient()[::-1, ::-1]), orientation=3)
+    (tmp_path / "a.png").write_bytes(data)
+    written = io.BytesIO()
+    written.write(data)  # which leaves its position behind the picture
+    with (tmp_path / "a.png").open("rb") as file, zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", data)
+        with archive.open("a.png") as member:
+            for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), written, file, member):
+                assert np.array_equal(read_image(source), gradient())
+        assert not file.closed
+    assert np.array_equal(read_image(memoryview(gradient())), gradient()), "a view of pixels"
+
+
+class Endless(io.RawIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        assert 0 < size <= MAX_BYTES + 1
+        return bytes(size)
+
+
+def test_bytes_and_streams_of_something_else_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(gradient()))
+    closed = io.BytesIO()
+    closed.close()
+    with (tmp_path / "a.png").open(encoding="latin-1") as text:
+        for source, words in [
+            (b"photo.jpg", "bytes that begin with b'photo.jpg'"),
+            (b"", "no bytes at all"),
+            (encoded(gradient())[:60], "damaged"),
+            (io.StringIO("photo"), 'open(path, "rb")'),
+            (text, str(tmp_path / "a.png")),
+            (closed, "closed"),
+            (Endless(), "64 MiB"),
+            (os.fsencode(tmp_path / "a.png"), "bytes that begin with"),
+        ]:
+            with pytest.raises(ImageError) as caught:
+                read_image(source)
+            assert words in str(caught.value)
+
+
+class Tensor:
+    """A tensor as PyTorch has them: on a device, with a gradient, and of types that NumPy may not know."""
+
+    def __init__(self, array: np.ndarray, todo: tuple[str, ...] = ("detach", "cpu")) -> None:
+        self._array, self._todo = array, todo
+        self.shape = array.shape
+
+    def detach(self) -> Tensor:
+        return Tensor(self._array, tuple(step for step in self._todo if step != "detach"))
+
+    def cpu(self) -> Tensor:
+        return Tensor(self._array, tuple(step for step in self._todo if step != "cpu"))
+
+    def numpy(self) -> np.ndarray:
+        if self._todo:
+            raise RuntimeError(f"call {self._todo[0]}() first")
+        if self._array.dtype == np.float16:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self._array
+
+
+def test_tensors_are_arrays() -> None:
+    assert np.array_equal(read_image(Tensor(gradient())), gradient())
+    assert np.array_equal(read_image(Tensor(gradient()[:, :, 0])), np.repeat(gradient()[:, :, :1], 3, axis=2))
+    for array, words in [
+        (gradient().transpose(2, 0, 1), "image = image.numpy(); move the channels"),
+        (gradient() / 255, "(image * 255)"),
+        (gradient().astype(np.float16), "BFloat16"),
+    ]:
+        with pytest.raises(ImageError) as caught:
+            read_image(Tensor(array))
+        assert words in str(caught.value)
+
+
+def test_mindspores_tensors_are_arrays() -> None:
+    mindspore = pytest.importorskip("mindspore")
+    assert np.array_equal(read_image(mindspore.Tensor(gradient())), gradient())
+    with pytest.raises(ImageError, match=r"image\.asnumpy\(\); for values of 0\.\.1"):
+        read_image(mindspore.Tensor(gradient() / np.float32(255)))
+    stack = pictures.several(mindspore.Tensor(np.stack([gradient(), gradient()])))
+    assert stack is not None
+    assert [read_image(one).tolist() for one in stack] == [gradient().tolist()] * 2
+
+
+def test_lists_and_stacks_are_several_pictures() -> None:
+    stack = np.stack([gradient(), 255 - gradient(), gradient()])
+    for given in (list(stack), tuple(stack), stack, Tensor(stack)):
+        found = pictures.several(given)
+        assert found is not None
+        assert np.array_equal(np.stack([read_image(one) for one in found]), stack)
+    for given in (gradient(), gradient()[:, :, 0], "a.png", b"", None, io.BytesIO(), Tensor(gradient()), {}, Tensor):
+        assert pictures.several(given) is None
+    assert pictures.several([]) == []
+
+
+@pytest.mark.parametrize(
+    ("thing", "hint"),
+    [
+        (None, "cv2.imread"),
+        ({"image": 1}, "row['image']"),
+        ([gradient()], "flat list"),
+        (iter([gradient()]), "list(images)"),
+        (3.5, "np.asarray(image)"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_way_out(thing: object, hint: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(thing)
+    assert hint in caught.value.hint
+
+
+def test_a_hub_reads_urls_under_its_settings(fault_server: FaultServer, tmp_path: Path) -> None:
+    url = fault_server.add("/a.png", encoded(gradient()), Fault(status=503), Fault(cut_after=40))
+    hub = mshub_ssd.Hub(home=tmp_path / "home")
+    with transfer.override_policy(backoff=0.001, longest_wait=0.004):
+        assert np.array_equal(hub.read_image(url), gradient())
+        assert np.array_equal(hub.read_image(url.replace("http", "HTTP", 1)), gradient())
+    assert not (tmp_path / "home").exists(), "a picture is no checkpoint"
+    with pytest.raises(OfflineError):
+        mshub_ssd.Hub(offline=True).read_image(url)
+    large = fault_server.add("/large.png", b"", Fault(infinite=True))
+    lying = fault_server.add("/lying.png", b"", Fault(headers={"Content-Length": str(MAX_BYTES + 1)}))
+    away = fault_server.add("/away", b"", Fault(redirect="file:///etc/passwd"))
+    for refused in (large, lying, away):
+        with pytest.raises(TransferError):
+            hub.read_image(refused)
+    with pytest.raises(ImageError, match=r"/page.*\n.*\n.*<!DOCTYPE"):
+        hub.read_image(fault_server.add("/page", b"<!DOCTYPE html>"))
+
+
+def test_a_url_needs_somebody_who_downloads() -> None:
+    with pytest.raises(ImageError, match="curl"):
+        read_image("HTTPS://example.org/cat.jpg")
+
+
+def test_folders_and_patterns_stand_for_their_pictures(tmp_path: Path) -> None:
+    for name in ("b10.PNG", "b9.png", "a.txt", ".c.png", "[x].png", "below/d.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    at = str(tmp_path)
+    assert [Path(name).name for name in pictures.find(at)] == ["[x].png", "b9.png", "b10.PNG"]
+    assert pictures.find(f"{at}/[x].png") == [f"{at}/[x].png"]
+    assert pictures.find(f"{at}/b*") == [f"{at}/b9.png", f"{at}/b10.PNG"], "files only"
+    assert pictures.find(f"{at}/**/*.webp") == [f"{at}/below/d.webp"]
+    for same in ("nothing.png", "http://x.example/?*", "n" * 300, "nul\0*", "a*b\0"):
+        assert pictures.find(same) == [same]
+    for nothing in (f"{at}/folder.png", f"{at}/*.jpg", "n" * 300 + "*"):
+        with pytest.raises(ImageError) as caught:
+            pictures.find(nothing)
+        assert caught.value.where == nothing

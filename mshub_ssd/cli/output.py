@@ -67,7 +67,7 @@ def tell_failure(failure: MshubError | click.ClickException, as_json: bool) -> i
     return code
 
 
-def failed_entry(error: MshubError, **facts: str) -> dict[str, Any]:
+def failed_entry(error: MshubError, **facts: Any) -> dict[str, Any]:
     """What an answer of several entries has where one was refused, which is told on stderr at once."""
     tell(error)
     return {**facts, "error": error.to_dict()}

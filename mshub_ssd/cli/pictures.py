@@ -1,13 +1,16 @@
-"""``detect``, ``classify`` and ``demo``: what is on a picture."""
+"""``detect``, ``classify`` and ``demo``: what is on pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import os
 import shlex
+import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +21,17 @@ from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_o
 from mshub_ssd.cli.output import (
     answer,
     emit,
+    failed_entry,
     guarded_stdout,
     mshub_command,
+    on_terminal,
     python_command,
+    without_secrets,
 )
-from mshub_ssd.errors import UsageError
+from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
 from mshub_ssd.hub import default_hub
-from mshub_ssd.terminal import size_text, table
+from mshub_ssd.redaction import file_name
+from mshub_ssd.terminal import Bar, size_text, table
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -36,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 _DEMO_MODEL = "mshub/1.0/ssdmobilenetv2_digits"
 _DEMO_PICTURE = "demo_digits.png"
+_STDIN = "-"
+_SLOW = 1.0  # seconds after which a progress bar is worth its line
 _FIGURES = (1, 2, 3, 4, 5)  # columns of numbers in the table of detections
 
 
@@ -46,10 +55,11 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float |
 
 
 def _about_out(what: str) -> str:
-    return f"Write the picture with {what}; the ending decides the format."
+    return f"Write the picture with {what}; the ending decides the format. Of several pictures: a folder for them."
 
 
-_image_argument = click.argument("image", type=click.Path(path_type=Path))
+_OUT = click.Path(path_type=Path)
+_images_argument = click.argument("images", nargs=-1, required=True, metavar="PICTURE...")
 _model_option = click.option(
     "--model",
     required=True,
@@ -61,9 +71,9 @@ _model_option = click.option(
 
 @click.command("detect")
 @offline_option
-@_image_argument
+@_images_argument
 @_model_option
-@click.option("--out", type=OUT_FILE, metavar="FILE", help=_about_out("the boxes drawn"))
+@click.option("--out", type=_OUT, metavar="FILE", help=_about_out("the boxes drawn"))
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
@@ -80,41 +90,53 @@ _model_option = click.option(
 @json_option
 @verbosity_options
 def detect_command(
-    image: Path,
+    images: tuple[str, ...],
     model: str,
     out: Path | None,
     score_threshold: float | None,
     max_detections: int | None,
     as_json: bool,
 ) -> None:
-    """Find objects on a picture.
+    """Find objects on pictures.
+
+    PICTURE is a file, a folder, a pattern such as 'holiday/**/*.jpg' (quote it), a url, or - for standard input.
 
     Prints a table, best first, with boxes in pixels of the picture as x1 y1 (top left) and x2 y2 (bottom right).
-    Nothing is written unless --out is given.
+    Nothing is written unless --out is given. The model is loaded once. When a picture cannot be read, the others are
+    still looked at, the exit code is 1, and the JSON answer, a list where there may be several, has an `error` in its
+    place.
     """
-    card, network, found = _look_at("detect", image, model, out, score_threshold, max_detections)
-    threshold = network.config.score_threshold if score_threshold is None else score_threshold
-    answer(_facts(found, card, image, out), _words(_table(found, threshold), out), as_json)
+
+    def words(found: Detections, network: Any) -> str:
+        return _table(found, network.config.score_threshold if score_threshold is None else score_threshold)
+
+    _Looking("detect", model, out, (score_threshold, max_detections), words, as_json).at(images)
 
 
 @click.command("classify")
 @offline_option
-@_image_argument
+@_images_argument
 @_model_option
-@click.option("--out", type=OUT_FILE, metavar="FILE", help=_about_out("the classes below it"))
+@click.option("--out", type=_OUT, metavar="FILE", help=_about_out("the classes below it"))
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
 )
 @json_option
 @verbosity_options
-def classify_command(image: Path, model: str, out: Path | None, top_k: int, as_json: bool) -> None:
-    """Say what is on a picture.
+def classify_command(images: tuple[str, ...], model: str, out: Path | None, top_k: int, as_json: bool) -> None:
+    """Say what is on pictures.
 
-    Prints the most probable classes, best first. Nothing is written unless --out is given.
+    PICTURE is a file, a folder, a pattern such as 'holiday/**/*.jpg' (quote it), a url, or - for standard input.
+
+    Prints the most probable classes, best first. Nothing is written unless --out is given. Of several pictures, one
+    that cannot be read does not stop the others; the exit code is 1.
     """
-    card, _, found = _look_at("classify", image, model, out, top_k)
-    rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
-    answer(_facts(found, card, image, out), _words(table(rows, right=(0, 1)), out), as_json)
+
+    def words(found: Classification, _: Any) -> str:
+        rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
+        return table(rows, right=(0, 1))
+
+    _Looking("classify", model, out, (top_k,), words, as_json).at(images)
 
 
 @click.command("demo")
@@ -143,6 +165,7 @@ def demo_command(out: Path, as_json: bool) -> None:
         from mshub_ssd import pictures, predictor
 
         _check_out(out)
+        _check_folder(out.parent)
         checkpoint = hub.fetch(_DEMO_MODEL)
         pixels = pictures.read_image(picture)
     # fetch has just compared the file with this digest, and load does so once more.
@@ -175,55 +198,175 @@ def demo_command(out: Path, as_json: bool) -> None:
     answer({**_facts(found, card, picture, out), "sha256": digest, "seconds": seconds}, text, as_json)
 
 
-def _look_at(verb: str, image: Path, model: str, out: Path | None, *arguments: Any) -> tuple[Card, Any, Any]:
-    """Read the picture, load the model, ask it, and write what it says if that is wanted.
+class _Looking:
+    """Pictures read one after the other, a model loaded once, asked about each, and what it says told.
 
     Args:
         verb: A function of `mshub_ssd.predictor`.
-        image: The picture.
         model: Uid, or path of a card.
-        out: Where to write the picture with what was found.
+        out: Where to write pictures with what was found.
         arguments: Further ones of the function.
-
-    Returns:
-        The card, the network, and what was found.
+        words: Makes the text for people of what was found and the network.
+        as_json: Whether JSON was asked for.
     """
-    if out is not None and _same_file(out, image):
-        raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
-    from mshub_ssd import networks, providers
 
-    hub = default_hub()
-    card = hub.info(model)
-    networks.require_mindspore()
-    with guarded_stdout():
-        from mshub_ssd import pictures, predictor
+    def __init__(
+        self,
+        verb: str,
+        model: str,
+        out: Path | None,
+        arguments: Sequence[Any],
+        words: Callable[[Any, Any], str],
+        as_json: bool,
+    ) -> None:
+        from mshub_ssd import networks
 
-        # Whatever can be refused is refused before the model is loaded.
-        if out is not None:
-            _check_out(out)
-        pixels = pictures.read_image(image)
-        began = time.perf_counter()
-        network = hub.load(model)
-        loaded = time.perf_counter()
-        _log.info("loaded %s as %s in %.2f s", card.uid, providers.choose_network(card).key, loaded - began)
-        found = getattr(predictor, verb)(network, pixels, *arguments)
-        _log.info("looked at %s in %.2f s", image, time.perf_counter() - loaded)
-        if out is not None:
-            found.save(out)
-    return card, network, found
+        self._hub = default_hub()
+        self._card = self._hub.info(model)
+        networks.require_mindspore()
+        self._verb, self._model, self._out, self._arguments = verb, model, out, arguments
+        self._words, self._as_json = words, as_json
+        self._network: Any = None
+
+    def at(self, images: Sequence[str]) -> None:
+        """Look at what these arguments mean, and answer."""
+        found = list(self._found(images))
+        # A folder of one picture gives a list, or programs would have to look into it first.
+        single = len(images) == 1 and [name for name, _ in found] == list(images)
+        outs = _Outs(self._out, several=not single)
+        if single:
+            facts, text = self._one(images[0], outs)
+            answer(facts, text, self._as_json)
+            return
+        entries, shown = [], self._as_json or not on_terminal()
+        with Bar("pictures", len(found), unit="picture", delay=_SLOW, shown=shown) as bar:
+            for name, error in found:
+                try:
+                    if error is not None:
+                        raise error
+                    facts, text = self._one(name, outs)
+                except (ImageError, TransferError, OfflineError) as refusal:
+                    refusal.where = refusal.where or name
+                    entries.append(failed_entry(refusal, model=self._card.uid, image={"path": name}))
+                else:
+                    entries.append(facts)
+                    if not self._as_json:
+                        emit(f"{without_secrets(name)}\n{text}\n")
+                bar.advance(1)
+        answer(entries, None, self._as_json, failed=any("error" in entry for entry in entries))
+
+    def _found(self, images: Sequence[str]) -> Iterator[tuple[str, ImageError | None]]:
+        """Each picture that is meant, and why there is none where a folder or a pattern means nothing."""
+        from mshub_ssd import pictures
+
+        if images.count(_STDIN) > 1:
+            raise click.BadParameter("- stands for standard input, which can be read once", param_hint="'PICTURE...'")
+        for name in images:
+            try:
+                yield from ((path, None) for path in ([name] if name == _STDIN else pictures.find(name)))
+            except ImageError as error:
+                if len(images) == 1:
+                    raise
+                yield name, error
+
+    def _one(self, name: str, outs: _Outs) -> tuple[dict[str, Any], str]:
+        """What is on one picture, for programs and for people."""
+        out = outs.of(name)
+        with guarded_stdout():
+            from mshub_ssd import predictor
+
+            # Whatever can be refused is refused before the model is loaded.
+            outs.check()
+            pixels = self._hub.read_image(sys.stdin.buffer if name == _STDIN else name)
+            network = self._loaded()
+            began = time.perf_counter()
+            found = getattr(predictor, self._verb)(network, pixels, *self._arguments)
+            _log.info("looked at %s in %.2f s", name, time.perf_counter() - began)
+            if out is not None:
+                found.save(out)
+        return _facts(found, self._card, name, out), _words(self._words(found, network), out)
+
+    def _loaded(self) -> Any:
+        from mshub_ssd import providers
+
+        if self._network is None:
+            began = time.perf_counter()
+            self._network = self._hub.load(self._model)
+            seconds = time.perf_counter() - began
+            _log.info("loaded %s as %s in %.2f s", self._card.uid, providers.choose_network(self._card).key, seconds)
+        return self._network
 
 
-def _same_file(first: Path, second: Path) -> bool:
+class _Outs:
+    """Where each picture is written: to the file that was asked for, or into the folder.
+
+    Args:
+        out: What was asked for, None for nothing.
+        several: Whether there may be several pictures, so that it has to be a folder.
+    """
+
+    def __init__(self, out: Path | None, *, several: bool) -> None:
+        self._out, self._several = out, several
+        self._folder = out is not None and (several or out.is_dir())
+        self._taken: set[str] = set()
+        self._checked = False
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before minutes are spent on it; a folder that is missing is made.
+
+        Raises:
+            BadParameter: It cannot.
+        """
+        if self._out is None or self._checked:
+            return
+        if not self._folder:
+            _check_out(self._out)
+            _check_folder(self._out.parent)
+        else:
+            if not self._out.is_dir():
+                _check_new_folder(self._out)
+                _check_folder(self._out.parent)
+                with contextlib.suppress(FileExistsError):
+                    self._out.mkdir()
+            _check_folder(self._out)
+        self._checked = True
+
+    def of(self, name: str) -> Path | None:
+        """The file for a picture, which no other one has.
+
+        Raises:
+            BadParameter: It would take the picture's own place.
+        """
+        if self._out is None:
+            return None
+        out = self._out / self._name(name) if self._folder else self._out
+        if _same_file(out, name):
+            raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
+        return out
+
+    def _name(self, name: str) -> str:
+        from mshub_ssd import pictures
+        from mshub_ssd.results import writable_suffixes
+
+        plain = Path("stdin" if name == _STDIN else file_name(name) if pictures.is_url(name) else name)
+        suffix = plain.suffix if plain.suffix.lower() in writable_suffixes() else ".png"
+        endings = itertools.chain([suffix], (f"-{number}{suffix}" for number in itertools.count(2)))
+        chosen = next(name for name in map(plain.stem.__add__, endings) if name.lower() not in self._taken)
+        self._taken.add(chosen.lower())
+        return chosen
+
+
+def _same_file(first: Path, second: str) -> bool:
     try:
         return first.samefile(second)
     except (OSError, ValueError):  # one of them is not there, or has no name a file can have
         return False
 
 
-def _facts(found: Detections | Classification, card: Card, image: Path, out: Path | None) -> dict[str, Any]:
+def _facts(found: Detections | Classification, card: Card, image: str | Path, out: Path | None) -> dict[str, Any]:
     facts = found.to_dict()
-    own = {"model": card.uid, "image": {"path": str(image), **facts["image"]}, "out": None if out is None else str(out)}
-    return {**facts, **own}
+    picture = {"path": without_secrets(str(image)), **facts["image"]}
+    return {**facts, "model": card.uid, "image": picture, "out": None if out is None else str(out)}
 
 
 def _words(table: str, out: Path | None) -> str:
@@ -274,9 +417,22 @@ def _check_out(out: Path) -> None:
     if out.suffix.lower() not in writable_suffixes():
         what = f"the ending {out.suffix!r} is" if out.suffix else "a name without an ending is"
         raise click.BadParameter(f"{out}: {what} no format of pictures; take .png, .jpg or .webp", param_hint="'--out'")
-    if not out.parent.is_dir():
+
+
+def _check_new_folder(out: Path) -> None:
+    if out.exists():
+        raise click.BadParameter(f"{out} is no folder, and there may be several pictures", param_hint="'--out'")
+    if out.suffix:
         raise click.BadParameter(
-            f"the folder {out.parent} does not exist; mkdir -p {shlex.quote(str(out.parent))}", param_hint="'--out'"
+            f"{out}: there may be several pictures, which need a folder; if this is one: mkdir {shlex.quote(str(out))}",
+            param_hint="'--out'",
         )
-    if not os.access(out.parent, os.W_OK):
-        raise click.BadParameter(f"the folder {out.parent.absolute()} cannot be written", param_hint="'--out'")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise click.BadParameter(
+            f"the folder {folder} does not exist; mkdir -p {shlex.quote(str(folder))}", param_hint="'--out'"
+        )
+    if not os.access(folder, os.W_OK):
+        raise click.BadParameter(f"the folder {folder.absolute()} cannot be written", param_hint="'--out'")

@@ -1,0 +1,24 @@
+"""Pictures in: whatever the user has becomes RGB uint8 [h, w, 3], resized and normalised."""
+
+from __future__ import annotations
+
+from mshub_ssd.pictures.arrays import RGB
+from mshub_ssd.pictures.decoding import MAX_BYTES
+from mshub_ssd.pictures.finding import find
+from mshub_ssd.pictures.reading import Downloader, ImageLike, is_url, name_of, read_image, several
+from mshub_ssd.pictures.sizing import normalize, resize, square_input
+
+__all__ = [
+    "MAX_BYTES",
+    "RGB",
+    "Downloader",
+    "ImageLike",
+    "find",
+    "is_url",
+    "name_of",
+    "normalize",
+    "read_image",
+    "resize",
+    "several",
+    "square_input",
+]

@@ -1,0 +1,64 @@
+"""Pictures as networks take them: resized and normalised."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mshub_ssd.errors import ImageError, needing_extra
+from mshub_ssd.pictures.arrays import RGB, from_array
+
+__all__ = ["normalize", "resize", "square_input"]
+
+
+def square_input(
+    image: RGB,
+    side: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    *,
+    crop: int | None = None,
+) -> NDArray[np.float32]:
+    """Resize a picture to a square (the aspect ratio is not kept), cut out its centre, and normalise it.
+
+    Args:
+        image: RGB uint8 [h, w, 3].
+        side: Width and height to resize to, in pixels.
+        mean: See `normalize`.
+        std: See `normalize`.
+        crop: Side of the square that is cut out, None for all of it.
+
+    Returns:
+        float32 [1, 3, S, S] with S the side, or that of the cut.
+
+    Raises:
+        ImageError: It is not an RGB uint8 array.
+        MissingDependencyError: OpenCV is not installed.
+    """
+    resized = resize(from_array(np.asarray(image)), side, side)
+    inner = side if crop is None else crop
+    start = (side - inner) // 2
+    return normalize(resized[start : start + inner, start : start + inner], mean, std)
+
+
+@needing_extra("resizing a picture")
+def resize(image: RGB, width: int, height: int) -> RGB:
+    """Resize with OpenCV's bilinear interpolation on uint8, as the networks were evaluated."""
+    import cv2
+
+    try:
+        return np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
+    except cv2.error as error:  # e.g. a side beyond OpenCV's limits
+        raise ImageError(
+            f"OpenCV cannot resize this picture: {error}",
+            got=f"{image.shape[1]} x {image.shape[0]} pixels",
+            hint="make the picture smaller first",
+        ) from error
+
+
+def normalize(image: RGB, mean: tuple[float, float, float], std: tuple[float, float, float]) -> NDArray[np.float32]:
+    """(pixel - mean) / std per channel in float32: uint8 [h, w, 3] becomes [1, 3, h, w]."""
+    planes = image.transpose(2, 0, 1).astype(np.float32, order="C")
+    planes -= np.asarray(mean, dtype=np.float32)[:, None, None]
+    planes /= np.asarray(std, dtype=np.float32)[:, None, None]
+    return planes[None]
