@@ -3,6 +3,7 @@
 - `choose`: which engine, and why; `installed`: which there are.
 - `runner`: an ONNX file as a `Runner`; `cell_runner`: a Cell as one.
 - `call`: a Cell once, in the user's mode.
+- `record`: a network as a `Graph`, which a helper process writes down; `onnx_bytes`: that and weights as an ONNX file.
 """
 
 from __future__ import annotations
@@ -10,17 +11,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from mshub_ssd.engines.choosing import ENGINES, Choice, choose, installed
+from mshub_ssd.engines.graph import Graph, Node
+from mshub_ssd.engines.helper import Recording, record
 from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_target, to_arrays
+from mshub_ssd.engines.onnx_file import EMITTER_VERSION, onnx_bytes, onnx_chunks
 from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
 from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
 from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Runner
 from mshub_ssd.errors import UsageError
 
 __all__ = [
+    "EMITTER_VERSION",
     "ENGINES",
     "OUTPUTS_KEY",
     "CellRunner",
     "Choice",
+    "Graph",
+    "Node",
+    "Recording",
     "Runner",
     "call",
     "cell_runner",
@@ -28,6 +36,9 @@ __all__ = [
     "device_target",
     "has_bf16",
     "installed",
+    "onnx_bytes",
+    "onnx_chunks",
+    "record",
     "runner",
     "to_arrays",
 ]

@@ -12,6 +12,8 @@ from mshub_ssd.networks.building import (
     parameter_types,
     require_mindspore,
 )
+from mshub_ssd.networks.choosing import use_layers
+from mshub_ssd.networks.configs import config_from_dict, config_to_dict
 from mshub_ssd.networks.constructors import (
     constructor,
     describe,
@@ -20,6 +22,7 @@ from mshub_ssd.networks.constructors import (
     names,
     normal,
     register_network,
+    registered_here,
     require,
 )
 from mshub_ssd.networks.table import NETWORKS, NetworkSpec, argument_faults, largest_checkpoint
@@ -30,6 +33,8 @@ __all__ = [
     "argument_faults",
     "build",
     "building",
+    "config_from_dict",
+    "config_to_dict",
     "constructor",
     "describe",
     "fill",
@@ -40,6 +45,8 @@ __all__ = [
     "normal",
     "parameter_types",
     "register_network",
+    "registered_here",
     "require",
     "require_mindspore",
+    "use_layers",
 ]

@@ -17,7 +17,17 @@ from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.lazy import load
 from mshub_ssd.networks.table import NETWORKS
 
-__all__ = ["constructor", "describe", "find", "find_leading", "names", "normal", "register_network", "require"]
+__all__ = [
+    "constructor",
+    "describe",
+    "find",
+    "find_leading",
+    "names",
+    "normal",
+    "register_network",
+    "registered_here",
+    "require",
+]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., Any])
 
@@ -59,6 +69,11 @@ def register_network(key: str) -> Callable[[Constructor], Constructor]:
         return function
 
     return register
+
+
+def registered_here(key: str) -> bool:
+    """Whether a network was made known by `register_network`: no other process knows it."""
+    return key in _registered
 
 
 def names() -> list[str]:
