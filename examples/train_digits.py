@@ -228,12 +228,9 @@ def evaluate(
 def detect_all(network: Any, scenes: list[Scene], score_threshold: float | None = None) -> list[mshub.Detections]:
     """Detections on each scene, in one pass through the network."""
     family = families.of(network.config)
-    inputs = np.concatenate([family.preprocess(scene.image) for scene in scenes])
-    locations, scores = engines.call(network, inputs)
-    return [
-        mshub.postprocess(network, (locations[i], scores[i]), scene.image.shape[:2], score_threshold)
-        for i, scene in enumerate(scenes)
-    ]
+    options = family.options(score_threshold=score_threshold, max_detections=None)
+    inputs, transforms = zip(*(family.preprocess(scene.image) for scene in scenes), strict=True)
+    return family.postprocess(engines.call(network, np.concatenate(inputs)), transforms, options)
 
 
 def ground_truth(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:

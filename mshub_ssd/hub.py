@@ -409,7 +409,7 @@ class Hub:
         model: str | Path | nn.Cell,
         image: Any,
         score_threshold: float | None = None,
-        max_detections: int | None = None,
+        max_detections: int | None = 100,
     ) -> Detections:
         """Find objects on a picture.
 
@@ -418,8 +418,8 @@ class Hub:
                 next call.
             image: What `read_image` takes.
             score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
-            max_detections: At most so many, the best ones; None for all (for OpenMMLab's networks: for the published
-                200).
+            max_detections: At most so many, the best ones; None for as many as were published (OpenMMLab's networks:
+                200), or all.
 
         Returns:
             Boxes in pixels of the original picture, best first.
@@ -472,7 +472,7 @@ class Hub:
                 each a tuple of one map per level; arrays or tensors.
             image_size: (height, width) of the original picture in pixels.
             score_threshold: As for `detect`.
-            max_detections: As for `detect`.
+            max_detections: At most so many, the best ones; None for as many as were published, or all.
 
         Returns:
             Boxes in pixels of the original picture, best first.

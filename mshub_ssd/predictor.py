@@ -17,7 +17,7 @@ Kind = TypeVar("Kind", bound=families.Family)
 
 
 def detect(
-    network: nn.Cell, image: Any, score_threshold: float | None = None, max_detections: int | None = None
+    network: nn.Cell, image: Any, score_threshold: float | None = None, max_detections: int | None = 100
 ) -> Detections:
     """Find objects on a picture.
 
@@ -25,15 +25,17 @@ def detect(
         network: A detector from `mshub_ssd.load`.
         image: What `mshub_ssd.pictures.read_image` takes.
         score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
-        max_detections: At most so many, the best ones; None for all, or as many as were published.
+        max_detections: At most so many, the best ones; None for as many as were published, or all.
 
     Raises:
         MshubError: The network is of another kind, the picture cannot be read.
     """
     picture = pictures.read_image(image)
     family = _family(network, families.Detector)
-    outputs = engines.call(network, family.preprocess(picture))
-    return family.postprocess(outputs, picture.shape[:2], score_threshold, max_detections, image=picture)
+    options = family.options(score_threshold=score_threshold, max_detections=max_detections)
+    inputs, transform = family.preprocess(picture)
+    found: Detections = family.postprocess(engines.call(network, inputs), [transform], options, pictures=[picture])[0]
+    return found
 
 
 def postprocess(
@@ -56,7 +58,8 @@ def postprocess(
         UsageError: The outputs do not fit the network.
     """
     family = _family(network, families.Detector)
-    return family.postprocess(engines.to_arrays(outputs), image_size, score_threshold, max_detections)
+    options = family.options(score_threshold=score_threshold, max_detections=max_detections)
+    return family.result(engines.to_arrays(outputs), family.transform(image_size), options)
 
 
 def classify(network: nn.Cell, image: Any, top_k: int = 5) -> Classification:
@@ -73,7 +76,12 @@ def classify(network: nn.Cell, image: Any, top_k: int = 5) -> Classification:
     families.check_top_k(top_k)
     picture = pictures.read_image(image)
     family = _family(network, families.Classifier)
-    return family.postprocess(engines.call(network, family.preprocess(picture)), picture, top_k)
+    inputs, transform = family.preprocess(picture)
+    options = family.options(top_k=top_k)
+    found: Classification = family.postprocess(engines.call(network, inputs), [transform], options, pictures=[picture])[
+        0
+    ]
+    return found
 
 
 def _family(network: nn.Cell, wanted: type[Kind]) -> Kind:
@@ -81,12 +89,17 @@ def _family(network: nn.Cell, wanted: type[Kind]) -> Kind:
     family = families.of(getattr(network, "config", None))
     if family is None:
         raise UsageError(
-            f"this network is not a {wanted.kind} of this library: it has no configuration",
+            f"this network is not a {wanted.kind} that this library knows: it has no configuration of a known family",
             expected="a uid, or a network from mshub_ssd.load",
             got=repr(type(network).__name__),
+            hint="of a network of your own: let network.config name its family, see docs/families.md",
         )
     if not isinstance(family, wanted):
-        raise UsageError(f"this network is a {family.kind}: {family.does}", got=family.config.name, hint=family.door)
+        raise UsageError(
+            f"this network is a {family.kind}: {family.does}",
+            got=getattr(family.config, "name", None),
+            hint=family.door,
+        )
     if network.training:
         raise UsageError(
             f"the network is in training mode, where {family.while_training}",

@@ -32,11 +32,12 @@ def colours(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def preprocess(image: np.ndarray, config: ClassifierConfig) -> np.ndarray:
-    return families.of(config).preprocess(image)
+    return families.of(config).preprocess(image)[0]
 
 
 def rank(config: ClassifierConfig, logits: object, image: np.ndarray, top_k: int = 5) -> Classification:
-    return families.of(config).postprocess(logits, image, top_k)
+    family = families.of(config)
+    return family.result(logits, family.transform(image.shape[:2]), family.options(top_k=top_k), image)
 
 
 # --- preprocessing

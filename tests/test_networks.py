@@ -81,8 +81,8 @@ def test_outputs_match_the_golden_data(key: str, network, mode: str) -> None:
 
 def test_detect_finds_the_golden_detections(key: str, network, monkeypatch: pytest.MonkeyPatch) -> None:
     # The golden input is no picture, so it takes the place of a preprocessed one.
-    monkeypatch.setattr(families.SSD, "preprocess", lambda self, image: picture(key))
-    found = mshub_ssd.detect(network, np.zeros((*IMAGE_SIZE, 3), np.uint8))
+    monkeypatch.setattr(families.SSD, "preprocess", lambda self, _: (picture(key), self.transform(IMAGE_SIZE)))
+    found = mshub_ssd.detect(network, np.zeros((*IMAGE_SIZE, 3), np.uint8), max_detections=None)
     assert_same_detections((found.boxes, found.scores, found.labels), published_detections(key, network))
 
 

@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import openmmlab
 import pytest
+from tinydetector import postprocess
 
 import mshub_ssd as mshub
 from mshub_ssd import checkpoints, families, networks
@@ -150,15 +151,15 @@ def test_preprocessing_matches_the_golden_data(key: str, network) -> None:
         y, x = np.mgrid[:height, :width]
         planes = np.stack([(3 * x + 2 * y) % 256, (x * y // 7) % 256, (5 * (x - y)) % 256], axis=-1)
         bgr = planes + openmmlab.stream(3, "image").integers(0, 40, (height, width, 3))
-        made = families.of(network.config).preprocess((bgr % 256).astype(np.uint8)[..., ::-1])
+        made = families.of(network.config).preprocess((bgr % 256).astype(np.uint8)[..., ::-1])[0]
         assert made.dtype == np.float32
         assert_close(stored, f"{key.removeprefix('openmmlab_')}_{name}_tensor_v3", made, 1e-5)
 
 
 def test_detect_is_preprocessing_network_and_postprocess(network) -> None:
     image = np.random.default_rng(5).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    whole = mshub.detect(network, image, score_threshold=0.01)
-    outputs = network(mindspore.Tensor(families.of(network.config).preprocess(image)))
+    whole = mshub.detect(network, image, score_threshold=0.01, max_detections=None)
+    outputs = network(mindspore.Tensor(families.of(network.config).preprocess(image)[0]))
     assert len(whole) == 200
     assert whole.to_dict() == mshub.postprocess(network, outputs, (60, 80), 0.01).to_dict()
     assert (whole.boxes >= 0).all()
@@ -176,7 +177,7 @@ def test_equal_boxes_suppress_each_other_within_a_class_only() -> None:
     # Anchor 1 contains anchor 0; the first class sees both, the second only the smaller.
     last[0] = [5, 5, -20]
     last[1] = [9, -20, -20]
-    found = families.of(config).postprocess((scores, deltas), (150, 600), 0.3)
+    found = postprocess(config, (scores, deltas), (150, 600), score_threshold=0.3)
     assert found.names == ("a", "b")
     assert found.scores[0] == pytest.approx(1.0)
     assert found.scores[1] == pytest.approx(0.5)
@@ -184,7 +185,7 @@ def test_equal_boxes_suppress_each_other_within_a_class_only() -> None:
     assert found.boxes[1] == pytest.approx([(150 - 130.5) * 2, (150 - 130.5) / 2, (150 + 130.5) * 2, (150 + 130.5) / 2])
     # A box that lies outside of the picture is nothing.
     deltas[-1].reshape(4, 4)[0, 0] = 100
-    assert families.of(config).postprocess((scores, deltas), (150, 600), 0.3).names == ("a",)
+    assert postprocess(config, (scores, deltas), (150, 600), score_threshold=0.3).names == ("a",)
 
 
 @pytest.mark.filterwarnings("error")
@@ -194,9 +195,15 @@ def test_outputs_that_are_no_numbers_are_no_detections() -> None:
     for score, delta in [(np.nan, 0), (np.inf, 0), (0, np.nan), (0, np.inf)]:
         scores = [np.full((count * 81, side, side), score, np.float32) for count, side in levels]
         deltas = [np.full((count * 4, side, side), delta, np.float32) for count, side in levels]
-        found = families.of(config).postprocess((scores, deltas), (100, 100), 0.01, 100_000)
+        found = postprocess(config, (scores, deltas), (100, 100), score_threshold=0.01, max_detections=100_000)
         assert len(found) == 0
-    fine = families.of(config).postprocess((scores, [np.zeros_like(delta) for delta in deltas]), (100, 100), 0.01, 10)
+    fine = postprocess(
+        config,
+        (scores, [np.zeros_like(delta) for delta in deltas]),
+        (100, 100),
+        score_threshold=0.01,
+        max_detections=10,
+    )
     assert len(fine) == 10
     assert fine.scores == pytest.approx(1 / 81)
 
@@ -211,8 +218,10 @@ def test_sizes_in_percent_are_the_published_ones() -> None:
 def test_detect_finds_the_golden_detections(key: str, network, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = openmmlab.golden(key)
     # The golden input is no picture, so it takes the place of a preprocessed one.
-    monkeypatch.setattr(families.OpenMMLab, "preprocess", lambda self, image: openmmlab.picture(key))
+    monkeypatch.setattr(
+        families.OpenMMLab, "preprocess", lambda self, image: (openmmlab.picture(key), self.transform(image.shape[:2]))
+    )
     height, width = (int(side) for side in stored["rescaled_ori_hw"])
-    found = mshub.detect(network, np.zeros((height, width, 3), np.uint8))
+    found = mshub.detect(network, np.zeros((height, width, 3), np.uint8), max_detections=None)
     assert len(found) == 200
     assert_same_detections(found, stored, "rescaled", key)

@@ -34,6 +34,9 @@ def outputs(cfg: SSDConfig, objects: list[tuple[int, int, float]]) -> tuple[np.n
     return loc, scores
 
 
-def postprocess(cfg: object, raw: object, image_size: Any, *args: Any, **options: Any) -> Detections:
-    """What the family of the configuration makes of a detector's outputs."""
-    return families.of(cfg).postprocess(raw, image_size, *args, **options)
+def postprocess(
+    cfg: object, raw: object, image_size: Any, *, image: np.ndarray | None = None, **options: Any
+) -> Detections:
+    """What the family of the configuration makes of a detector's outputs for one picture."""
+    family = families.of(cfg)
+    return family.result(raw, family.transform(image_size), family.options(**options), image)

@@ -84,8 +84,10 @@ _model_option = click.option(
 @click.option(
     "--max-detections",
     type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
     metavar="N",
-    help="Show the best N at most.  [default: the model's own limit]",
+    help="Show the best N at most.",
 )
 @json_option
 @verbosity_options
@@ -94,7 +96,7 @@ def detect_command(
     model: str,
     out: Path | None,
     score_threshold: float | None,
-    max_detections: int | None,
+    max_detections: int,
     as_json: bool,
 ) -> None:
     """Find objects on pictures.

@@ -1,23 +1,30 @@
-"""Families of networks: each knows how a picture becomes an input and how outputs become a result. NumPy only.
+"""Families of networks: how pictures become inputs and outputs become results, for batches. NumPy only.
 
-A family is told from the type of a network's configuration; one more is a module here and a row in `_FAMILIES`.
+A family is told from the type of a network's configuration, or named by it; other packages add theirs by entry point.
 """
 
 from __future__ import annotations
 
 from mshub_ssd.families.base import Detector, Family
-from mshub_ssd.families.classifier import Classifier, check_top_k
+from mshub_ssd.families.classifier import ClassificationOptions, Classifier, check_top_k
+from mshub_ssd.families.known import of, register
+from mshub_ssd.families.nms import class_nms
 from mshub_ssd.families.openmmlab import OpenMMLab
+from mshub_ssd.families.options import DetectionOptions
 from mshub_ssd.families.ssd import SSD
-from mshub_ssd.networks.classification import ClassifierConfig
-from mshub_ssd.networks.ssd.config import SSDConfig
-from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig
+from mshub_ssd.families.transform import Transform
 
-__all__ = ["SSD", "Classifier", "Detector", "Family", "OpenMMLab", "check_top_k", "of"]
-
-_FAMILIES: dict[type, type[Family]] = {SSDConfig: SSD, OpenMMLabConfig: OpenMMLab, ClassifierConfig: Classifier}
-
-
-def of(config: object) -> Family | None:
-    """The family of the network with this configuration, None if no family knows it."""
-    return next((_FAMILIES[kind](config) for kind in type(config).__mro__ if kind in _FAMILIES), None)
+__all__ = [
+    "SSD",
+    "ClassificationOptions",
+    "Classifier",
+    "DetectionOptions",
+    "Detector",
+    "Family",
+    "OpenMMLab",
+    "Transform",
+    "check_top_k",
+    "class_nms",
+    "of",
+    "register",
+]

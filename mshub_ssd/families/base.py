@@ -1,18 +1,19 @@
-"""What a family of networks is: how a picture becomes their input, and how their outputs become a result."""
+"""What a family of networks is: how a picture becomes their input, and how their outputs become results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.pictures import RGB, square_input
-from mshub_ssd.results import Detections, is_count
+from mshub_ssd.families.options import DetectionOptions, chosen_options
+from mshub_ssd.families.transform import Transform
+from mshub_ssd.pictures import RGB, normalize, read_image
+from mshub_ssd.results import Detections
 
 __all__ = ["Candidates", "Detector", "Family", "Floats", "pair", "softmax"]
 
@@ -25,6 +26,9 @@ Candidates = tuple[Floats, Floats, NDArray[np.intp]]
 class Family:
     """How networks of one kind see pictures, and what their outputs mean. NumPy only.
 
+    A family of one's own says at least where a picture lies in the input (`transform`), what a caller may choose
+    (`options`) and what the outputs for one picture mean (`result`); one of detectors only the first and `decode`.
+
     Attributes:
         config: The network's; all that the family knows of it.
         kind: What such a network is.
@@ -34,81 +38,164 @@ class Family:
     """
 
     config: Any
-    kind: ClassVar[str]
-    does: ClassVar[str]
-    door: ClassVar[str]
-    while_training: ClassVar[str]
+    kind: ClassVar[str] = "network"
+    does: ClassVar[str] = "it has a family of its own"
+    door: ClassVar[str] = "see docs/families.md"
+    while_training: ClassVar[str] = "its answers are others"
 
-    def preprocess(self, image: RGB) -> Floats:
-        """Make a network's input of a picture.
+    def transform(self, image_size: tuple[int, int]) -> Transform:
+        """Where a picture of this (height, width) lies in the network's input.
+
+        Raises:
+            UsageError: These are not two positive whole numbers.
+        """
+        raise NotImplementedError
+
+    def preprocess(self, picture: RGB) -> tuple[Floats, Transform]:
+        """Make a network's input of a picture: place it as `transform` says, and normalise it by ``mean`` and ``std``.
 
         Args:
-            image: RGB uint8 [h, w, 3], e.g. from `mshub_ssd.pictures.read_image`.
+            picture: RGB uint8 [h, w, 3], e.g. from `mshub_ssd.pictures.read_image`.
 
         Returns:
-            float32 [1, 3, H, W], of the size that the network takes.
+            float32 [1, 3, H, W], of the size that the network takes, and where the picture lies in it. Inputs of
+            several pictures make a batch by ``np.concatenate``.
 
         Raises:
             ImageError: It is not an RGB uint8 array.
             MissingDependencyError: OpenCV is not installed.
         """
+        pixels = read_image(np.asarray(picture))
+        height, width, _ = pixels.shape
+        transform = self.transform((height, width))
+        return normalize(transform.place(pixels), self.config.mean, self.config.std), transform
+
+    def options(self) -> Any:
+        """What a caller may choose, by keyword, checked: the options that `postprocess` takes.
+
+        Raises:
+            UsageError: A value makes no sense for this network.
+        """
         raise NotImplementedError
+
+    def result(self, outputs: Any, transform: Transform, options: Any, picture: RGB | None = None) -> Any:
+        """Turn the outputs for one picture into its result.
+
+        Args:
+            outputs: Arrays as the network returns them, nested in tuples as there, without the batch axis.
+            transform: Where the picture lies in the input.
+            options: From `options`.
+            picture: The picture itself, RGB uint8, for drawing.
+
+        Raises:
+            UsageError: The outputs do not fit the network.
+        """
+        raise NotImplementedError
+
+    def postprocess(
+        self,
+        outputs: Any,
+        transforms: Sequence[Transform],
+        options: Any = None,
+        *,
+        pictures: Sequence[RGB | None] | None = None,
+    ) -> list[Any]:
+        """Turn a network's outputs for a batch into one result per picture.
+
+        Args:
+            outputs: Any number of arrays [N, ...], however nested in tuples.
+            transforms: N, one per picture, from `preprocess`.
+            options: From `options`, None for the defaults.
+            pictures: The N pictures themselves, RGB uint8, for drawing.
+
+        Raises:
+            UsageError: The outputs do not fit the network, or not this number of pictures.
+        """
+        chosen = self.options() if options is None else options
+        count = len(transforms)
+        seen = [None] * count if pictures is None else pictures
+        if len(seen) != count:
+            raise UsageError(
+                "there must be one picture per transform", expected=f"{count} pictures", got=f"{len(seen)}"
+            )
+        return [
+            self.result(_picture_of(outputs, index, count), transform, chosen, picture)
+            for index, (transform, picture) in enumerate(zip(transforms, seen, strict=True))
+        ]
 
 
 class Detector(Family):
-    """A family of networks that find objects."""
+    """A family of networks that find objects; one of its own writes `decode`, and `transform` if it does not stretch.
+
+    The config has ``class_names`` and ``score_threshold``; ``nms_threshold`` where boxes are suppressed, and
+    ``max_detections`` where a number was published.
+    """
 
     kind = "detector"
     does = "it finds objects and does not classify pictures"
     door = "mshub_ssd.detect(model, image), or mshub detect PICTURE --model UID"
     while_training = "it returns logits instead of scores"
 
-    def preprocess(self, image: RGB) -> Floats:
-        """See `Family.preprocess`; resizes to a square without keeping the aspect ratio, unless a family does else."""
-        config = self.config
-        return square_input(image, config.image_size, config.mean, config.std)
+    def transform(self, image_size: tuple[int, int]) -> Transform:
+        """See `Family.transform`: a square of ``config.image_size``, without keeping the aspect ratio."""
+        side = self.config.image_size
+        return Transform.stretched(image_size, (side, side))
 
-    def postprocess(
+    def options(
         self,
-        outputs: Any,
-        image_size: Sequence[int],
-        score_threshold: float | None = None,
-        max_detections: int | None = None,
         *,
-        image: RGB | None = None,
-    ) -> Detections:
-        """Turn a detector's outputs for one picture into detections.
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        classes: str | int | Sequence[str | int] | None = None,
+        max_detections: int | None = 100,
+    ) -> DetectionOptions:
+        """What to keep of what a detector finds.
 
         Args:
-            outputs: Arrays, as the network returns them.
-            image_size: (height, width) of the original picture in pixels.
-            score_threshold: Keep scores greater than this, 0 to 1; None for the network's published value.
-            max_detections: Keep the best so many of all classes; None for the network's published number, if it has
-                one.
-            image: The picture, RGB uint8, for drawing.
-
-        Returns:
-            The detections, best first.
+            score_threshold: Scores greater than this, 0 to 1; None for the network's published value.
+            iou_threshold: Boxes that overlap no better one of their class by more than this (intersection over
+                union), 0 to 1; None for the network's published value.
+            classes: Only these, by name or by 0-based label.
+            max_detections: The best so many of all classes; None for the published number, or all where there is
+                none.
 
         Raises:
-            UsageError: A shape or an argument does not fit; the message says what was expected.
+            UsageError: A value makes no sense, or the network does not know a class.
         """
-        config, size = self.config, picture_size(image_size)
-        threshold = probability(config.score_threshold if score_threshold is None else score_threshold)
-        boxes, scores, labels = self.decode(outputs, size, threshold)
-        if max_detections is None:
-            max_detections = getattr(config, "max_detections", None)
+        return chosen_options(self.config, score_threshold, iou_threshold, classes, max_detections)
+
+    def result(
+        self, outputs: Any, transform: Transform, options: DetectionOptions, picture: RGB | None = None
+    ) -> Detections:
+        """See `Family.result`; the best comes first."""
+        boxes, scores, labels = self.decode(outputs, transform, options)
+        if options.labels is not None:
+            wanted = np.isin(labels, options.labels)
+            boxes, scores, labels = boxes[wanted], scores[wanted], labels[wanted]
         return Detections.ranked(
-            boxes, scores, labels, config.class_names, size, max_detections=max_detections, image=image
+            boxes,
+            scores,
+            labels,
+            self.config.class_names,
+            transform.image_size,
+            max_detections=options.max_detections,
+            image=picture,
         )
 
-    def decode(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Candidates:
-        """Boxes above the threshold that no better box of their class suppresses.
+    def decode(self, outputs: Any, transform: Transform, options: DetectionOptions) -> Candidates:
+        """Boxes above the threshold that no better box of their class suppresses, in any order.
+
+        Of classes that are not wanted, and of boxes beyond the best ``options.max_detections``, there may be more or
+        fewer: they are not shown.
 
         Args:
-            outputs: As for `postprocess`.
-            image_size: (height, width) of the original picture in pixels.
-            threshold: Keep scores greater than this, 0 to 1.
+            outputs: As for `result`.
+            transform: As for `result`.
+            options: As for `result`.
+
+        Returns:
+            Boxes [n, 4] as x1, y1, x2, y2 in pixels of the picture (`Transform.to_picture`), scores [n], and 0-based
+            labels [n]. Of equal scores the first is the better one.
 
         Raises:
             UsageError: The outputs do not fit the network.
@@ -136,26 +223,15 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[Any]:
     return probabilities
 
 
-def picture_size(image_size: Sequence[int]) -> tuple[int, int]:
-    """(height, width), checked."""
-    sides = list(image_size) if isinstance(image_size, Iterable) else []
-    if len(sides) != 2 or not all(is_count(side) for side in sides):
+def _picture_of(outputs: Any, index: int, count: int) -> Any:
+    """The outputs for one picture of a batch."""
+    if isinstance(outputs, tuple | list):
+        return tuple(_picture_of(part, index, count) for part in outputs)
+    array = np.asarray(outputs)
+    if not array.ndim or len(array) != count:
         raise UsageError(
-            "image_size must be the picture's (height, width) in pixels",
-            expected="two positive whole numbers",
-            got=repr(image_size),
-            hint="image_size=rgb.shape[:2] for an array, pil.size[::-1] for a PIL image",
+            "the outputs are not those of so many pictures",
+            expected=f"{count} along the first axis of every array, one per transform",
+            got=f"{array.dtype} of shape {list(array.shape)}",
         )
-    return int(sides[0]), int(sides[1])
-
-
-def probability(value: float) -> float:
-    """A score threshold, checked."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise UsageError(
-            "score_threshold must be a probability",
-            expected="a number of 0 to 1",
-            got=repr(value),
-            hint="leave it out for the network's published value",
-        )
-    return float(value)
+    return array[index]

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mshub_ssd.errors import UsageError
-from mshub_ssd.families.base import Family, Floats, softmax
+from mshub_ssd.families.base import Family, softmax
+from mshub_ssd.families.transform import Transform
 from mshub_ssd.networks.classification import ClassifierConfig
-from mshub_ssd.pictures import RGB, square_input
+from mshub_ssd.pictures import RGB
 from mshub_ssd.results import Classification, check_count
 
-__all__ = ["Classifier", "check_top_k"]
+__all__ = ["ClassificationOptions", "Classifier", "check_top_k"]
+
+
+@dataclass(frozen=True)
+class ClassificationOptions:
+    """What to keep of what a classifier says; from `Classifier.options`, which checks it.
+
+    Attributes:
+        top_k: So many classes, the most probable ones.
+    """
+
+    top_k: int
 
 
 class Classifier(Family):
@@ -24,23 +37,34 @@ class Classifier(Family):
     door = "mshub_ssd.classify(model, image), or mshub classify PICTURE --model UID"
     while_training = "dropout makes its answers random"
 
-    def preprocess(self, image: RGB) -> Floats:
-        """Resize (the aspect ratio is not kept), cut out the centre and normalise, see `Family.preprocess`."""
-        config = self.config
-        return square_input(image, config.resize, config.mean, config.std, crop=config.image_size)
+    def transform(self, image_size: tuple[int, int]) -> Transform:
+        """See `Family.transform`: resized without keeping the aspect ratio, and the centre cut out."""
+        side, inner = self.config.resize, self.config.image_size
+        start = (side - inner) // 2
+        return Transform(image_size, (inner, inner), (side, side), (-start, -start))
 
-    def postprocess(self, outputs: Any, image: RGB, top_k: int = 5) -> Classification:
-        """Turn a classifier's logits for one picture into its most probable classes.
+    def options(self, *, top_k: int = 5) -> ClassificationOptions:
+        """What to keep of what a classifier says.
 
         Args:
-            outputs: The logits [C] or [1, C], as an array or as the only element of a tuple.
-            image: The picture, RGB uint8 [h, w, 3].
-            top_k: So many classes, or all if there are fewer; equal ones in the order of their labels.
+            top_k: So many classes, or all if there are fewer.
 
         Raises:
-            UsageError: `top_k` is not a positive whole number, or the logits do not fit the classifier.
+            UsageError: It is not a positive whole number.
         """
         check_top_k(top_k)
+        return ClassificationOptions(top_k)
+
+    def result(
+        self, outputs: Any, transform: Transform, options: ClassificationOptions, picture: RGB | None = None
+    ) -> Classification:
+        """Turn logits [C], an array or the only element of a tuple, into the most probable classes.
+
+        Of equal ones the lower label comes first. See `Family.result`.
+
+        Raises:
+            UsageError: The logits do not fit the classifier.
+        """
         config = self.config
         count = config.num_classes
         parts = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -65,12 +89,13 @@ class Classifier(Family):
                 got=f"{int((~np.isfinite(values)).sum())} of {count} are NaN or infinite",
                 hint=f"check the weights of {config.name}: load it again with mshub_ssd.load",
             )
-        labels = np.argsort(-values, kind="stable")[:top_k]
+        labels = np.argsort(-values, kind="stable")[: options.top_k]
         return Classification(
             labels=labels,
             names=tuple(config.class_names[label] for label in labels.tolist()),
             scores=softmax(values)[labels].astype(np.float32),
-            image=image,
+            image=picture,
+            image_size=transform.image_size,
         )
 
 

@@ -1,8 +1,8 @@
 """Greedy non-maximum suppression, class by class. NumPy, float32, bounded in time and memory.
 
-Candidates are looked at in descending score in small windows: a window is first cleared of what the boxes
-kept so far suppress, then settled within itself. So the work stops soon after the last box that may be kept,
-and no matrix of all candidates against each other ever exists.
+The best candidates of a class are sorted and settled in small windows; the rest is cleared of what they suppress
+before any of it is sorted. So the work stops soon after the last box that may be kept, most candidates are
+never sorted, and no matrix of all candidates against each other ever exists.
 
 Rules that hold everywhere: equal scores are taken in descending index (an ascending stable sort, reversed);
 a box without area overlaps nothing; a NaN score or a box with a coordinate that is not finite is never kept.
@@ -10,22 +10,20 @@ a box without area overlaps nothing; a NaN score or a box with a coordinate that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_nms", "pairs_above"]
+__all__ = ["class_nms"]
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
 _SETTLE = 128  # candidates settled among themselves at once
 _CELLS = 1 << 16  # pairs of boxes compared at once: their float32 temporaries fit a core's cache
-_WINDOW = 2048  # most candidates looked at at once
-_HEAD = 2048  # candidates sorted first; most often the rest is never needed
+_HEAD = 256  # candidates of a class sorted at once
 
 
 def class_nms(
@@ -58,16 +56,15 @@ def class_nms(
     boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     scores = np.asarray(scores, dtype=np.float32)
     positions: Indices = np.arange(len(rows), dtype=np.intp)
-    sound = np.isfinite(boxes).all(axis=1)
-    usable = ~np.isnan(scores) if sound.all() else sound[rows] & ~np.isnan(scores)
-    if not usable.all():
-        positions = positions[usable]
-    groups = classes[positions]
-    if np.any(groups[1:] < groups[:-1]):
-        order = np.argsort(groups, kind="stable")
-        positions, groups = positions[order], groups[order]
+    sound, unknown = np.isfinite(boxes), np.isnan(scores)
+    if not sound.all() or unknown.any():
+        positions = positions[sound.all(axis=1)[rows] & ~unknown]
     if not len(positions):
         return positions
+    groups = classes[positions]
+    if np.any(groups[1:] < groups[:-1]):
+        order = _stable_order(groups)
+        positions, groups = positions[order], groups[order]
 
     offset, limit = np.float32(pixel_offset), np.float32(iou_threshold)
     planes = np.empty((5, len(boxes)), dtype=np.float32)
@@ -75,32 +72,21 @@ def class_nms(
     with np.errstate(over="ignore", invalid="ignore"):
         planes[4] = (planes[2] - planes[0] + offset) * (planes[3] - planes[1] + offset)
     edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
-    kept = []
-    for start, end in pairwise(edges):
-        members = positions[start:end]
-        best = _greedy(planes, rows[members], scores[members], limit, offset, max_per_class)
-        kept.append(members[best])
-    return np.concatenate(kept)
+    rows, scores = rows[positions], scores[positions]
+    kept = [
+        start + _greedy(planes, rows[start:end], scores[start:end], limit, offset, max_per_class)
+        for start, end in pairwise(edges)
+    ]
+    best: Indices = positions[np.concatenate(kept)]
+    return best
 
 
-def pairs_above(scores: Floats, threshold: float) -> tuple[Indices, Indices]:
-    """Every (row, column) whose score is greater than the threshold, compared in float32.
-
-    Args:
-        scores: [n, c]; NaN is never above.
-        threshold: Strict lower bound.
-
-    Returns:
-        Rows and columns, both [m], ordered by column and then by row.
-    """
-    mask = scores > np.float32(threshold)
-    flat = np.flatnonzero(mask)
-    if 4 * len(flat) > mask.size:  # many: a transposed copy of the mask is cheaper than sorting
-        columns, rows = np.nonzero(np.ascontiguousarray(mask.T))
-        return rows, columns
-    rows, columns = np.divmod(flat, mask.shape[1])
-    order = np.argsort(columns, kind="stable")
-    return rows[order], columns[order]
+def _stable_order(classes: NDArray[np.integer[Any]]) -> Indices:
+    """The order that sorts classes and keeps equal ones as they are."""
+    low = classes.min()
+    if classes.max() - low < 1 << 16:  # NumPy sorts 16 bits by counting
+        classes = (classes - low).astype(np.uint16)
+    return np.argsort(classes, kind="stable")
 
 
 def _greedy(
@@ -110,34 +96,27 @@ def _greedy(
     most = len(rows) if most is None else most
     kept: list[int] = []
     kept_planes = np.empty((5, min(most, len(rows))), dtype=np.float32)
-    for order in _descending(scores):
-        start, window = 0, _SETTLE
-        while start < len(order) and len(kept) < most:
-            part = order[start : start + window]
-            free = _free(planes[:, rows[part]], kept_planes[:, : len(kept)], limit, offset)
-            if len(free) > _SETTLE:
-                # Settle the first of them only; the others come again, to meet the boxes kept now.
-                free = free[:_SETTLE]
-                start += int(free[-1]) + 1
-                window = _SETTLE
-            else:
-                start += len(part)
-                window = min(2 * window, _WINDOW)
-            survivors = part[free]
-            own = planes[:, rows[survivors]]
-            for i in _settle(_overlaps(own, own, limit, offset), most - len(kept)):
-                kept_planes[:, len(kept)] = own[:, i]
-                kept.append(int(survivors[i]))
-        if len(kept) >= most:
-            break
+    left: Indices = np.arange(len(rows), dtype=np.intp)
+    while len(left) and len(kept) < most:
+        values = scores[left]
+        # All of equal scores are in the head or none, since their order is that of their positions.
+        pivot = np.partition(values, -_HEAD)[-_HEAD] if len(values) > 2 * _HEAD else -np.inf
+        head, left = left[values >= pivot], left[values < pivot]
+        head = head[np.argsort(scores[head], kind="stable")[::-1]]
+        known = len(kept)  # what is left has met these
+        start = 0
+        while start < len(head) and len(kept) < most:
+            part = head[start : start + _SETTLE]
+            start += len(part)
+            own = planes[:, rows[part]]
+            free = _free(own, kept_planes[:, known : len(kept)], limit, offset)
+            part, own = part[free], own[:, free]
+            chosen = _settle(_overlaps(own, own, limit, offset), most - len(kept))
+            kept_planes[:, len(kept) : len(kept) + len(chosen)] = own[:, chosen]
+            kept += part[chosen].tolist()
+        if len(left) and len(kept) < most:
+            left = left[_free(planes[:, rows[left]], kept_planes[:, known : len(kept)], limit, offset)]
     return np.asarray(kept, dtype=np.intp)
-
-
-def _descending(scores: Floats) -> Iterator[Indices]:
-    """Positions in descending score, the best ones first and the rest only when asked for."""
-    pivot = np.partition(scores, -_HEAD)[-_HEAD] if len(scores) > 4 * _HEAD else -np.inf
-    for part in (np.flatnonzero(scores >= pivot), np.flatnonzero(scores < pivot)):
-        yield part[np.argsort(scores[part], kind="stable")[::-1]]
 
 
 def _free(boxes: Floats, kept: Floats, limit: np.float32, offset: np.float32) -> Indices:
@@ -146,22 +125,26 @@ def _free(boxes: Floats, kept: Floats, limit: np.float32, offset: np.float32) ->
     start = 0
     while start < kept.shape[1] and len(free):
         end = start + max(1, _CELLS // len(free))
-        hit = _overlaps(boxes[:, free], kept[:, start:end], limit, offset)
-        free = free[~hit.any(axis=1)]
+        hit = _overlaps(kept[:, start:end], boxes, limit, offset).any(axis=0)
+        if hit.any():
+            free, boxes = free[~hit], boxes[:, ~hit]
         start = end
     return free
 
 
 def _settle(hits: NDArray[np.bool_], most: int) -> list[int]:
     """The greedy choice among candidates in descending order, from the table of who suppresses whom."""
-    alive = np.ones(len(hits), dtype=np.bool_)
+    # A row is one number of many bits: joining two of them takes a tenth of what two small arrays take.
+    bits = np.packbits(hits, axis=1, bitorder="little")
+    width, data = bits.shape[1], bits.tobytes()
+    dead = 0
     chosen: list[int] = []
-    for i, row in enumerate(hits):
-        if len(chosen) >= most:
-            break
-        if alive[i]:
+    for i in range(len(hits)):
+        if not dead >> i & 1:
             chosen.append(i)
-            alive[row] = False
+            if len(chosen) == most:
+                break
+            dead |= int.from_bytes(data[i * width : (i + 1) * width], "little")
     return chosen
 
 

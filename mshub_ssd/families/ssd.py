@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.families.base import Candidates, Detector, Floats, pair
-from mshub_ssd.families.nms import class_nms, pairs_above
+from mshub_ssd.families.candidates import best_pairs
+from mshub_ssd.families.nms import class_nms
+from mshub_ssd.families.options import DetectionOptions
+from mshub_ssd.families.transform import Transform
 from mshub_ssd.networks.ssd.boxes import decode
 from mshub_ssd.networks.ssd.config import SSDConfig
 
@@ -18,13 +21,15 @@ __all__ = ["SSD", "Selection"]
 
 # A sigmoid may end a rounding error above 1; anything more is a logit.
 _ROUNDING = 1e-4
+# Probabilities of logits in float32 are off by less.
+_SIGMOID_ERROR = 1e-6
 
 
 class Selection(NamedTuple):
     """What is left of a detector's outputs: class by class, within a class in descending score.
 
     Attributes:
-        boxes: float32 [n, 4] as ymin, xmin, ymax, xmax in pixels.
+        boxes: float32 [n, 4] as x1, y1, x2, y2 in pixels of the picture.
         scores: float32 [n].
         classes: [n], 1 .. C-1; 0 would be the background.
         anchors: [n], the anchor each one comes from.
@@ -41,42 +46,55 @@ class SSD(Detector):
 
     config: SSDConfig
 
-    def decode(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Candidates:
-        """See `Detector.decode`; the batch axis may be missing."""
-        chosen = self.select(outputs, image_size, threshold)
-        return chosen.boxes[:, [1, 0, 3, 2]], chosen.scores, chosen.classes - 1
+    def decode(self, outputs: Any, transform: Transform, options: DetectionOptions) -> Candidates:
+        """See `Detector.decode`; there may be a batch axis of 1."""
+        chosen = self.select(outputs, transform, options)
+        return chosen.boxes, chosen.scores, chosen.classes - 1
 
-    def select(self, outputs: Any, image_size: tuple[int, int], threshold: float) -> Selection:
-        """Decode and suppress, with results in the order and the conventions of the published evaluation.
+    def select(self, outputs: Any, transform: Transform, options: DetectionOptions) -> Selection:
+        """Decode and suppress, with results in the order of the published evaluation.
 
-        Args and errors are those of `decode`.
+        Args and errors are those of `decode`. With a number of detections some that are not among the best may be
+        missing.
         """
         config = self.config
         anchors = config.anchors
         pred_loc, scores = pair(outputs, "(pred_loc, scores)")
         offsets = self._one_picture("pred_loc", pred_loc, (len(anchors), 4))
         table = self._one_picture("scores", scores, (len(anchors), config.num_classes))
+        wanted = None if options.labels is None else np.asarray(options.labels, dtype=np.intp) + 1
+        background = 0 if wanted is None else None
+        if wanted is not None:
+            table = table[:, wanted]
         logits = config.activation == "none"
         # Of logits the order and the threshold are those of probabilities, without their rounding.
-        rows, classes = pairs_above(table[:, 1:], _logit(threshold) if logits else threshold)
-        classes = classes + 1
-        values = table[rows, classes]
-        if not logits and len(values) and values.max() > 1 + _ROUNDING:
-            raise UsageError(
-                "these scores are no probabilities: they look like raw logits",
-                expected="scores of 0 to 1, as the network gives them in inference mode",
-                got=f"a score of {values.max():.4g}",
-                hint="call network.set_train(False) before running it",
+        threshold = _logit(options.score_threshold) if logits else options.score_threshold
+        for pairs in best_pairs(table, threshold, options.max_detections, background=background):
+            if not logits and len(pairs.scores) and pairs.scores.max() > 1 + _ROUNDING:
+                raise UsageError(
+                    "these scores are no probabilities: they look like raw logits",
+                    expected="scores of 0 to 1, as the network gives them in inference mode",
+                    got=f"a score of {pairs.scores.max():.4g}",
+                    hint="call network.set_train(False) before running it",
+                )
+            # Few anchors have a score that counts, and only those need a box.
+            used = np.zeros(len(anchors), dtype=np.bool_)
+            used[pairs.rows] = True
+            picked, place = np.flatnonzero(used), (np.cumsum(used) - 1)[pairs.rows]
+            relative = decode(offsets[picked], anchors[picked], config.prior_scaling)
+            boxes = transform.relative_to_picture(relative[:, [1, 0, 3, 2]])
+            classes = pairs.columns if wanted is None else wanted[pairs.columns]
+            assert options.iou_threshold is not None
+            kept = class_nms(
+                boxes, place, classes, pairs.scores, options.iou_threshold, max_per_class=config.max_per_class
             )
-        # Few anchors have a score that counts, and only those need a box.
-        used = np.zeros(len(anchors), dtype=np.bool_)
-        used[rows] = True
-        picked, place = np.flatnonzero(used), (np.cumsum(used) - 1)[rows]
-        scale = np.asarray(image_size * 2, dtype=np.float32)
-        boxes = decode(offsets[picked], anchors[picked], config.prior_scaling) * scale
-        kept = class_nms(boxes, place, classes, values, config.nms_threshold, max_per_class=config.max_per_class)
-        chosen = _sigmoid(values[kept]) if logits else values[kept]
-        return Selection(boxes[place[kept]], chosen, classes[kept], rows[kept])
+            values = pairs.scores[kept]
+            chosen = _sigmoid(values) if logits else values
+            # What was not looked at scores less. Equal probabilities of unequal logits count as not yet decided.
+            bound = float(_sigmoid(np.float32(pairs.bound))) + _SIGMOID_ERROR if logits else pairs.bound
+            if options.max_detections is not None and np.count_nonzero(chosen >= bound) >= options.max_detections:
+                break
+        return Selection(boxes[place[kept]], chosen, classes[kept], pairs.rows[kept])
 
     def _one_picture(self, name: str, values: ArrayLike, shape: tuple[int, int]) -> Floats:
         """Check an output's shape and take the batch axis off."""
@@ -101,6 +119,6 @@ def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability)) if inside else math.copysign(math.inf, probability - 0.5)
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def _sigmoid(logits: Floats | np.float32) -> Floats:
     # Half of a hyperbolic tangent never overflows.
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits), dtype=np.float32)

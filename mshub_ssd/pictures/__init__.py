@@ -6,7 +6,7 @@ from mshub_ssd.pictures.arrays import RGB
 from mshub_ssd.pictures.decoding import MAX_BYTES
 from mshub_ssd.pictures.finding import find
 from mshub_ssd.pictures.reading import Downloader, ImageLike, is_url, name_of, read_image, several
-from mshub_ssd.pictures.sizing import normalize, resize, square_input
+from mshub_ssd.pictures.sizing import normalize, resize
 
 __all__ = [
     "MAX_BYTES",
@@ -20,5 +20,4 @@ __all__ = [
     "read_image",
     "resize",
     "several",
-    "square_input",
 ]

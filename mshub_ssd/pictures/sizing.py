@@ -6,39 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import ImageError, needing_extra
-from mshub_ssd.pictures.arrays import RGB, from_array
+from mshub_ssd.pictures.arrays import RGB
 
-__all__ = ["normalize", "resize", "square_input"]
-
-
-def square_input(
-    image: RGB,
-    side: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    *,
-    crop: int | None = None,
-) -> NDArray[np.float32]:
-    """Resize a picture to a square (the aspect ratio is not kept), cut out its centre, and normalise it.
-
-    Args:
-        image: RGB uint8 [h, w, 3].
-        side: Width and height to resize to, in pixels.
-        mean: See `normalize`.
-        std: See `normalize`.
-        crop: Side of the square that is cut out, None for all of it.
-
-    Returns:
-        float32 [1, 3, S, S] with S the side, or that of the cut.
-
-    Raises:
-        ImageError: It is not an RGB uint8 array.
-        MissingDependencyError: OpenCV is not installed.
-    """
-    resized = resize(from_array(np.asarray(image)), side, side)
-    inner = side if crop is None else crop
-    start = (side - inner) // 2
-    return normalize(resized[start : start + inner, start : start + inner], mean, std)
+__all__ = ["normalize", "resize"]
 
 
 @needing_extra("resizing a picture")

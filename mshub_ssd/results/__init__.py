@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mshub_ssd.results.base import check_count, is_count
 from mshub_ssd.results.coco import COCO_CLASSES
 from mshub_ssd.results.drawing import writable_suffixes
-from mshub_ssd.results.results import Classification, ClassScore, Detection, Detections, check_count, is_count
+from mshub_ssd.results.results import Classification, ClassScore, Detection, Detections
 
 __all__ = [
     "COCO_CLASSES",

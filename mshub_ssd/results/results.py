@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,56 +15,15 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
+from mshub_ssd.results.base import Floats, Result, check_count, check_picture, listing
 from mshub_ssd.results.coco import CATEGORY_IDS
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from PIL import Image
 
-__all__ = ["ClassScore", "Classification", "Detection", "Detections", "check_count", "is_count"]
-
-Floats = NDArray[np.float32]
-
-
-def is_count(value: object) -> bool:
-    """Whether something is a positive whole number."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-
-
-def check_count(name: str, value: object, hint: str) -> None:
-    """Refuse what cannot say how many rows a result may have.
-
-    Raises:
-        UsageError: It is not a positive whole number.
-    """
-    if not is_count(value):
-        raise UsageError(f"{name} must be a positive whole number", got=repr(value), hint=hint)
-
-
-class Result(ABC):
-    """Something found on a picture that can be drawn."""
-
-    @abstractmethod
-    def draw(self) -> Image.Image:
-        """The picture with what was found."""
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Draw, and write the picture; the suffix decides the format.
-
-        Args:
-            path: E.g. ``out.png``.
-
-        Returns:
-            The path.
-
-        Raises:
-            UsageError: No picture is known, the suffix is unknown, or the file cannot be written.
-            MissingDependencyError: Pillow is not installed.
-        """
-        return drawing.write_picture(self.draw(), path)
-
-    def _repr_png_(self) -> bytes | None:
-        """What a notebook shows."""
-        return drawing.notebook_png(self.draw())
+__all__ = ["ClassScore", "Classification", "Detection", "Detections"]
 
 
 class Detection(NamedTuple):
@@ -85,10 +43,11 @@ class Detection(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Detections(Result):
+class Detections(Result[Detection]):
     """Detected objects of one picture, best first.
 
-    Iterating gives `Detection` rows; ``len()`` counts them.
+    Iterating gives `Detection` rows, ``len()`` counts them, and ``detections[0]`` is the best one. Slices, masks,
+    several positions and `where` give `Detections` again.
 
     Attributes:
         boxes: float32 [n, 4] as x1, y1, x2, y2 in pixels of the original picture.
@@ -118,7 +77,8 @@ class Detections(Result):
                 got=f"boxes {list(shapes[0])}, scores {list(shapes[1])}, labels {list(shapes[2])}, {shapes[3]} names",
             )
         if self.image is not None:
-            _check_picture(self.image, self.image_size, "the picture is not the one these detections were made for")
+            check_picture(self.image, self.image_size, "the picture is not the one these detections were made for")
+        self._freeze("boxes", "scores", "labels")
 
     @classmethod
     def ranked(
@@ -161,9 +121,6 @@ class Detections(Result):
             image=image,
         )
 
-    def __len__(self) -> int:
-        return len(self.scores)
-
     def __iter__(self) -> Iterator[Detection]:
         rows = zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.names, strict=True)
         for (x1, y1, x2, y2), score, label, name in rows:
@@ -172,7 +129,7 @@ class Detections(Result):
     def __repr__(self) -> str:
         height, width = self.image_size
         pad = max((len(name) for name in self.names[:10]), default=0)
-        return _listing(
+        return listing(
             f"{len(self)} {'detection' if len(self) == 1 else 'detections'} in a picture of {width} x {height}",
             (
                 "  {score:.3f}  {name:{pad}}  ({0:.1f}, {1:.1f}) to ({2:.1f}, {3:.1f})".format(
@@ -211,6 +168,27 @@ class Detections(Result):
         """
         return drawing.write_picture(self.draw(image), path)
 
+    def crops(self) -> list[NDArray[np.uint8]]:
+        """What the boxes show: one copied part of the picture per detection.
+
+        Returns:
+            RGB uint8 arrays [h, w, 3] of the pixels that a box touches, at least one.
+
+        Raises:
+            UsageError: The picture is not known.
+        """
+        if self.image is None:
+            raise UsageError(
+                "there is no picture to cut from: these detections were made from outputs alone",
+                hint="give it: dataclasses.replace(detections, image=rgb).crops()",
+            )
+        height, width = self.image_size
+        parts = []
+        for x1, y1, x2, y2 in self.boxes.tolist():
+            (top, bottom), (left, right) = _touched(y1, y2, height), _touched(x1, x2, width)
+            parts.append(self.image[top:bottom, left:right].copy())
+        return parts
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON."""
         height, width = self.image_size
@@ -243,6 +221,22 @@ class Detections(Result):
         """What a notebook shows; None, and so the plain text, where the picture is not known."""
         return None if self.image is None else super()._repr_png_()
 
+    def _picked(self, rows: NDArray[np.intp]) -> Self:
+        return dataclasses.replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            labels=self.labels[rows],
+            names=tuple(self.names[row] for row in rows.tolist()),
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        sides = dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
+        return {"name": list(self.names), "label": self.labels, "score": self.scores, **sides}
+
+    def _classes(self) -> tuple[str, ...]:
+        return self.classes
+
 
 class ClassScore(NamedTuple):
     """One class and its probability.
@@ -259,22 +253,25 @@ class ClassScore(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Classification(Result):
+class Classification(Result[ClassScore]):
     """The most probable classes of one picture, best first.
 
-    Iterating gives `ClassScore` rows; ``len()`` counts them.
+    Iterating gives `ClassScore` rows, ``len()`` counts them, and ``classification[0]`` is the most probable one.
+    Slices, masks, several positions and `where` give a `Classification` again.
 
     Attributes:
         labels: int [k], 0-based classes.
         names: The k names of these classes.
         scores: float32 [k], probabilities among all classes, so that they add up to 1 only if all are here.
-        image: The picture, RGB uint8 [h, w, 3].
+        image: The picture, RGB uint8 [h, w, 3], if known.
+        image_size: (height, width) of the picture; need not be given with the picture itself.
     """
 
     labels: NDArray[np.intp]
     names: tuple[str, ...]
-    scores: NDArray[np.float32]
-    image: NDArray[np.uint8]
+    scores: Floats
+    image: NDArray[np.uint8] | None = None
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -284,19 +281,20 @@ class Classification(Result):
                 expected="labels [k], scores [k] and k names",
                 got=f"labels {list(self.labels.shape)}, scores {list(self.scores.shape)}, {count} names",
             )
-        _check_picture(self.image, self.image.shape[:2], "this is not the picture of a Classification")
-
-    def __len__(self) -> int:
-        return len(self.names)
+        if self.image is not None:
+            size = self.image_size or self.image.shape[:2]
+            check_picture(self.image, size, "this is not the picture of a Classification")
+            object.__setattr__(self, "image_size", tuple(size))
+        self._freeze("labels", "scores")
 
     def __iter__(self) -> Iterator[ClassScore]:
         for row in zip(self.scores.tolist(), self.labels.tolist(), self.names, strict=True):
             yield ClassScore(*row)
 
     def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
-        return _listing(
-            f"{len(self)} {'class' if len(self) == 1 else 'classes'} of a picture of {width} x {height}",
+        size = "" if self.image_size is None else f" of {self.image_size[1]} x {self.image_size[0]}"
+        return listing(
+            f"{len(self)} {'class' if len(self) == 1 else 'classes'} of a picture{size}",
             (f"  {row.score:.3f}  {row.name}" for row in self),
             len(self),
         )
@@ -307,37 +305,37 @@ class Classification(Result):
         A picture narrower than the text is centred above it. At most 20 classes are shown.
 
         Raises:
+            UsageError: The picture is not known.
             MissingDependencyError: Pillow is not installed.
         """
+        if self.image is None:
+            raise UsageError(
+                "there is no picture to draw on: these classes were made from outputs alone",
+                hint="give it: dataclasses.replace(classification, image=rgb)",
+            )
         rows = slice(20)  # all thousand below a large picture would take gigabytes
         return drawing.draw_scores(self.image, self.names[rows], self.scores[rows].tolist(), self.labels[rows])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON."""
-        height, width = self.image.shape[:2]
+        height, width = self.image_size or (None, None)
         rows = [{"name": row.name, "label": row.label, "score": row.score} for row in self]
         return {"image": {"width": width, "height": height}, "classes": rows}
 
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; None, and so the plain text, where the picture is not known."""
+        return None if self.image is None else super()._repr_png_()
 
-def _listing(head: str, lines: Iterable[str], count: int) -> str:
-    """A result as text: a headline, its first ten lines, and how many more there are."""
-    shown = [line for _, line in zip(range(10), lines, strict=False)]
-    if count > len(shown):
-        shown.append(f"  … and {count - len(shown)} more")
-    return "\n".join([f"<{head}", *shown]) + ">"
+    def _picked(self, rows: NDArray[np.intp]) -> Self:
+        names = tuple(self.names[row] for row in rows.tolist())
+        return dataclasses.replace(self, labels=self.labels[rows], names=names, scores=self.scores[rows])
+
+    def _columns(self) -> dict[str, Any]:
+        return {"name": list(self.names), "label": self.labels, "score": self.scores}
 
 
-def _check_picture(image: NDArray[Any], image_size: Sequence[int], message: str) -> None:
-    """Refuse what is not the picture of a result.
-
-    Raises:
-        UsageError: It is not RGB uint8 of that (height, width).
-    """
-    shape = [*image_size, 3]
-    if image.dtype != np.uint8 or list(image.shape) != shape:
-        raise UsageError(
-            message,
-            expected=f"RGB uint8 of shape {shape}",
-            got=f"{image.dtype} of shape {list(image.shape)}",
-            hint="give the original picture as mshub_ssd.pictures.read_image(path) returns it",
-        )
+def _touched(low: float, high: float, size: int) -> tuple[int, int]:
+    """The pixels of one side of a picture that a box touches, at least one."""
+    low, high = (min(max(end, 0.0), float(size)) if math.isfinite(end) else 0.0 for end in (low, high))
+    start = min(math.floor(low), size - 1)
+    return start, max(math.ceil(high), start + 1)
