@@ -182,6 +182,7 @@ def test_the_table_says_what_the_constructors_take(key: str) -> None:
         == {"SSD": "ssd", "OpenMMLab": "openmmlab", "Classifier": "classifier"}[type(families.of(cell.config)).__name__]
     )
     assert sum(parameter.size for parameter in cell.get_parameters()) == spec.values
+    assert cell.config.image_size == spec.image_size
     assert cell.config.class_names == (COCO_CLASSES if spec.classes == "coco2017" else imagenet_classes())
 
 

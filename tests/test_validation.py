@@ -110,6 +110,22 @@ def test_labels_of_another_data_set_are_told(card: Path, caplog: pytest.LogCaptu
     assert codes(card) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("cv-object_detection", "cv-classification"),
+        ("used-for:", "input-shape: [3, 512, 512]\nused-for:"),
+        ("used-for:", "input-shape: [300, 300, 3]\nused-for:"),
+    ],
+)
+def test_a_card_of_another_kind_of_network_is_told(card: Path, before: str, after: str) -> None:
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("used-for:", "input-shape: [3, 300, 300]\nused-for:"), encoding="utf-8")
+    assert codes(card) == []
+    card.write_text(text.replace(before, after), encoding="utf-8")
+    assert codes(card) == ["MC054"]
+
+
 def test_nothing_is_said_of_networks_that_are_not_known_here(card: Path) -> None:
     other = card.with_name("stpm_mvtecad.md")
     text = card.read_text(encoding="utf-8").replace("ssd300", "stpm").replace("mobilenetv2", "resnet18")

@@ -51,6 +51,7 @@ class NetworkSpec:
         constructor: ``module:function``.
         family: Key of the family in `mshub_ssd.families` that knows its inputs and outputs.
         values: How many values its parameters have, built without arguments.
+        image_size: Side of its square input in pixels, unless ``image_size`` is among its arguments.
         arguments: What the constructor takes, by name. Detectors count the background in ``num_classes``.
         classes: Data set whose classes it names by default.
         num_classes: How many classes it has by default, with the background where it has one.
@@ -62,6 +63,7 @@ class NetworkSpec:
     constructor: str
     family: str
     values: int
+    image_size: int
     arguments: Mapping[str, Kind]
     classes: str = "coco2017"
     num_classes: int = 81
@@ -70,41 +72,46 @@ class NetworkSpec:
 
 
 def _ssd(
-    key: str, function: str, values: int, arguments: Mapping[str, Kind] = _COMMON, relations: Relations | None = None
+    key: str,
+    function: str,
+    values: int,
+    image_size: int,
+    arguments: Mapping[str, Kind] = _COMMON,
+    relations: Relations | None = None,
 ) -> NetworkSpec:
     constructor = f"mshub_ssd.networks.ssd.variants:{function}"
-    return NetworkSpec(key, constructor, "ssd", values, arguments, relations=relations)
+    return NetworkSpec(key, constructor, "ssd", values, image_size, arguments, relations=relations)
 
 
-def _openmmlab(key: str, function: str, values: int) -> NetworkSpec:
-    return NetworkSpec(key, f"mshub_ssd.networks.ssd.openmmlab:{function}", "openmmlab", values, _COMMON)
+def _openmmlab(key: str, function: str, values: int, image_size: int) -> NetworkSpec:
+    return NetworkSpec(key, f"mshub_ssd.networks.ssd.openmmlab:{function}", "openmmlab", values, image_size, _COMMON)
 
 
 def _sppnet(key: str, values: int) -> NetworkSpec:
     constructor = f"mshub_ssd.networks.sppnet:{key}"
     arguments = {**_COMMON, "hidden_units": CHANNELS}
-    return NetworkSpec(key, constructor, "classifier", values, arguments, "imagenet2012", 1000, background=False)
+    return NetworkSpec(key, constructor, "classifier", values, 224, arguments, "imagenet2012", 1000, background=False)
 
 
 NETWORKS: dict[str, NetworkSpec] = {
     spec.key: spec
     for spec in (
-        _openmmlab("openmmlab_ssd300", "ssd300", 34_305_206),
-        _openmmlab("openmmlab_ssd512", "ssd512", 36_038_196),
-        _openmmlab("openmmlab_ssdlite_mobilenetv2", "ssdlite_mobilenet_v2", 4_277_620),
+        _openmmlab("openmmlab_ssd300", "ssd300", 34_305_206, 300),
+        _openmmlab("openmmlab_ssd512", "ssd512", 36_038_196, 512),
+        _openmmlab("openmmlab_ssdlite_mobilenetv2", "ssdlite_mobilenet_v2", 4_277_620, 320),
         _sppnet("sppnet_mult", 77_037_672),
         _sppnet("sppnet_single", 77_037_672),
         _sppnet("sppnet_zfnet", 62_357_608),
-        _ssd("ssd300", "ssd300", 4_445_365),
-        _ssd("ssd_ghostnet", "ssd_ghostnet", 6_788_201),
-        _ssd("ssd_inceptionv2", "ssd_inception_v2", 13_747_829),
-        _ssd("ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_fpn", 12_579_774),
-        _ssd("ssd_mobilenetV2", "ssd_mobilenet_v2", 47_227_189, _MOBILENET_V2, mobilenet_v2_relations),
-        _ssd("ssd_mobilenetV2_FPNlite", "ssd_mobilenet_v2_fpnlite", 2_542_462),
-        _ssd("ssd_resnet34", "ssd_resnet34", 12_721_590),
-        _ssd("ssd_resnet50", "ssd_resnet50", 36_737_462),
-        _ssd("ssd_resnet50_fpn", "ssd_resnet50_fpn", 33_370_814),
-        _ssd("ssd_vgg16", "ssd_vgg16", 24_316_853),
+        _ssd("ssd300", "ssd300", 4_445_365, 300),
+        _ssd("ssd_ghostnet", "ssd_ghostnet", 6_788_201, 300),
+        _ssd("ssd_inceptionv2", "ssd_inception_v2", 13_747_829, 300),
+        _ssd("ssd_mobilenet_v1_fpn", "ssd_mobilenet_v1_fpn", 12_579_774, 640),
+        _ssd("ssd_mobilenetV2", "ssd_mobilenet_v2", 47_227_189, 320, _MOBILENET_V2, mobilenet_v2_relations),
+        _ssd("ssd_mobilenetV2_FPNlite", "ssd_mobilenet_v2_fpnlite", 2_542_462, 320),
+        _ssd("ssd_resnet34", "ssd_resnet34", 12_721_590, 300),
+        _ssd("ssd_resnet50", "ssd_resnet50", 36_737_462, 640),
+        _ssd("ssd_resnet50_fpn", "ssd_resnet50_fpn", 33_370_814, 640),
+        _ssd("ssd_vgg16", "ssd_vgg16", 24_316_853, 300),
     )
 }
 

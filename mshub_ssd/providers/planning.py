@@ -202,6 +202,8 @@ def doubts(card: Card, recipe: Recipe) -> Iterator[Doubt]:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         field = "classes" if recipe.classes is not None else "network.classes"
         yield Doubt(field, f"two classes are called {str(twice)[:60]!r}", "give every class a name of its own")
+    if spec is not None:
+        yield from _contradictions(card, recipe, spec)
     publisher = card.uid.split("/")[0] if "/" in card.uid else ""
     for index, asset in enumerate(card.assets):
         stem = _file_stem(asset.url)
@@ -209,6 +211,20 @@ def doubts(card: Card, recipe: Recipe) -> Iterator[Doubt]:
         if named and recipe.key not in named:
             message = f"the file is named after {sorted(map(str, named))[0]}, and the card means {recipe.key}"
             yield Doubt(f"asset[{index}].asset-link", message, "link the file of this model, or correct `network:`")
+
+
+def _contradictions(card: Card, recipe: Recipe, spec: networks.NetworkSpec) -> Iterator[Doubt]:
+    """Where a card describes another kind of network than the one it means."""
+    task = "image-classification" if spec.family == "classifier" else "object-detection"
+    if card.task != task and card.task in ("image-classification", "object-detection"):
+        message = f"module-type says {card.task}, and {recipe.key} is for {task}"
+        yield Doubt("module-type", message, "correct module-type, or `network:`")
+    size = recipe.arguments.get("image_size", spec.image_size)
+    sizes = (224, 180) if recipe.key in ("sppnet_mult", "sppnet_single") else (size,)
+    shape = card.input_shape or ()
+    if shape and all(isinstance(side, int) for side in shape) and shape not in [(3, side, side) for side in sizes]:
+        message = f"input-shape is {str(list(shape))[:60]}, and {recipe.key} takes [3, {size}, {size}]"
+        yield Doubt("input-shape", message, f"write [3, {size}, {size}], or correct `network:`")
 
 
 def standing(card: Card) -> Standing:

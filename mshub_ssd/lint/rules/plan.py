@@ -47,8 +47,8 @@ def does_not_load(context: CardContext) -> Iterator[Violation]:
 def hardly_meant(context: CardContext) -> Iterator[Violation]:
     """What `mshub.load` would do, and the card hardly means.
 
-    The network's own class names for another data set; a file that is named after another network; two classes of one
-    name. Only for networks of this library.
+    The network's own class names for another data set; a file that is named after another network; a module-type or
+    input-shape that is not the network's; two classes of one name. Only for networks of this library.
     """
     plan = context.plan
     for remark in plan.doubts if plan else ():
