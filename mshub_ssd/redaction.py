@@ -176,7 +176,12 @@ def _bare(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _last_at(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Where the last @ begins and ends."""
-    return max(((at, at + len(form)) for form in _AT if (at := text.rfind(form, start, end)) >= 0), default=None)
+    found = None
+    for form in _AT:
+        at = text.rfind(form, start, end)
+        if at >= 0 and (found is None or at >= found[0]):
+            found = at, at + len(form)
+    return found
 
 
 def _stop(pattern: re.Pattern[str], text: str, start: int, end: int) -> int:
