@@ -120,6 +120,17 @@ def test_ssd_finds_what_the_plain_way_finds(data, threshold: float, cap: int | N
     assert_equal(got, plain_ssd(cfg, raw, (97, 131), threshold, iou, labels, cap))
 
 
+def test_unequal_logits_of_one_probability_are_not_decided_by_their_logits() -> None:
+    # All round to the probability 1; the first class comes first, although its logits are the lowest.
+    cfg = config(activation="none")
+    rng = np.random.default_rng(3)
+    logits = rng.random((len(cfg.anchors), 4)) + [0, 20, 30, 40]
+    raw = rng.normal(0, 1, (len(cfg.anchors), 4)).astype(F), logits.astype(F)
+    got = postprocess(cfg, raw, (97, 131), max_detections=1)
+    assert got.names == ("cat",)
+    assert_equal(got, plain_ssd(cfg, raw, (97, 131), 0.1, 0.6, [0, 1, 2], 1))
+
+
 @pytest.mark.parametrize("cap", [1, 100, 700, None])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("crowded", [False, True])
