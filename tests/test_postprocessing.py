@@ -124,7 +124,7 @@ def test_unequal_logits_of_one_probability_are_not_decided_by_their_logits() -> 
     # All round to the probability 1; the first class comes first, although its logits are the lowest.
     cfg = config(activation="none")
     rng = np.random.default_rng(3)
-    logits = rng.random((len(cfg.anchors), 4)) + [0, 20, 30, 40]
+    logits = rng.random((len(cfg.anchors), 4)) + np.asarray([0, 20, 30, 40])
     raw = rng.normal(0, 1, (len(cfg.anchors), 4)).astype(F), logits.astype(F)
     got = postprocess(cfg, raw, (97, 131), max_detections=1)
     assert got.names == ("cat",)
@@ -202,6 +202,24 @@ def test_openmmlab_finds_what_the_plain_way_finds(data, threshold: float, cap: i
     labels = [0, 1, 2] if chosen is None else [0, 2]
     published = cfg.max_detections if cap is None else cap
     assert_equal(got, plain_openmmlab(cfg, (scores, deltas), (50, 90), threshold, iou, labels, published))
+
+
+@pytest.mark.parametrize("cap", [30, 2000])
+def test_many_crowded_maps_are_the_plain_ones(cap: int) -> None:
+    spec = StridedAnchors(64, (16, 8, 4), (4, 8, 16), ((5, 10), (10, 20), (20, 40)), ((2,), (2, 3), (2,)))
+    cfg = OpenMMLabConfig("large", 64, 4, ("a", "b", "c"), spec, nms_pre=5000)
+    rng = np.random.default_rng(4)
+    scores, deltas = [], []
+    for count, side in zip(spec.per_cell, spec.feature_sizes, strict=True):
+        logits = rng.normal(0, 1, (count, 4, side, side))
+        moves = rng.normal(0, 1, (count, 4, side, side))
+        # The best of all lie in one place, so that the first look at the best is not enough.
+        moves.transpose(0, 2, 3, 1)[(logits[:, :3] - logits[:, 3:]).max(axis=1) > 0.3] = [0, 0, 40, 40]
+        scores.append(logits.reshape(-1, side, side).astype(F))
+        deltas.append(moves.reshape(-1, side, side).astype(F))
+    got = postprocess(cfg, (scores, deltas), (50, 90), score_threshold=0.0, max_detections=cap)
+    assert len(got) >= 30
+    assert_equal(got, plain_openmmlab(cfg, (scores, deltas), (50, 90), 0.0, 0.45, [0, 1, 2], cap))
 
 
 # --- candidates
