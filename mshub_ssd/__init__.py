@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Card as Card
     from mshub_ssd.errors import MshubError as MshubError
     from mshub_ssd.hub import Hub as Hub
+    from mshub_ssd.hub import Predictor as Predictor
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.results import Classification as Classification
     from mshub_ssd.results import Detections as Detections
@@ -43,6 +44,7 @@ _HOMES = {
     "Detections": "results",
     "Hub": "hub",
     "MshubError": "errors",
+    "Predictor": "hub",
     "register_network": "networks",
     "validate": "validation",
 }

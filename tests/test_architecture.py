@@ -29,7 +29,7 @@ ROWS = (
     ("store", "lint", "checkpoints", "networks", "pictures"),
     ("registry", "families", "engines", "providers"),
     ("loading",),
-    ("predictor",),
+    ("pipeline",),
     ("bundles", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting"),
@@ -48,7 +48,7 @@ MUST_NOT_IMPORT = {
     "families": {"cards", "settings", "cpu", "store", "checkpoints"},
     "engines": {"cards", "store", "pictures", "results"},
     "loading": {"cards", "lint", "families", "registry", "pictures", "results"},
-    "predictor": {"cards", "lint", "registry", "store", "providers", "loading"},
+    "pipeline": {"cards", "lint", "registry", "store", "providers", "loading"},
     "bundles": {"lint"},
 }
 # Doors besides a room's own: modules that are light, or need NumPy only, where the room itself needs more.
@@ -63,8 +63,8 @@ NUMPY_ONLY = {
     "networks.ssd.openmmlab_config",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
-NUMPY_ROOMS = {"networks", "results", "pictures", "families", "predictor"}
-MINDSPORE_ROOMS = {"networks", "engines", "loading", "predictor", "hub"}
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}
+MINDSPORE_ROOMS = {"networks", "engines", "loading", "pipeline", "hub"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.

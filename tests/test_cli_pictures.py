@@ -175,6 +175,6 @@ def test_a_bar_shows_how_far_it_is_where_somebody_watches(folder: Path, option: 
             while True:
                 seen += terminal.read(4096)
     assert b"pictures:" in seen
-    assert b"2/2" in seen
+    assert b"0/2" in seen
     assert b"pictures:" not in done.stdout
     assert "pictures:" not in process("detect", "shots", *MODEL, option).stderr, "nobody watches"

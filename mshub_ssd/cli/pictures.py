@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from mshub_ssd.terminal import Bar, size_text, table
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
+    from mshub_ssd.hub import Predictor
     from mshub_ssd.results import Classification, Detections
 
 __all__ = ["classify_command", "demo_command", "detect_command"]
@@ -67,6 +68,20 @@ _model_option = click.option(
     metavar="UID",
     help="A name from `mshub list`, or a card file.",
 )
+_engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime", "mindspore"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model.",
+)
+_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["f32", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="What it computes in; bf16 where engine and CPU have it.",
+)
 
 
 @click.command("detect")
@@ -89,6 +104,16 @@ _model_option = click.option(
     metavar="N",
     help="Show the best N at most.",
 )
+@click.option(
+    "--iou-threshold",
+    type=click.FloatRange(0, 1),
+    callback=_number,
+    metavar="IOU",
+    help="Leave out what overlaps a better box of its class by more.  [default: the model's own]",
+)
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Show only this class; may be repeated.")
+@_engine_option
+@_precision_option
 @json_option
 @verbosity_options
 def detect_command(
@@ -97,6 +122,10 @@ def detect_command(
     out: Path | None,
     score_threshold: float | None,
     max_detections: int,
+    iou_threshold: float | None,
+    classes: tuple[str, ...],
+    engine: str,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Find objects on pictures.
@@ -109,10 +138,18 @@ def detect_command(
     place.
     """
 
-    def words(found: Detections, network: Any) -> str:
-        return _table(found, network.config.score_threshold if score_threshold is None else score_threshold)
+    def words(found: Detections, predictor: Predictor) -> str:
+        return _table(found, predictor.options.score_threshold)
 
-    _Looking("detect", model, out, (score_threshold, max_detections), words, as_json).at(images)
+    chosen = {
+        "score_threshold": score_threshold,
+        "iou_threshold": iou_threshold,
+        "classes": list(classes) or None,
+        "max_detections": max_detections,
+        "engine": engine,
+        "precision": precision,
+    }
+    _Looking("Detector", model, out, chosen, words, as_json).at(images)
 
 
 @click.command("classify")
@@ -123,9 +160,13 @@ def detect_command(
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
 )
+@_engine_option
+@_precision_option
 @json_option
 @verbosity_options
-def classify_command(images: tuple[str, ...], model: str, out: Path | None, top_k: int, as_json: bool) -> None:
+def classify_command(
+    images: tuple[str, ...], model: str, out: Path | None, top_k: int, engine: str, precision: str, as_json: bool
+) -> None:
     """Say what is on pictures.
 
     PICTURE is a file, a folder, a pattern such as 'holiday/**/*.jpg' (quote it), a url, or - for standard input.
@@ -138,7 +179,8 @@ def classify_command(images: tuple[str, ...], model: str, out: Path | None, top_
         rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
         return table(rows, right=(0, 1))
 
-    _Looking("classify", model, out, (top_k,), words, as_json).at(images)
+    chosen = {"top_k": top_k, "engine": engine, "precision": precision}
+    _Looking("Classifier", model, out, chosen, words, as_json).at(images)
 
 
 @click.command("demo")
@@ -164,12 +206,12 @@ def demo_command(out: Path, as_json: bool) -> None:
     card = hub.info(_DEMO_MODEL)
     picture = _demo_picture()
     with guarded_stdout():
-        from mshub_ssd import pictures, predictor
+        from mshub_ssd.hub import Predictor
 
         _check_out(out)
         _check_folder(out.parent)
         checkpoint = hub.fetch(_DEMO_MODEL)
-        pixels = pictures.read_image(picture)
+        pixels = hub.read_image(picture)
     # fetch has just compared the file with this digest, and load does so once more.
     digest = hub.checkpoint(_DEMO_MODEL).sha256
     if not as_json:
@@ -184,10 +226,10 @@ def demo_command(out: Path, as_json: bool) -> None:
         emit(f"Finding handwritten digits that the model has not seen in training.\n\n{table(rows)}")
     with guarded_stdout():
         times = [time.perf_counter()]
-        network = hub.load(_DEMO_MODEL)
+        predictor = Predictor(_DEMO_MODEL, hub=hub)
         times.append(time.perf_counter())
         for _ in range(2):
-            found = predictor.detect(network, pixels)
+            found = predictor(pixels)
             times.append(time.perf_counter())
         found.save(out)
     load, first, following = (after - before for before, after in itertools.pairwise(times))
@@ -195,7 +237,7 @@ def demo_command(out: Path, as_json: bool) -> None:
     text = (
         f"time        {load:.1f} s to load, with MindSpore's own start; "
         f"{first:.2f} s for the first picture, {following:.2f} s for the next\n\n"
-        f"{_words(_table(found, network.config.score_threshold), out)}\n\n{_what_next(picture)}"
+        f"{_words(_table(found, predictor.options.score_threshold), out)}\n\n{_what_next(picture)}"
     )
     answer({**_facts(found, card, picture, out), "sha256": digest, "seconds": seconds}, text, as_json)
 
@@ -204,20 +246,20 @@ class _Looking:
     """Pictures read one after the other, a model loaded once, asked about each, and what it says told.
 
     Args:
-        verb: A function of `mshub_ssd.predictor`.
+        kind: What the model must be.
         model: Uid, or path of a card.
         out: Where to write pictures with what was found.
-        arguments: Further ones of the function.
-        words: Makes the text for people of what was found and the network.
+        chosen: Options of the Predictor.
+        words: Makes the text for people of what was found and the Predictor.
         as_json: Whether JSON was asked for.
     """
 
     def __init__(
         self,
-        verb: str,
+        kind: str,
         model: str,
         out: Path | None,
-        arguments: Sequence[Any],
+        chosen: Mapping[str, Any],
         words: Callable[[Any, Any], str],
         as_json: bool,
     ) -> None:
@@ -226,9 +268,9 @@ class _Looking:
         self._hub = default_hub()
         self._card = self._hub.info(model)
         networks.require_mindspore()
-        self._verb, self._model, self._out, self._arguments = verb, model, out, arguments
+        self._kind, self._model, self._out, self._chosen = kind, model, out, chosen
         self._words, self._as_json = words, as_json
-        self._network: Any = None
+        self._predictor: Predictor | None = None
 
     def at(self, images: Sequence[str]) -> None:
         """Look at what these arguments mean, and answer."""
@@ -275,28 +317,29 @@ class _Looking:
         """What is on one picture, for programs and for people."""
         out = outs.of(name)
         with guarded_stdout():
-            from mshub_ssd import predictor
-
             # Whatever can be refused is refused before the model is loaded.
             outs.check()
             pixels = self._hub.read_image(sys.stdin.buffer if name == _STDIN else name)
-            network = self._loaded()
+            predictor = self._loaded()
             began = time.perf_counter()
-            found = getattr(predictor, self._verb)(network, pixels, *self._arguments)
+            found = predictor(pixels)
             _log.info("looked at %s in %.2f s", name, time.perf_counter() - began)
             if out is not None:
                 found.save(out)
-        return _facts(found, self._card, name, out), _words(self._words(found, network), out)
+        return _facts(found, self._card, name, out), _words(self._words(found, predictor), out)
 
-    def _loaded(self) -> Any:
-        from mshub_ssd import providers
+    def _loaded(self) -> Predictor:
+        from mshub_ssd import families, pipeline, providers
+        from mshub_ssd.hub import Predictor
 
-        if self._network is None:
+        if self._predictor is None:
             began = time.perf_counter()
-            self._network = self._hub.load(self._model)
+            self._predictor = Predictor(self._model, hub=self._hub, **self._chosen)
+            pipeline.as_kind(self._predictor.family, getattr(families, self._kind))
             seconds = time.perf_counter() - began
-            _log.info("loaded %s as %s in %.2f s", self._card.uid, providers.choose_network(self._card).key, seconds)
-        return self._network
+            key = providers.choose_network(self._card).key
+            _log.info("loaded %s as %s in %.2f s, run by %s", self._card.uid, key, seconds, self._predictor.engine)
+        return self._predictor
 
 
 class _Outs:

@@ -7,11 +7,9 @@ other settings, or several at once, makes Hubs of its own.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import MshubError, UnknownModelError, UnsupportedFormatError, UsageError, needing_extra
+from mshub_ssd.hub.seeing import Seeing
 from mshub_ssd.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
 
     from mshub_ssd.bundles import Bundle, Installed
     from mshub_ssd.cards import Card
-    from mshub_ssd.pictures import RGB, ImageLike
     from mshub_ssd.providers import Checkpoint, Plan, Standing
     from mshub_ssd.registry import Registry
-    from mshub_ssd.results import Classification, Detections
     from mshub_ssd.store import Plan as DownloadPlan
 
 __all__ = ["Hub", "default_hub"]
@@ -43,7 +40,7 @@ _SOURCES = (None, "local", "gitee", "github")
 Folders = str | Path | Sequence[str | Path]
 
 
-class Hub:
+class Hub(Seeing):
     """A session with settings, model cards and loaded networks of its own; may be used by many threads.
 
     What is not given here follows from the environment and the user's file as they are when the Hub is made. The
@@ -79,8 +76,7 @@ class Hub:
         connections: int | None = None,
         max_networks: int = 1,
     ) -> None:
-        if max_networks < 1:
-            raise UsageError("a Hub keeps one network at least", expected="max_networks >= 1", got=repr(max_networks))
+        super().__init__(max_networks)
         self._settings = _settings.current(
             registry=registry,
             home=home,
@@ -90,9 +86,6 @@ class Hub:
             verify=verify_always,
             connections=connections,
         )
-        self._max_networks = max_networks
-        self._networks: OrderedDict[str, _Slot] = OrderedDict()
-        self._lock = threading.Lock()
         self._closed = False
 
     def __enter__(self) -> Hub:
@@ -105,9 +98,8 @@ class Hub:
 
     def close(self) -> None:
         """Let go of the networks; the Hub cannot be used any more. Networks that `load` returned are not touched."""
-        with self._lock:
-            self._closed = True
-            self._networks.clear()
+        self._closed = True
+        self._forget()
 
     @property
     def settings(self) -> Settings:
@@ -404,141 +396,11 @@ class Hub:
 
         return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
 
-    def detect(
-        self,
-        model: str | Path | nn.Cell,
-        image: Any,
-        score_threshold: float | None = None,
-        max_detections: int | None = 100,
-    ) -> Detections:
-        """Find objects on a picture.
-
-        Args:
-            model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
-                next call.
-            image: What `read_image` takes.
-            score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
-            max_detections: At most so many, the best ones; None for as many as were published (OpenMMLab's networks:
-                200), or all.
-
-        Returns:
-            Boxes in pixels of the original picture, best first.
-
-        Raises:
-            MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
-        """
-        with needing_extra("mshub_ssd.detect"):
-            from mshub_ssd import predictor
-
-            # Whatever can be refused is refused before a network is loaded.
-            picture = self.read_image(image)
-            return predictor.detect(self._network(model), picture, score_threshold, max_detections)
-
-    def classify(self, model: str | Path | nn.Cell, image: Any, top_k: int = 5) -> Classification:
-        """Say what is on a picture.
-
-        Args:
-            model: A uid, the path of a card, or a network from `load`. The networks of the last uids are kept for the
-                next call.
-            image: What `read_image` takes.
-            top_k: So many classes, or all if there are fewer.
-
-        Returns:
-            The most probable classes, best first.
-
-        Raises:
-            MshubError: In one of its kinds: the model cannot be loaded, the picture cannot be read.
-        """
-        with needing_extra("mshub_ssd.classify"):
-            from mshub_ssd import families, predictor
-
-            families.check_top_k(top_k)
-            picture = self.read_image(image)
-            return predictor.classify(self._network(model), picture, top_k)
-
-    def postprocess(
-        self,
-        model: str | Path | nn.Cell,
-        outputs: Any,
-        image_size: tuple[int, int],
-        score_threshold: float | None = None,
-        max_detections: int | None = None,
-    ) -> Detections:
-        """Turn a network's raw outputs for one picture into detections.
-
-        Args:
-            model: The network, or its uid.
-            outputs: ``(pred_loc [1, N, 4], scores [1, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``,
-                each a tuple of one map per level; arrays or tensors.
-            image_size: (height, width) of the original picture in pixels.
-            score_threshold: As for `detect`.
-            max_detections: At most so many, the best ones; None for as many as were published, or all.
-
-        Returns:
-            Boxes in pixels of the original picture, best first.
-
-        Raises:
-            UsageError: The outputs do not fit the network.
-        """
-        with needing_extra("mshub_ssd.postprocess"):
-            from mshub_ssd import predictor
-
-            return predictor.postprocess(self._network(model), outputs, image_size, score_threshold, max_detections)
-
-    def read_image(self, image: ImageLike) -> RGB:
-        """Read a picture, by way of the network too.
-
-        Args:
-            image: A path or the bytes of a file or an open file (EXIF rotation applied), an http or https url of at
-                most 64 MiB, a PIL image, or an RGB uint8 array or tensor [height, width, 3]. A url is downloaded anew
-                each time; its host may be private, but redirects from public to private ones are refused.
-
-        Returns:
-            RGB uint8 [h, w, 3].
-
-        Raises:
-            ImageError: It is missing, damaged, too large to be decoded safely, or no picture at all.
-            TransferError: The url cannot be downloaded.
-            OfflineError: It is a url, and the network is forbidden.
-        """
-        with needing_extra("mshub_ssd.Hub.read_image"):
-            from mshub_ssd import pictures
-
-            return pictures.read_image(image, self._download)
-
-    def _download(self, url: str) -> bytes:
-        """The bytes of a picture; nothing vouches for them, and nothing is kept."""
-        from mshub_ssd import pictures, store
-
-        into = io.BytesIO()
-        limit = pictures.MAX_BYTES
-        store.digest_of(url, allow_private=True, max_bytes=limit, quiet=True, settings=self.settings, into=into)
-        return into.getvalue()
-
     def _checkpoint(self, card: Card) -> Checkpoint:
         from mshub_ssd import providers
 
         with self._advising(card):
             return providers.choose_checkpoint(card)
-
-    def _network(self, model: str | Path | nn.Cell) -> nn.Cell:
-        """The network itself, or that of a uid: a kept one if its card says the same."""
-        if not isinstance(model, str | Path):
-            return model
-        card, key = self.info(model), os.fspath(model)
-        with self._lock:
-            slot = self._networks.get(key)
-            if slot is None or slot.card != card:
-                # Out with the old ones first: that makes room for the next before it is built.
-                self._networks.pop(key, None)
-                while len(self._networks) >= self._max_networks:
-                    self._networks.popitem(last=False)
-                slot = self._networks[key] = _Slot(card)
-            self._networks.move_to_end(key)
-        with slot.lock:
-            if slot.network is None:
-                slot.network = self.load(model)
-            return slot.network
 
     @contextlib.contextmanager
     def _advising(self, card: Card) -> Iterator[None]:
@@ -557,15 +419,6 @@ class Hub:
         sibling = providers.sibling(card, self.registry.cards())
         if sibling is not None:
             error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
-
-
-class _Slot:
-    """Room for the network of one card; whoever comes first loads it, and the others wait."""
-
-    def __init__(self, card: Card) -> None:
-        self.card = card
-        self.lock = threading.RLock()
-        self.network: nn.Cell | None = None
 
 
 _default: Hub | None = None
