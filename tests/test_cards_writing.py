@@ -59,6 +59,21 @@ def written(**values: Any) -> Any:
     return parse_card(card_text("net", named, "## What it is\n"), uid="u")
 
 
+@pytest.mark.parametrize("figure", ["0.243 \u00b1 0.002", "0.243 +/- 0.002", "12.5 % \u00b1 1 %"])
+def test_a_spread_comes_back(figure: str) -> None:
+    (metric,) = written(evaluation={"mAP@0.5": figure}).metrics
+    assert (metric.name, metric.value, metric.spread) == (
+        "mAP@0.5",
+        *((12.5, 1) if "%" in figure else (0.243, 0.002)),
+    )
+
+
+@pytest.mark.parametrize("figure", ["", "high", "1,234", "12 % \u00b1 1", "1 | 2"])
+def test_a_text_that_is_no_figure_is_refused(figure: str) -> None:
+    with pytest.raises(UsageError, match="evaluation"):
+        written(evaluation={"mAP": figure})
+
+
 @given(TEXTS)
 @example("\x00")
 @example("\ud800")

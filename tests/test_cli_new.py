@@ -87,7 +87,7 @@ def test_a_checkpoint_tells_its_network_and_the_number_of_classes(key: str, coun
     found, nearest = recognising.recognise(arrays, [])
     assert key in {one.key for one in found}
     assert len({one.key for one in found} - {"sppnet_mult", "sppnet_single"}) <= 1
-    assert nearest is None
+    assert nearest == []
     for one in found:
         assert one.standard == (count is None)
         assert count in (None, one.num_classes)
@@ -207,7 +207,10 @@ def test_a_model_of_no_known_network_gets_a_card_too(folder: Path) -> None:
     assert facts["network"] is None
     card = read_card(facts["path"])
     assert (card.network, card.task, card.classes) == (None, "translation", None)
-    assert 'mshub.load("me/1.0/talker_books")' in card.body
+    assert "mshub.load(" not in card.body
+    assert "register_network" in card.body
+    assert "cannot be loaded here until its network is registered" in facts["notes"][-1]
+    assert not any("doctor" in line for line in facts["next"])
     clean(Path(facts["path"]))
 
 
@@ -369,6 +372,24 @@ def test_a_dry_run_prints_the_card_and_writes_nothing(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["net.ckpt"]
 
 
+def test_a_dry_run_says_what_writing_would_say(folder: Path) -> None:
+    file = checkpoint(folder / "net.ckpt")
+    (folder / "mshub.toml").write_text('profile = "strict"\n', encoding="utf-8")
+    rest = ["--license", "MIT", "--summary", "TODO", "--evaluation", "mAP: 1", "--no-input"]
+    args = ["new", "me/1.0/lite_coco2017", "--checkpoint", file, "--copy", *rest]
+    foreseen = run(*args, "--dry-run", "--json")
+    assert list(folder.rglob("*.md")) == []
+    told = run(*args, "--dry-run")
+    written = run(*args, "--json")
+    findings = json.loads(written.stdout)["findings"]
+    assert findings, "the example is none"
+    assert json.loads(foreseen.stdout)["findings"] == findings
+    assert (foreseen.exit_code, told.exit_code) == (written.exit_code, written.exit_code)
+    assert all(one["message"] in told.stderr for one in findings)
+    again = run(*args, "--dry-run", "--json", "--force")
+    assert json.loads(again.stdout)["findings"] == findings
+
+
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cn", "Co", "Cs"]), min_size=1, max_size=20
 )
@@ -489,6 +510,8 @@ def test_questions_are_asked_until_the_answers_are_right(folder: Path, talks: li
     talk.reply("Checkpoint", "nowhere.ckpt\n")
     talk.until("cannot be read")
     talk.reply("Checkpoint", "net.ckpt\n")
+    talk.reply("Copy it beside the card", "perhaps\n")
+    talk.until("neither yes nor no")
     talk.reply("Copy it beside the card", "no\n")
     talk.reply("Checkpoint", "net.ckpt\n")
     talk.reply("Copy it beside the card (yes or no) [yes]", "\n")

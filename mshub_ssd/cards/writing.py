@@ -15,6 +15,7 @@ from typing import Any
 
 from mshub_ssd.cards.composing import CONTROL
 from mshub_ssd.cards.fields import ASSET_FIELDS, FIELDS, FORMS, Field
+from mshub_ssd.cards.metrics import parse_metric
 from mshub_ssd.cards.model import Card
 from mshub_ssd.cards.parse import examine_card
 from mshub_ssd.errors import UsageError
@@ -36,8 +37,9 @@ def card_text(title: str, values: Mapping[str, Any], body: str = "", *, spaced: 
     Args:
         title: Its heading.
         values: By the keys of `FIELDS`; None and what is empty is left out. A text may not run over several lines: line
-            ends become spaces. `evaluation` is a mapping from metric to number, `network` a key or a mapping with
-            `name`, `asset` a list of mappings by the keys of `ASSET_FIELDS`.
+            ends become spaces. `evaluation` is a mapping from metric to number, or to a text with a spread such as
+            ``0.243 ± 0.002``; `network` a key or a mapping with `name`, `asset` a list of mappings by the keys of
+            `ASSET_FIELDS`.
         body: The text behind the front matter.
         spaced: Whether empty lines part the fields, as in published cards.
 
@@ -169,8 +171,29 @@ def _datasets(value: str | Sequence[str]) -> str:
     return _text(names[0]) if alone else _listed(names)
 
 
-def _evaluation(value: Mapping[str, float]) -> str:
-    return "".join(f"\n{_INDENT}{_text(name)}: {_number(figure)}" for name, figure in value.items())
+def _evaluation(value: Mapping[str, float | str]) -> str:
+    return "".join(f"\n{_INDENT}{_text(name)}: {_figure_text(figure)}" for name, figure in value.items())
+
+
+def _figure_text(value: float | str) -> str:
+    if not isinstance(value, str):
+        return _number(value)
+    _figure(value)
+    return _quoted(folded(value))
+
+
+def _figure(value: float | str) -> tuple[float, float | None]:
+    """A figure's number and its spread.
+
+    Raises:
+        ValueError: It is a text in which there is no number.
+    """
+    if not isinstance(value, str):
+        return float(value), None
+    metric = parse_metric(f"x: {folded(value)}")
+    if metric is None:
+        raise ValueError(value)
+    return metric.value, metric.spread
 
 
 def _network(value: str | Mapping[str, Any]) -> str:
@@ -256,7 +279,7 @@ def _said(card: Card, key: str) -> Any:
         return card.extra.get(key)
     value = getattr(card, field.attribute)
     if field.kind == "evaluation":
-        return [(metric.name, metric.value) for metric in value]
+        return [(metric.name, metric.value, metric.spread) for metric in value]
     if field.kind == "network":
         return value and (value.name, _frozen(value.arguments))
     if field.kind == "assets":
@@ -276,7 +299,7 @@ def _meant(field: Field, value: Any) -> Any:
     if kind == "digest":
         return value.lower()
     if kind == "evaluation":
-        return [(folded(name), float(figure)) for name, figure in value.items()]
+        return [(folded(name), *_figure(figure)) for name, figure in value.items()]
     if kind == "network":
         named = {"name": value} if isinstance(value, str) else value
         return folded(named["name"]), _frozen({key: one for key, one in named.items() if key != "name"})

@@ -25,6 +25,7 @@ _INTERRUPTED = 130
 _FLAGS = {"copy"}
 _ALIASES = {"task": ("--module-type",), "license": ("--licence",)}
 _SEVERAL = {"evaluation"}
+_ONCE = {"checkpoint"}
 _FILES = {"checkpoint", "classes"}
 _METAVARS = {
     "checkpoint": "FILE|URL",
@@ -60,9 +61,9 @@ def _question_options(command: Any) -> Any:
         more: dict[str, Any] = {"metavar": _METAVARS.get(question.option)}
         if question.option in _FLAGS:
             more = {"is_flag": True}
-        elif question.option in _SEVERAL:
+        elif question.option in _SEVERAL | _ONCE:
             more["multiple"] = True
-        elif question.option == "network":
+        if question.option == "network":
             more["shell_complete"] = _complete_network
         elif question.option in _FILES:
             more["shell_complete"] = click.Path().shell_complete
@@ -74,6 +75,7 @@ def _question_options(command: Any) -> Any:
 @offline_option
 @click.argument("uid", shell_complete=complete_uid)
 @_question_options
+@click.option("--url", metavar="URL", help="Where the file of --checkpoint will be published: the card links that.")
 @click.option("--fetch", is_flag=True, help="Download a url's file, to verify it or to take its digest.")
 @click.option(
     "--registry",
@@ -88,6 +90,7 @@ def _question_options(command: Any) -> Any:
 @verbosity_options
 def new_command(
     uid: str,
+    url: str | None,
     fetch: bool,
     registry: Path | None,
     no_input: bool,
@@ -104,11 +107,19 @@ def new_command(
 
     The exit code is 1 if `mshub validate` has something to say about the card.
     """
+    from mshub_ssd import lint  # not before: `mshub --help` must not load the linter
+
     draft = Draft(default_hub(), uid, registry, force=force)
     given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, (), False)}
+    for option in _ONCE & given.keys():
+        if len(given[option]) > 1:
+            raise click.UsageError(f"--{option} is given twice; where it will be published is --url")
+        given[option] = given[option][0]
+    if url is not None and fetch:
+        raise click.UsageError("--fetch has nothing to do with --url: the digest is that of the file here")
     asking = not no_input and sys.stdin.isatty()
     try:
-        missing = _fill(draft, given, fetch=fetch, asking=asking)
+        missing = _fill(draft, given, url=url, fetch=fetch, asking=asking)
     except click.Abort:
         click.echo("\nstopped; nothing was written", err=True)
         click.get_current_context().exit(_INTERRUPTED)
@@ -120,12 +131,21 @@ def new_command(
             f"the card needs {listed}. Give {'it' if len(missing) == 1 else 'them'} as options, or run this on a "
             "terminal and without --no-input to be asked"
         )
-    text = draft.text()
+    draft.conclude()
+    text = _text(draft)
     if dry_run:
-        facts = {"uid": draft.uid, "path": str(draft.path), "written": False, "text": text, "notes": draft.notes}
-        for line in () if as_json else draft.notes:
+        report = draft.foreseen(text)
+        facts = {
+            "uid": draft.uid,
+            "path": str(draft.path),
+            "written": False,
+            "text": text,
+            "notes": draft.notes,
+            "findings": [finding.to_dict() for finding in report.findings],
+        }
+        for line in () if as_json else (*draft.notes, lint.render(report, "text")):
             note(line)
-        answer(without_secrets(facts), text.rstrip("\n"), as_json)
+        answer(without_secrets(facts), text.rstrip("\n"), as_json, failed=not report.ok)
         return
     copy = draft.write(text)
     report = draft.check()
@@ -143,7 +163,22 @@ def new_command(
     answer(without_secrets(facts), _told(draft, copy, report), as_json, failed=not report.ok)
 
 
-def _fill(draft: Draft, given: dict[str, Any], *, fetch: bool, asking: bool) -> list[Question]:
+def _text(draft: Draft) -> str:
+    """The draft's card.
+
+    Raises:
+        UsageError: A value cannot be written to a card; it names the option.
+    """
+    try:
+        return draft.text()
+    except UsageError as error:
+        option = next((one.option for one in QUESTIONS if one.field and one.field == error.where), None)
+        if option is not None:
+            error.where, error.hint = f"--{option}", f"correct --{option}"
+        raise
+
+
+def _fill(draft: Draft, given: dict[str, Any], *, url: str | None, fetch: bool, asking: bool) -> list[Question]:
     """Answer all questions, from options, by asking, or with what may be assumed; those left without an answer.
 
     Raises:
@@ -162,6 +197,7 @@ def _fill(draft: Draft, given: dict[str, Any], *, fetch: bool, asking: bool) -> 
         if question.option in _FLAGS:
             value = "yes" if value and question.is_open(draft) else None
         if is_digest and draft.file is not None:
+            _refuse_empty(question, draft, value)
             with guarded_stdout():
                 draft.take_digest(value or "", fetch=fetch)
         elif value is not None:
@@ -176,6 +212,9 @@ def _fill(draft: Draft, given: dict[str, Any], *, fetch: bool, asking: bool) -> 
                 missing.append(question)
         elif not _ask(question, draft):
             left_out.add(question.option)
+            question.leave(draft)
+        if question.option == "checkpoint" and url is not None and draft.file is not None:
+            draft.take_url(url)
         if question.option == "network":
             draft.refuse_named_network()
         if asking:
@@ -195,13 +234,31 @@ def _named(question: Question, draft: Draft) -> str:
 
 
 def _take(question: Question, draft: Draft, text: str) -> None:
-    if text == LEFT_OUT:
-        raise UsageError(f"--{question.option} has no value", hint="leave the option out")
+    _refuse_empty(question, draft, text)
     if question.option in _SLOW and sys.stderr.isatty():
         click.echo("  looking at the checkpoint ...", err=True)
     # That builds networks, and other people's may print.
-    with guarded_stdout():
-        question.take(draft, text)
+    try:
+        with guarded_stdout():
+            question.take(draft, text)
+    except MshubError as error:
+        # The card is no file yet.
+        if error.where is None or error.where in (draft.uid, str(draft.path)):
+            error.where = f"--{question.option}"
+        raise
+
+
+def _refuse_empty(question: Question, draft: Draft, text: str | None) -> None:
+    """Refuse what is no value; the network may be `-`, which is none."""
+    option = question.option
+    if text is None or text.strip() not in ("", LEFT_OUT) or (text.strip() and option == "network"):
+        return
+    what = f"--{option} {_METAVARS.get(option, 'TEXT')}"
+    raise UsageError(
+        f"--{option} has no value",
+        got=repr(text),
+        hint=f"{what}, or leave it out" if question.may_be_left(draft) else f"give it one: {what}",
+    )
 
 
 def _ask(question: Question, draft: Draft) -> bool:
@@ -212,6 +269,8 @@ def _ask(question: Question, draft: Draft) -> bool:
     title = question.text if needed or default else f"{question.text} (Enter for none)"
     while True:
         text = click.prompt(title, default=default or "", show_default=bool(default), err=True).strip()
+        if text == LEFT_OUT and question.option in _FLAGS:
+            text = "no"
         if text == LEFT_OUT or (not text and not needed):
             return False
         if not text:
@@ -249,6 +308,8 @@ def _next(draft: Draft) -> list[str]:
     program, name = mshub_command(), draft.uid if draft.listed else str(draft.path)
     away = draft.file is not None and draft.file.path is None
     lines = [f"{program} doctor {shlex.quote(name)}{' --fetch' if away else ''}"]
+    if draft.match is None:
+        lines = [f"{program} info {shlex.quote(name)}"]  # it cannot be loaded
     kind = draft.values.get("module-type", "")
     if draft.match is not None:
         verb = "classify" if kind.endswith("classification") else "detect"

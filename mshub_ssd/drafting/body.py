@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
+from mshub_ssd.formats import FORMATS
 
 if TYPE_CHECKING:
     from mshub_ssd.drafting.recognising import Match
@@ -29,7 +30,7 @@ def body_text(uid: str, values: Mapping[str, Any], match: Match | None) -> str:
     sections = [
         ("What it is", _what(values, match, family)),
         ("Input and output", _formats(values, family)),
-        ("Use", _use(uid, family)),
+        ("Use", _use(uid, values, match, family)),
         ("Metrics", _metrics(values)),
         ("Licence", f"The checkpoint is published under {_escaped(licence)}." if licence else ""),
     ]
@@ -88,7 +89,15 @@ def _formats(values: Mapping[str, Any], family: str | None) -> str:
     return "\n".join([*rows, "", door])
 
 
-def _use(uid: str, family: str | None) -> str:
+def _use(uid: str, values: Mapping[str, Any], match: Match | None, family: str | None) -> str:
+    formats = [kind for one in values.get("asset") or () if (kind := FORMATS.get(str(one.get("file-format"))))]
+    if formats and all(kind.reader is None for kind in formats):
+        return f"The file is for programs that read {formats[0].key}; `mshub.load` cannot."
+    if match is None:
+        return (
+            "The network is none that `mshub_ssd` brings along. Before the checkpoint can be loaded with it, the code "
+            "of the network must be registered (`mshub_ssd.register_network`), and its key be named in `network` above."
+        )
     lines = {
         "detector": (
             f'detections = mshub.detect("{uid}", "picture.jpg")',
@@ -101,7 +110,7 @@ def _use(uid: str, family: str | None) -> str:
 
 
 def _metrics(values: Mapping[str, Any]) -> str:
-    figures: Mapping[str, float] = values.get("evaluation") or {}
+    figures: Mapping[str, float | str] = values.get("evaluation") or {}
     if not figures:
         return ""
     rows = [f"| {_escaped(name)} | {value} |" for name, value in figures.items()]

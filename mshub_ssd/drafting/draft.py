@@ -7,16 +7,17 @@ import importlib.metadata
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import checkpoints, networks, providers
-from mshub_ssd.cards import FIELDS, Card, card_text, is_card_name, parse_card, template, valid_uid
+from mshub_ssd import checkpoints, networks, providers, store
+from mshub_ssd.cards import FIELDS, Card, Metric, card_text, is_card_name, parse_card, template, valid_uid
 from mshub_ssd.drafting import files, recognising
 from mshub_ssd.drafting.body import body_text
 from mshub_ssd.drafting.recognising import Match
-from mshub_ssd.errors import MissingDependencyError, MshubError, UnknownModelError, UsageError
-from mshub_ssd.files import make_folders, new_file
+from mshub_ssd.errors import CardError, MissingDependencyError, MshubError, UnknownModelError, UsageError
+from mshub_ssd.files import lies_in, make_folders, new_file
 from mshub_ssd.hub import Hub
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mshub_ssd import lint
     from mshub_ssd.drafting.files import NewFile
 
-__all__ = ["Draft", "find_registry"]
+__all__ = ["Draft", "figure_value", "find_registry"]
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
@@ -36,6 +37,8 @@ _DETECTION = "cv-object_detection"
 _LATER = ("MC029",)
 # Fields of which the linter knows one right spelling.
 _SPELT = ("license", "train-dataset")
+_NO_NETWORK = ("none", "-")
+_SHORT = (int, float, str)
 
 
 def find_registry() -> Path:
@@ -85,7 +88,8 @@ class Draft:
         self.notes: list[str] = []
         self.candidates: list[Match] = []
         self.compared = False
-        self.nearest: providers.Fit | None = None
+        self.networkless = False
+        self.unfit = ""
         self.arrays: dict[str, NDArray[Any]] | None = None
         self.values: dict[str, Any] = {"update-time": datetime.date.today(), "used-for": "inference"}
         last = self.uid.rpartition("/")[2]
@@ -133,6 +137,16 @@ class Draft:
         if not files.is_url(text):
             self._look_inside()
 
+    def take_url(self, url: str) -> None:
+        """Say where the checkpoint, a file, will be published: the card links it there.
+
+        Raises:
+            UsageError: That is no address of such a file.
+        """
+        assert self.file is not None
+        self.file = files.published(self.file, url.strip())
+        self.notes.append("the card links the url, which was not asked: publish this very file there")
+
     def take_digest(self, sha256: str, *, fetch: bool = False) -> None:
         """Say what the checkpoint must be.
 
@@ -144,13 +158,15 @@ class Draft:
             MshubError: It is another file, or cannot be had.
         """
         assert self.file is not None
+        here = self.file.path is not None
         self.file = files.digested(self.file, sha256, fetch=fetch, settings=self.hub.settings, label=self.uid)
+        if here:
+            return
         if fetch and not sha256:
             self.notes.append(
                 "asset-sha256 is the digest of what the server sent just now: compare it with its maker's"
             )
-        if files.is_url(self.file.link):
-            self._look_inside()
+        self._look_inside()
 
     def copy_beside(self) -> None:
         """Let the checkpoint be copied into the card's folder.
@@ -163,7 +179,7 @@ class Draft:
 
     def _look_inside(self) -> None:
         """Read the checkpoint, and find the networks that it fits; where that cannot be done, say so."""
-        self.candidates, self.nearest, self.arrays, self.compared = [], None, None, False
+        self.candidates, self.arrays, self.compared, self.unfit = [], None, False, ""
         file = self.file
         assert file is not None
         if not file.loadable:
@@ -180,12 +196,14 @@ class Draft:
         if not recognising.can_build():
             self.notes.append("the checkpoint was not compared with the known networks, for MindSpore is not here")
             return
-        self.candidates, self.nearest = recognising.recognise(self.arrays, self._cards())
+        self.candidates, nearest = recognising.recognise(self.arrays, self._cards())
         self.compared = True
         if not self.candidates:
-            near = self.nearest
-            like = f"; the nearest is {near.key}: {recognising.count_text(near.report)}" if near else ""
-            self.notes.append(f"the checkpoint fits no known network as that is built by itself{like}")
+            keys = " and ".join(fit.key for fit in nearest)
+            verb = "are" if len(nearest) > 1 else "is"
+            like = f"; the nearest {verb} {keys}: {recognising.count_text(nearest[0].report)}" if nearest else ""
+            self.unfit = f"the checkpoint fits no known network, with any number of classes or hidden units{like}"
+            self.notes.append(self.unfit)
 
     def _cards(self) -> list[Card]:
         return list(self.hub.registry.cards())
@@ -214,7 +232,10 @@ class Draft:
         Raises:
             MshubError: There is no such network, it takes no such arguments, or the checkpoint does not fit it.
         """
-        card = _read_field(self.uid, "network", text)
+        if text.strip().lower() in _NO_NETWORK:
+            self.leave_network()
+            return
+        card = _network_card(text)
         assert card.network is not None
         key, arguments = networks.require(card.network.name), dict(card.network.arguments)
         providers.plan(card, pretrained=False)  # refuses arguments that it does not take
@@ -225,21 +246,31 @@ class Draft:
         if self.compared and self.arrays is not None:
             match = recognising.fitted(self.arrays, key, arguments)
             if match.report is not None and not match.report.ok:
-                where = str(self.file.link if self.file else "")
-                raise recognising.refuse(key, match.report, where, self.candidates)
+                recognising.refuse_arguments(self.arrays, key, arguments)
+                where, none = str(self.file.link if self.file else ""), "name another network, or --network none"
+                raise recognising.refuse(key, match.report, where, self.candidates, arguments, none)
             self.use(match)
         else:
             self.use(recognising.described(key, arguments))
 
+    def leave_network(self) -> None:
+        """Let the card name no network."""
+        self.networkless = True
+        self.notes.append("no network: the card names none")
+
     def use(self, match: Match) -> None:
         """Take a network, and what follows from it."""
-        self.match = match
+        self.match, self.networkless = match, False
+        self.notes = [line for line in self.notes if line != self.unfit]
         spec = networks.NETWORKS.get(match.key)
         if match.report is not None:
-            classes = f" with num_classes {match.num_classes}" if match.num_classes and not match.standard else ""
+            found = {} if match.standard else {"num_classes": match.num_classes}
+            found |= {} if match.like else match.arguments
+            told = ", ".join(f"{name} {value}" if isinstance(value, _SHORT) else name for name, value in found.items())
             like = f", with the arguments of {match.like.uid}" if match.like else ""
+            found_as = f"{match.key} with {told}" if told else match.key
             count = len(match.report.loaded)
-            self.notes.append(f"network {match.key}{classes}{like}: all {count} parameters of the checkpoint fit")
+            self.notes.append(f"network {found_as}{like}: all {count} parameters of the checkpoint fit")
         if spec is not None:
             self.values.setdefault("module-type", _AREAS.get(spec.family, _DETECTION))
         same = self._relative(match.key)
@@ -271,7 +302,22 @@ class Draft:
         if self.match is None and self.compared and self.arrays is not None and key is not None:
             report = recognising.fitted(self.arrays, key, {}).report
             assert report is not None
-            raise recognising.refuse(key, report, f"{self.uid}, which names {key}", self.candidates)
+            where, other = f"{self.uid}, which names {key}", "choose a uid that names no known network"
+            raise recognising.refuse(key, report, where, self.candidates, (), other)
+
+    def conclude(self) -> None:
+        """Note what keeps the card from being loaded here."""
+        if self.match is not None or self.file is None or not self.file.loadable:
+            return
+        key = self.named_network()
+        if key is not None:
+            self.notes.append(f"mshub.load takes {key} all the same, which the uid or the file's name speaks for")
+            return
+        known = "--network KEY" if not self.compared else "--network '{name: KEY, ...}' with arguments that fit"
+        self.notes.append(
+            "this card cannot be loaded here until its network is registered: "
+            f"mshub_ssd.register_network(...), or {known}"
+        )
 
     # --- the classes
 
@@ -382,7 +428,7 @@ class Draft:
         return text, list(report.findings)
 
     def write(self, text: str) -> Path | None:
-        """Write the card, and the checkpoint beside it where it was to be copied.
+        """Write the card, and the checkpoint: beside it where it was to be copied, into the cache where it has a url.
 
         Returns:
             The copy of the checkpoint, if one was made.
@@ -392,8 +438,12 @@ class Draft:
         """
         file, copy = self.file, None
         make_folders(self.folder)
-        if file is not None and self.source is not None and not files.is_url(file.link):
-            copy = files.place(self.source, file, self.folder)
+        if file is not None and self.source is not None and file.sha256 is not None:
+            if files.is_url(file.link):
+                # So the card can be tried before anything is published.
+                store.add(self.source, file.sha256, urls=[file.link], label=self.uid, settings=self.hub.settings)
+            else:
+                copy = files.place(self.source, file, self.folder)
         try:
             with new_file(self.path, replace=self.force, mode=0o666) as stream:
                 stream.write(text.encode())
@@ -402,6 +452,24 @@ class Draft:
                 f"the card cannot be written: {error.strerror or error}", where=str(self.path), hint="check the folder"
             ) from error
         return copy
+
+    def foreseen(self, text: str) -> lint.Report:
+        """What `check` would say to the card, which is not written."""
+        from mshub_ssd import lint
+        from mshub_ssd.validation import plan_card
+
+        file, beside = self.file, self.path
+        ignored: tuple[str, ...] = ()
+        if file is not None and file.path is not None and not files.is_url(file.link):
+            ignored = _LATER  # it will be beside the card, if it is not yet
+            beside = self.path if lies_in(file.path, self.folder) else file.path.absolute().parent / self.path.name
+        with tempfile.TemporaryDirectory(prefix="mshub-") as folder:
+            path = Path(folder) / _FOLDER / f"{self.uid}.md"
+            make_folders(path.parent)
+            path.write_bytes(text.encode())
+            config = lint.load_config(self.path, ignore=ignored)
+            report = lint.lint([path], config, planner=lambda card: plan_card(replace(card, path=beside)))
+        return replace(report, findings=tuple(replace(one, path=str(self.path)) for one in report.findings))
 
     def check(self) -> lint.Report:
         """What `mshub validate` says to the written card."""
@@ -416,6 +484,11 @@ class Draft:
             return self.hub.registry.path(self.uid).resolve() == self.path.resolve()
         except MshubError:
             return False
+
+
+def figure_value(metric: Metric) -> float | str:
+    """A figure as `card_text` takes it."""
+    return metric.value if metric.spread is None else f"{metric.value:.15g} \u00b1 {metric.spread:.15g}"
 
 
 def _checked_uid(uid: str, root: Path) -> str:
@@ -443,20 +516,33 @@ def _squeezed(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _read_field(uid: str, key: str, text: str) -> Card:
-    """A card with one field, written as in a card.
+def _network_card(text: str) -> Card:
+    """A card with a network, written as in a card.
 
     Raises:
-        CardError: It cannot be read.
+        UsageError: It names none.
     """
-    return parse_card(f"---\n{key}: {' '.join(text.split())}\n---\n", uid=uid)
+    wrong = UsageError(
+        "this names no network",
+        where="--network",
+        expected=f"{', '.join(networks.names())}; or a mapping with arguments, {{name: ssd300, num_classes: 4}}",
+        got=repr(text[:80]),
+        hint="--network KEY, or leave it out: the one that fits is taken",
+    )
+    try:
+        card = parse_card(f"---\nnetwork: {' '.join(text.split())}\n---\n", uid="--network")
+    except CardError:
+        raise wrong from None
+    if card.network is None:
+        raise wrong
+    return card
 
 
 def _plain(card: Card, key: str) -> Any:
     """A field of a card as `card_text` takes it."""
     value = getattr(card, FIELDS[key].attribute, None) if FIELDS[key].attribute else None
     if key == "evaluation":
-        return {one.name: one.value for one in value or ()}
+        return {one.name: figure_value(one) for one in value or ()}
     if key == "asset":
         return [
             {"file-format": one.file_format, "asset-link": one.url, "asset-sha256": one.sha256} for one in value or ()

@@ -18,7 +18,7 @@ from mshub_ssd.formats import FORMATS, format_of, main_endings
 from mshub_ssd.redaction import hide
 from mshub_ssd.settings import Settings
 
-__all__ = ["NewFile", "copied", "digested", "find", "is_url", "place"]
+__all__ = ["NewFile", "copied", "digested", "find", "is_url", "place", "published"]
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _BLOCK = 1 << 20
@@ -97,6 +97,40 @@ def find(text: str, folder: Path, settings: Settings) -> NewFile:
     inside = folder.is_dir() and lies_in(path, folder)
     link = os.path.relpath(os.path.realpath(path), os.path.realpath(folder)) if inside else path.name
     return NewFile(link.replace(os.sep, "/"), kind.key, got.hexdigest, got.size, path, outside=not inside)
+
+
+def published(file: NewFile, url: str) -> NewFile:
+    """The file as a card names it that links the address where it will be.
+
+    Raises:
+        UsageError: That is no address, or one of another kind of file; or the file is named by its address already.
+    """
+    if is_url(file.link):
+        raise UsageError(
+            "the checkpoint is an address already",
+            where="--url",
+            expected="--checkpoint with the file that will be there",
+            got=hide(file.link),
+            hint="give the file as --checkpoint, or leave --url out",
+        )
+    if not is_url(url):
+        raise UsageError(
+            "this is no address",
+            where="--url",
+            expected="an address that begins with https://",
+            got=repr(hide(url)[:200]),
+            hint="correct --url",
+        )
+    kind = format_of(None, url)
+    if kind is not None and kind.key != file.format:
+        raise UsageError(
+            "the address is one of another kind of file",
+            where="--url",
+            expected=f"a {file.format} file, as {file.path} is",
+            got=hide(url),
+            hint="correct --url or --checkpoint",
+        )
+    return replace(file, link=url, outside=False)
 
 
 def digested(file: NewFile, sha256: str, *, fetch: bool, settings: Settings, label: str) -> NewFile:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mshub_ssd import networks
-from mshub_ssd.cards import FIELDS, parse_card
-from mshub_ssd.drafting.draft import Draft
+from mshub_ssd.cards import FIELDS, parse_card, read_figure
+from mshub_ssd.drafting.draft import Draft, figure_value
 from mshub_ssd.errors import CardError, UsageError
 
 __all__ = ["LEFT_OUT", "QUESTIONS", "Question"]
@@ -39,6 +39,7 @@ class Question:
         required: Whether an answer is needed, where no field says so; see `needed`.
         hint: What is shown before the question.
         without: What to add where the option is said to be missing.
+        leave: What follows where it is left without an answer.
     """
 
     option: str
@@ -53,11 +54,18 @@ class Question:
     required: bool = True
     hint: Callable[[Draft], str | None] = lambda draft: None
     without: Callable[[Draft], str | None] = lambda draft: None
+    leave: Callable[[Draft], None] = lambda draft: None
 
     def needed(self, draft: Draft) -> bool:
         """Whether the card needs an answer."""
         field = FIELDS.get(self.field)
         return self.required if field is None else field.required or (field.official and draft.official)
+
+    def may_be_left(self, draft: Draft) -> bool:
+        """Whether the option may be left out."""
+        if not self.is_open(draft) or not self.needed(draft):
+            return True
+        return self.assumed and self.default(draft) is not None
 
 
 def _put(key: str) -> Callable[[Draft, str], None]:
@@ -65,7 +73,7 @@ def _put(key: str) -> Callable[[Draft, str], None]:
 
     def take(draft: Draft, text: str) -> None:
         if not text.strip():
-            raise UsageError(f"{key} needs a text", hint=f"give it one, or {LEFT_OUT} to leave it out")
+            raise UsageError(f"{key} needs a text", hint="give it one")
         draft.values[key] = text.strip()
 
     return take
@@ -76,13 +84,16 @@ def _unset(*keys: str) -> Callable[[Draft], bool]:
 
 
 def _copy(draft: Draft, text: str) -> None:
-    if text.strip().lower() not in ("y", "yes"):
+    answer = text.strip().lower()
+    if answer not in ("y", "yes", "n", "no", LEFT_OUT):
+        raise UsageError("this is neither yes nor no", expected="yes or no", got=repr(text[:80]), hint="yes, or no")
+    if answer not in ("y", "yes"):
         source, draft.file = draft.source, None
         raise UsageError(
             "a card can name a file in its own folder, or a url",
             where=str(source),
             expected=f"a file in {draft.folder}",
-            hint="--copy copies it there; or give the url it is published at",
+            hint="--copy copies it there; --url URL names the address it will be published at",
         )
     draft.copy_beside()
 
@@ -119,6 +130,14 @@ def _classes(draft: Draft, text: str) -> None:
                 expected="a text file with a name in each line",
             ) from error
         names = text.splitlines()
+    elif "," not in text and (text.strip().lower().endswith(".txt") or "/" in text):
+        raise UsageError(
+            "no such file",
+            where="--classes",
+            expected="a text file with a name in each line, or names with commas",
+            got=repr(text[:200]),
+            hint="check the path",
+        )
     else:
         names = text.split(",")
     names = [" ".join(name.split()) for name in names]
@@ -152,19 +171,31 @@ def _dataset(draft: Draft, text: str) -> None:
 
 
 def _evaluation(draft: Draft, text: str) -> None:
-    try:
-        card = parse_card(f"---\nevaluation: {json.dumps(text)}\n---\n", uid=draft.uid)
-        figures = {metric.name: metric.value for metric in card.metrics}
-    except CardError:
-        figures, card = {}, None
-    if not figures or card is None or "evaluation" in card.extra:
-        raise UsageError(
-            "these are no figures",
-            where="--evaluation",
-            expected="each metric with its value, as in mAP: 25.17 | AP50: 43.2",
-            got=repr(text[:80]),
-        )
+    figures: dict[str, float | str] = {}
+    read = [read_figure(piece) for piece in text.split("|")]
+    notes = []
+    for entry in read:
+        if entry.metric is None:
+            mended = [one.mended or one.text for one in read]
+            raise UsageError(
+                f"these are no figures: {entry.reason}",
+                where="--evaluation",
+                expected="each metric with its value, and | between two, as in mAP: 25.17 | AP50: 43.2",
+                got=repr(entry.text[:80]),
+                hint=f"--evaluation {shlex.quote(' | '.join(mended))}" if entry.mended else "correct --evaluation",
+            )
+        if entry.metric.name in figures:
+            raise UsageError(
+                "these are no figures: a metric stands twice",
+                where="--evaluation",
+                got=repr(entry.metric.name[:80]),
+                hint="correct one of the two names",
+            )
+        figures[entry.metric.name] = figure_value(entry.metric)
+        if entry.mended and "," in entry.text:
+            notes.append(f"{entry.text} was read as {entry.mended}, for a decimal comma")
     draft.values["evaluation"] = figures
+    draft.notes += [line for line in notes if line not in draft.notes]
 
 
 def _module_type(draft: Draft, text: str) -> None:
@@ -236,21 +267,22 @@ QUESTIONS = (
         _copy,
         default=lambda draft: "yes",
         is_open=lambda draft: draft.file is not None and draft.file.outside,
-        without=lambda draft: f"the checkpoint is not in the card's folder {draft.folder}",
+        without=lambda draft: f"the checkpoint is not in the card's folder {draft.folder}; or --url, its address",
         hint=lambda draft: f"The file is not in the card's folder {draft.folder}, and a card can name no others.",
     ),
     Question(
         "network",
         "Network",
-        "Architecture: a key such as ssd300, or a mapping '{name: ssd300, num_classes: 4}'; by default the one that "
-        "fits the checkpoint.",
+        "Architecture: a key such as ssd300, a mapping '{name: ssd300, num_classes: 4}', or none; by default the one "
+        "that fits the checkpoint.",
         _network,
         default=_network_default,
         assumed=True,
-        is_open=lambda draft: draft.match is None,
+        is_open=lambda draft: draft.match is None and not draft.networkless,
         is_sure=lambda draft: draft.likely_match() is not None,
         required=False,
         hint=_network_hint,
+        leave=Draft.leave_network,
     ),
     Question(
         "dataset",

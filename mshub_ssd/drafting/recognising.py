@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,25 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Card
     from mshub_ssd.providers import Fit
 
-__all__ = ["Match", "can_build", "choose", "count_text", "described", "fitted", "recognise", "refuse"]
+__all__ = [
+    "GUESSED",
+    "Match",
+    "can_build",
+    "choose",
+    "count_text",
+    "described",
+    "fitted",
+    "recognise",
+    "refuse",
+    "refuse_arguments",
+    "with_arguments",
+]
+
+GUESSED = ("hidden_units", "num_classes")
+"""Arguments that the shapes of a checkpoint tell."""
 
 _NEAREST = 4
+_MOST_NAMED = 3
 _MOST_RECIPES = 20
 
 
@@ -57,11 +75,11 @@ def can_build() -> bool:
     return True
 
 
-def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tuple[list[Match], Fit | None]:
+def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tuple[list[Match], list[Fit]]:
     """The networks that a checkpoint fits, and the nearest where it fits none.
 
-    Each is tried as it is built without arguments, then with another number of classes, then with the arguments of
-    cards that give some.
+    Each is tried as it is built without arguments, then with another number of classes and of hidden units, then with
+    the arguments of cards that give some.
 
     Args:
         arrays: The checkpoint's, by name.
@@ -80,7 +98,8 @@ def recognise(arrays: Mapping[str, NDArray[Any]], cards: Iterable[Card]) -> tupl
             if match.report and match.report.ok:
                 found.append(replace(match, like=card))
                 break
-    return found, ranking[0] if ranking and not found else None
+    nearest = [fit for fit in ranking if count_text(fit.report) == count_text(ranking[0].report)]
+    return found, [] if found else nearest[:_MOST_NAMED]
 
 
 def _recipes(cards: Iterable[Card]) -> list[Card]:
@@ -98,26 +117,35 @@ def _recipes(cards: Iterable[Card]) -> list[Card]:
 def fitted(
     arrays: Mapping[str, NDArray[Any]], key: str, arguments: Mapping[str, Any], report: LoadReport | None = None
 ) -> Match:
-    """A network with the number of classes that a checkpoint is for; the report says whether it fits then.
+    """A network with the numbers of classes and hidden units of a checkpoint; the report says whether it fits then.
 
     Args:
         arrays: The checkpoint's, by name.
         key: Architecture key.
-        arguments: The constructor's; a ``num_classes`` among them is kept.
+        arguments: The constructor's; those among them that could be guessed are kept.
         report: The account of the network without arguments, where it is known.
 
     Raises:
         UsageError: The network cannot be built with these arguments.
     """
-    given = {"num_classes": arguments["num_classes"]} if "num_classes" in arguments else {}
-    rest = {name: value for name, value in arguments.items() if name not in ("num_classes", "classes")}
+    known = {name: value for name, value in arguments.items() if name != "classes"}
     if report is None:
-        report = match_parameters(arrays, networks.parameter_types(_built(key, {**rest, **given})))[1]
-    count = None if given or report.ok else _class_count(report, _usual_count(key))
-    if count is not None:
-        given = {"num_classes": count}
-        report = match_parameters(arrays, networks.parameter_types(_built(key, {**rest, **given})))[1]
-    return described(key, {**rest, **given}, report)
+        report = _compared(arrays, key, known)
+    # Where the width of the hidden layers differs, too, the number of classes shows only once that is right.
+    for name, guess in zip(GUESSED, (_hidden_units, _class_count), strict=True):
+        usual = _usual(key, name)
+        value = None if report.ok or name in known or usual is None else guess(report, usual)
+        if value is not None:
+            try:
+                report = _compared(arrays, key, {**known, name: value})
+            except UsageError:  # a number that the network does not take
+                break
+            known[name] = value
+    return described(key, known, report)
+
+
+def _compared(arrays: Mapping[str, NDArray[Any]], key: str, arguments: Mapping[str, Any]) -> LoadReport:
+    return match_parameters(arrays, networks.parameter_types(_built(key, arguments)))[1]
 
 
 def described(key: str, arguments: Mapping[str, Any], report: LoadReport | None = None) -> Match:
@@ -131,7 +159,7 @@ def described(key: str, arguments: Mapping[str, Any], report: LoadReport | None 
     count = arguments.get("num_classes")
     if can_build():
         config = getattr(_built(key, {**rest, **({} if count is None else {"num_classes": count})}), "config", None)
-        known = _usual_count(key)
+        known = _usual(key, "num_classes")
         number = getattr(config, "num_classes", count)
         names = getattr(config, "class_names", None)
         side = getattr(config, "image_size", None)
@@ -146,17 +174,28 @@ def _built(key: str, arguments: Mapping[str, Any]) -> Any:
     return networks.build(key, card=arguments, initialised=False, where="--network")
 
 
-def _usual_count(key: str) -> int | None:
-    parameter = inspect.signature(networks.constructor(key)).parameters.get("num_classes")
+def _usual(key: str, name: str) -> int | None:
+    """The number that a network has by itself, None where it takes no such argument."""
+    parameter = inspect.signature(networks.constructor(key)).parameters.get(name)
     return parameter.default if parameter is not None and isinstance(parameter.default, int) else None
 
 
-def _class_count(report: LoadReport, usual: int | None) -> int | None:
+def _hidden_units(report: LoadReport, usual: int) -> int | None:
+    """The width of the hidden layers that would fit: one of them is square."""
+    widths = {
+        got[0]
+        for _, want, got in report.wrong_shape
+        if tuple(want) == (usual, usual) and len(got) == 2 and got[0] == got[1]
+    }
+    return widths.pop() if len(widths) == 1 else None
+
+
+def _class_count(report: LoadReport, usual: int) -> int | None:
     """The number of classes with which all shapes would fit; None if there is none.
 
     Where only the number of classes differs, some sides of some parameters are so many times that number.
     """
-    if usual is None or not report.wrong_shape or report.missing or report.unexpected or report.wrong_type:
+    if not report.wrong_shape or report.missing or report.unexpected or report.wrong_type:
         return None
     counts = set()
     for _, want, got in report.wrong_shape:
@@ -181,15 +220,66 @@ def choose(matches: Sequence[Match], hint: str | None) -> Match | None:
     return next((one for one in matches if one.key == hint), None)
 
 
-def refuse(key: str, report: LoadReport, where: str, others: Sequence[Match]) -> UsageError:
-    """The error for a network that a checkpoint does not fit."""
+def with_arguments(key: str, arguments: Mapping[str, Any]) -> str:
+    """A network as `--network` takes it from a shell."""
+    rows = "".join(f", {name}: {json.dumps(value)}" for name, value in arguments.items())
+    return f"--network {shlex.quote(f'{{name: {key}{rows}}}') if rows else key}"
+
+
+def refuse(
+    key: str, report: LoadReport, where: str, others: Sequence[Match], arguments: Iterable[str], otherwise: str
+) -> UsageError:
+    """The error for a network that a checkpoint does not fit.
+
+    Args:
+        key: Architecture key.
+        report: How it does not.
+        where: What names the network.
+        others: Those that it does fit.
+        arguments: Names of those that were given.
+        otherwise: What to do where no argument would help.
+    """
     fitting = " or ".join(one.key for one in others)
+    spec, given = networks.NETWORKS.get(key), set(arguments)
+    rest = [name for name in (spec.arguments if spec else ()) if name not in {*given, *GUESSED, "classes"}]
+    if fitting:
+        hint = f"--network {others[0].key}"
+    elif rest and given:
+        hint = f"correct the arguments, or give others that it was built with, too: {', '.join(rest)}"
+    elif rest:
+        hint = f"give the arguments that it was built with, as in --network '{{name: {key}, {rest[0]}: ...}}'"
+    else:
+        hint = otherwise
     return UsageError(
         f"the checkpoint does not fit the network {key}: {count_text(report)}",
         where=where,
         expected=f"the parameters of {key}",
         got=f"the parameters of {fitting}" if fitting else str(report),
-        hint=f"--network {others[0].key}"
-        if fitting
-        else f"name the network, or give its arguments: --network '{{name: {key}, num_classes: ...}}'",
+        hint=hint,
     )
+
+
+def refuse_arguments(arrays: Mapping[str, NDArray[Any]], key: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse numbers for which a checkpoint has others.
+
+    Raises:
+        UsageError: With the right ones the checkpoint fits.
+    """
+    free = fitted(arrays, key, {name: value for name, value in arguments.items() if name not in GUESSED})
+    if free.report is None or not free.report.ok:
+        return
+    right = {"num_classes": free.num_classes, **free.arguments}
+    given = [name for name in GUESSED if name in arguments]
+    found = {name: right.get(name, _usual(key, name)) for name in given}
+    wrong = [name for name in given if found[name] != arguments[name]]
+    raise UsageError(
+        f"the checkpoint is for a network {key} with {_rows(found, wrong)}, not with {_rows(arguments, wrong)}",
+        where="--network",
+        expected=_rows(found, wrong),
+        got=_rows(arguments, wrong),
+        hint=with_arguments(key, {**arguments, **found}),
+    )
+
+
+def _rows(arguments: Mapping[str, Any], names: Iterable[str]) -> str:
+    return " and ".join(f"{name}: {arguments[name]}" for name in names)
