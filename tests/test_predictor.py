@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import environment
+from commands import SOURCE, environment
 from PIL import Image
 
 import mshub_ssd as mshub
@@ -189,3 +190,12 @@ def test_what_runs_a_cell_is_kept_with_it_and_goes_with_it() -> None:
     del network, bias
     gc.collect()
     assert gone() is None
+
+
+DOCUMENT = (SOURCE / "docs" / "pictures.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("code", "promised"), re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", DOCUMENT, re.DOTALL))
+def test_the_documents_code_does_what_it_says(code: str, promised: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), cwd=SOURCE)
+    assert (done.returncode, done.stdout) == (0, promised), done.stderr
