@@ -296,7 +296,8 @@ class Seeing:
             if not isinstance(model, str | Path):
                 _check_for_cell(engine, precision)
                 return Pipeline.of_cell(model)
-            _check_for_cell(engine, precision)
+            # Graphs of cards for the other engines are not made yet.
+            _check_for_cell(engine, precision, hint="leave it out")
             return Pipeline.of_cell(self.load(model))
 
     def _ready(self, model: str | Path | nn.Cell, engine: str, precision: str) -> Pipeline:
@@ -347,13 +348,15 @@ def _pipeline_of(cell: nn.Cell) -> Pipeline:
         return kept
 
 
-def _check_for_cell(engine: str, precision: str) -> None:
+def _check_for_cell(engine: str, precision: str, hint: str = "leave it out, or give the uid of the network") -> None:
     if engine not in ("auto", "mindspore"):
         raise UsageError(
-            "a Cell is run by MindSpore, for its weights may change",
+            "this network is run by MindSpore",
             expected='engine="auto" or "mindspore"',
             got=repr(engine)[:80],
-            hint="give the uid instead of the network",
+            hint=hint,
         )
     if precision != "f32":
-        raise UsageError("MindSpore's Cells compute in float32", expected='precision="f32"', got=repr(precision)[:80])
+        raise UsageError(
+            "MindSpore's Cells compute in float32", expected='precision="f32"', got=repr(precision)[:80], hint=hint
+        )
