@@ -1,4 +1,4 @@
-"""Recorded networks with their golden weights and inputs, run on ONNX Runtime."""
+"""Recorded networks with their golden weights and inputs, run on an engine."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def _distance(stored: dict, name: str, value: np.ndarray, absolute: float = 1.0,
     return float((np.abs(found - expected) / (absolute + relative * np.abs(expected))).max())
 
 
-def runner(graph: engines.Graph, arrays: dict[str, np.ndarray]) -> engines.Runner:
-    """A graph with weights on ONNX Runtime, one thread."""
-    return engines.runner(engines.onnx_bytes(graph, arrays), "onnxruntime", threads=1)
+def runner(graph: engines.Graph, arrays: dict[str, np.ndarray], engine: str = "onnxruntime") -> engines.Runner:
+    """A graph with weights on an engine, one thread."""
+    return engines.runner(engines.onnx_bytes(graph, arrays), engine, threads=1)
+
+
+def flat(outputs: Any) -> list[np.ndarray]:
+    """Nested outputs in a row."""
+    return [item for part in outputs for item in flat(part)] if isinstance(outputs, tuple) else [outputs]

@@ -377,3 +377,106 @@ def test_what_no_file_can_hold_is_refused() -> None:
     with pytest.raises(UsageError, match="too large") as caught:
         engines.onnx_bytes(graph, {"w": np.broadcast_to(np.float32(0), (1 << 15, 1 << 15))})
     assert isinstance(caught.value, MshubError)
+
+
+# ------------------------------------------------------------------------------------------ layer by layer
+
+# What a network may write, as MindSpore and the recorder understand it; sides that no stride divides.
+LAYERS = {
+    "same": lambda nn, ops: nn.Conv2d(4, 6, 3, 2, pad_mode="same", group=2),
+    "same, dilated": lambda nn, ops: nn.Conv2d(4, 6, (4, 3), (1, 3), pad_mode="same", dilation=(1, 2), has_bias=True),
+    "valid": lambda nn, ops: nn.Conv2d(4, 4, 3, pad_mode="valid"),
+    "four pads": lambda nn, ops: nn.Conv2d(4, 4, 3, 2, pad_mode="pad", padding=(0, 1, 2, 3)),
+    "batch norm": lambda nn, ops: nn.SequentialCell([nn.BatchNorm2d(4, eps=0.3)]),
+    "max": lambda nn, ops: nn.MaxPool2d(3, 2, pad_mode="same"),
+    "max, valid": lambda nn, ops: nn.MaxPool2d((2, 3), (3, 2)),
+    "mean": lambda nn, ops: nn.AvgPool2d(3, 2, pad_mode="same"),
+    "pad": lambda nn, ops: nn.Pad(((0, 0), (1, 2), (0, 3), (0, 0))),
+    "hard sigmoid": lambda nn, ops: nn.HSigmoid(),
+    "relu6": lambda nn, ops: nn.ReLU6(),
+    "sigmoid": lambda nn, ops: ops.Sigmoid(),
+    "root": lambda nn, ops: lambda x: ops.Sqrt()(x * x + 2.0) + ops.sqrt(1 + x * x),
+    "arithmetic": lambda nn, ops: lambda x: (2 * x) / (1.5 + x * x) + ops.mean(x, (2, 3), True),
+    "sums": lambda nn, ops: lambda x: ops.ReduceSum(keep_dims=True)(x, 1) + ops.mean(x, (1, -1), True),
+    "sum": lambda nn, ops: lambda x: ops.ReduceSum()(x, (1, 3)),
+    "slices": lambda nn, ops: lambda x: ops.concat([x[:, 1:3], x[:, :-1], x[:, 2:]], 1)[:, :, 2:5, 1:],
+    "order": lambda nn, ops: lambda x: ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (ops.shape(x)[0], -1, 2)),
+    "grown": lambda nn, ops: lambda x: ops.ResizeBilinearV2()(x, (10, 17)),
+    "shrunk": lambda nn, ops: lambda x: ops.ResizeBilinearV2()(x, (4, 5)),
+    "corners": lambda nn, ops: lambda x: ops.ResizeBilinearV2(align_corners=True)(x, (13, 10)),
+    "half pixels": lambda nn, ops: lambda x: ops.ResizeBilinearV2(half_pixel_centers=True)(x, (13, 19)),
+    "dense": lambda nn, ops: nn.SequentialCell(nn.Reshaped(), nn.Dense(4 * 7 * 9, 5)),
+    "twice": lambda nn, ops: lambda x: (x, (ops.sqrt(x * x),) * 2),
+}
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_do_as_mindspores(name: str, engine: str) -> None:
+    mindspore = pytest.importorskip("mindspore")
+    pytest.importorskip(engine)
+    from mshub_ssd.engines import recording
+
+    def made(nn, ops):
+        class Reshaped(nn.Cell):
+            def construct(self, x):
+                return x.reshape(x.shape[0], -1)
+
+        class Layers:
+            def __getattr__(self, attribute: str):
+                return Reshaped if attribute == "Reshaped" else getattr(nn, attribute)
+
+        return LAYERS[name](Layers(), ops)
+
+    # Not chosen for the process: the recorder's layers may stand beside MindSpore's, only networks may not mix them.
+    theirs, ours = made(mindspore.nn, mindspore.ops), made(recording.nn, recording.ops)
+    random = np.random.default_rng(3)
+    arrays = {}
+    if isinstance(ours, recording.Cell):
+        theirs.set_train(False)
+        parameters = list(theirs.get_parameters())
+        assert [(p.name, p.shape) for p in ours.get_parameters()] == [(p.name, tuple(p.shape)) for p in parameters]
+        for parameter in parameters:
+            arrays[parameter.name] = random.uniform(0.5, 1.5, parameter.shape).astype(np.float32)
+            parameter.set_data(mindspore.Tensor(arrays[parameter.name]))
+    shapes = {array: (values.shape, "float32") for array, values in arrays.items()}
+    graph = recording.recorded(ours, (None, 4, 7, 9), shapes)
+    batch = random.uniform(-4, 4, (2, 4, 7, 9)).astype(np.float32)
+    found = recordlab.runner(graph, arrays, engine).run(batch)
+    expected = engines.to_arrays(theirs(mindspore.Tensor(batch)))
+    compare(found, expected)
+
+
+def compare(found, expected) -> None:
+    """Nested alike, and close."""
+    assert isinstance(found, tuple) == isinstance(expected, tuple)
+    if isinstance(found, tuple):
+        for one, other in zip(found, expected, strict=True):
+            compare(one, other)
+    else:
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (lambda x: x.reshape(-1, 4), "folds the batch"),
+        (lambda x: x.reshape(4, x.shape[0], -1), "in front"),
+        (lambda x: x.reshape(x.shape[0], 5, -1), "cannot become"),
+        (lambda x: x[0], "plain slices"),
+        (lambda x: x[:1], "slices of the batch"),
+        (lambda x: x[:, 5:], "along side 1"),
+        (lambda x: x + "1", "operands"),
+        (lambda x: x + x[:, :3], "do not fit"),
+        (lambda x: x or 1, "depend on values"),
+        (lambda x: None, "outputs like"),
+    ],
+)
+def test_what_the_recorder_has_no_word_for_is_refused(what, message: str) -> None:
+    from mshub_ssd.engines import recording
+
+    with pytest.raises(UsageError, match=message):
+        recording.recorded(what, (None, 4, 7, 9), {})
+    with pytest.raises(UsageError, match="outside of a recording"):
+        recording.nn.ReLU()(recording.Tensor("x", (None, 4)))
