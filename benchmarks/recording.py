@@ -90,7 +90,13 @@ def main() -> None:
         results[key] = measure(key)
         print(key, json.dumps(results[key]), flush=True)
     if options.out:
-        machine = {"load": os.getloadavg(), "cpus": os.cpu_count(), "python": sys.version.split()[0]}
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        machine = {
+            "load": os.getloadavg(),
+            "cpus": os.cpu_count(),
+            "instruction_set": [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags],
+            "python": sys.version.split()[0],
+        }
         options.out.write_text(json.dumps({"machine": machine, "networks": results}, indent=1) + "\n", encoding="utf-8")
 
 
