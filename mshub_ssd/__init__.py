@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
     _hub = Hub()
     classify = _hub.classify
+    compile = _hub.compile
     detect = _hub.detect
     fetch = _hub.fetch
     info = _hub.info
@@ -49,7 +50,18 @@ _HOMES = {
     "validate": "validation",
 }
 # Methods of the default Hub.
-_VERBS = ("classify", "detect", "fetch", "info", "list_models", "load", "load_weights", "postprocess", "search")
+_VERBS = (
+    "classify",
+    "compile",
+    "detect",
+    "fetch",
+    "info",
+    "list_models",
+    "load",
+    "load_weights",
+    "postprocess",
+    "search",
+)
 
 __all__ = [*_HOMES, *_VERBS, "__version__", "errors"]
 

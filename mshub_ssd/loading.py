@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, cpu, networks, providers, store
-from mshub_ssd.errors import MshubError
+from mshub_ssd.errors import MismatchError, MshubError
 from mshub_ssd.providers import Checkpoint, Plan, Recipe
 from mshub_ssd.settings import Settings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mindspore import nn
     from numpy.typing import NDArray
 
-__all__ = ["cached", "fetch", "fetch_many", "fitted", "load", "load_weights", "plan_fetch"]
+__all__ = ["cached", "fetch", "fetch_many", "fitted", "load", "load_weights", "mismatch", "plan_fetch", "read"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def load(
     recipe, card = plan.recipe, plan.card
     for doubt in plan.doubts:
         _log.warning("%s: %s; %s", card.uid, doubt.message, doubt.hint)
-    arrays = _read(plan.checkpoint, settings, force) if plan.checkpoint else None
+    arrays = read(plan.checkpoint, settings=settings, force=force) if plan.checkpoint else None
     network = networks.build(
         recipe.key,
         args,
@@ -67,13 +67,7 @@ def load(
     if arrays is not None and plan.checkpoint is not None:
         values, report = checkpoints.match_parameters(arrays, networks.parameter_types(network))
         if strict and not report.ok:
-            raise checkpoints.refuse(
-                report,
-                got=providers.owner(arrays, recipe.key),
-                network=f"{recipe.key} (chosen by {recipe.reason})",
-                where=f"{plan.checkpoint.location} of {card.uid}",
-                hint="correct `network:` or the asset in the card; strict=False loads what fits",
-            )
+            raise mismatch(plan, arrays, report)
         if not report.ok:
             _log.warning("%s: loaded in part: %s", card.uid, report)
         networks.fill(network, values)
@@ -81,6 +75,24 @@ def load(
     network.card = card
     network.load_report = report
     return network
+
+
+def mismatch(plan: Plan, arrays: Mapping[str, NDArray[Any]], report: checkpoints.LoadReport) -> MismatchError:
+    """The error for a checkpoint whose parameters are not those of the plan's network.
+
+    Args:
+        plan: The plan.
+        arrays: The checkpoint's.
+        report: What fits and what does not.
+    """
+    recipe, location = plan.recipe, plan.checkpoint.location if plan.checkpoint else ""
+    return checkpoints.refuse(
+        report,
+        got=providers.owner(arrays, recipe.key),
+        network=f"{recipe.key} (chosen by {recipe.reason})",
+        where=f"{location} of {plan.card.uid}",
+        hint="correct `network:` or the asset in the card; strict=False loads what fits",
+    )
 
 
 def load_weights(
@@ -99,7 +111,7 @@ def load_weights(
     """
     networks.require_mindspore()
     cpu.ensure_fast_cpu()
-    arrays = _read(checkpoint, settings, force)
+    arrays = read(checkpoint, settings=settings, force=force)
     expected = None
     if recipe is None:
         _log.info("%s: network unknown, so the wrapper's prefix is read off the file", checkpoint.label)
@@ -192,8 +204,12 @@ def _request(checkpoint: Checkpoint) -> store.FileRequest:
     )
 
 
-def _read(checkpoint: Checkpoint, settings: Settings, force: bool) -> dict[str, NDArray[Any]]:
-    """The checkpoint's arrays; of a file beside its card the very bytes that were verified are read."""
+def read(checkpoint: Checkpoint, *, settings: Settings, force: bool = False) -> dict[str, NDArray[Any]]:
+    """The checkpoint's arrays; of a file beside its card the very bytes that were verified are read.
+
+    Raises:
+        MshubError: In one of its kinds.
+    """
     content = None
     path = checkpoint.path
     if path is None:

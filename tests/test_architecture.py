@@ -29,7 +29,8 @@ ROWS = (
     ("store", "lint", "checkpoints", "networks", "pictures"),
     ("registry", "families", "engines", "providers"),
     ("loading",),
-    ("pipeline",),
+    ("graphs",),
+    ("pipeline", "compiling"),
     ("bundles", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting"),
@@ -48,6 +49,8 @@ MUST_NOT_IMPORT = {
     "families": {"cards", "settings", "cpu", "store", "checkpoints"},
     "engines": {"cards", "store", "pictures", "results"},
     "loading": {"cards", "lint", "families", "registry", "pictures", "results"},
+    "graphs": {"cards", "lint", "families", "registry", "pictures", "results"},
+    "compiling": {"cards", "lint", "families", "registry", "pictures", "results"},
     "pipeline": {"cards", "lint", "registry", "store", "providers", "loading"},
     "bundles": {"lint"},
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from mshub_ssd.engines.choosing import ENGINES, Choice, choose, installed
 from mshub_ssd.engines.graph import Graph, Node
 from mshub_ssd.engines.helper import Recording, record
-from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_target, to_arrays
+from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_target, to_arrays, to_tensors
 from mshub_ssd.engines.onnx_file import EMITTER_VERSION, onnx_bytes, onnx_chunks
 from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
 from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
@@ -32,6 +32,7 @@ __all__ = [
     "Runner",
     "call",
     "cell_runner",
+    "check_options",
     "choose",
     "device_target",
     "has_bf16",
@@ -41,7 +42,17 @@ __all__ = [
     "record",
     "runner",
     "to_arrays",
+    "to_tensors",
 ]
+
+
+def check_options(precision: str = "f32", threads: int | None = None, streams: int | None = None) -> None:
+    """See that what `runner` will be given makes sense, before anything expensive is done for it.
+
+    Raises:
+        UsageError: It does not.
+    """
+    Options(precision, threads, streams)
 
 
 def runner(

@@ -14,7 +14,7 @@ from mshub_ssd.errors import MissingDependencyError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CellRunner", "call", "cell_runner", "device_target", "to_arrays"]
+__all__ = ["CellRunner", "call", "cell_runner", "device_target", "to_arrays", "to_tensors"]
 
 _log = logging.getLogger(__name__)
 
@@ -134,6 +134,13 @@ def to_arrays(output: Any) -> Any:
     if isinstance(output, tuple | list):
         return tuple(map(to_arrays, output))
     return output.asnumpy() if hasattr(output, "asnumpy") else output
+
+
+def to_tensors(arrays: Any) -> Any:
+    """Arrays in nested tuples as MindSpore's tensors."""
+    import mindspore
+
+    return tuple(map(to_tensors, arrays)) if isinstance(arrays, tuple) else mindspore.Tensor(arrays)
 
 
 def device_target() -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mshub_ssd.bundles import Bundle, Installed
     from mshub_ssd.cards import Card
+    from mshub_ssd.compiling import Compiled
     from mshub_ssd.providers import Checkpoint, Plan, Standing
     from mshub_ssd.registry import Registry
     from mshub_ssd.store import Plan as DownloadPlan
@@ -395,6 +396,39 @@ class Hub(Seeing):
         from mshub_ssd import bundles
 
         return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
+
+    def compile(
+        self,
+        model: str | Path | nn.Cell,
+        engine: str = "auto",
+        precision: str = "f32",
+        *,
+        threads: int | None = None,
+        streams: int | None = None,
+    ) -> Compiled:
+        """A network on an engine, to be called like the Cell, with arrays or tensors; see docs/engines.md.
+
+        On OpenVINO and ONNX Runtime it is a snapshot: what becomes of a Cell's weights later does not count. A uid
+        needs no MindSpore there. On MindSpore it is the Cell itself, compiled.
+
+        Args:
+            model: A uid, the path of a card, or a network from `load`.
+            engine: ``openvino``, ``onnxruntime``, ``mindspore``; ``auto`` for the first of them that is installed, or
+                MindSpore where its device is not the CPU.
+            precision: ``f32``; ``bf16`` on OpenVINO where the CPU has it.
+            threads: So many threads at most; None for as many as the engine likes, within the container's limits.
+            streams: So many batches at once in `Compiled.map`; they share the threads.
+
+        Raises:
+            UsageError: An option makes no sense, the CPU has no bf16, or the Cell is not one of this library.
+            MissingDependencyError: The engine is not installed.
+            MshubError: In one of its kinds: the model cannot be loaded.
+        """
+        with needing_extra("mshub_ssd.compile"):
+            from mshub_ssd import compiling
+
+            wanted = self.plan(model) if isinstance(model, str | Path) else model
+            return compiling.compile_model(wanted, self.settings, engine, precision, threads, streams)
 
     def _checkpoint(self, card: Card) -> Checkpoint:
         from mshub_ssd import providers

@@ -1,0 +1,159 @@
+"""Networks compiled for an engine, called like Cells."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mshub_ssd import engines, graphs, loading, networks, providers
+from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.providers import Plan, Recipe
+from mshub_ssd.settings import Settings
+
+__all__ = ["Compiled", "compile_model"]
+
+_log = logging.getLogger(__name__)
+
+
+class Compiled:
+    """A network ready to run on an engine; any number of threads may share one.
+
+    Attributes:
+        engine: ``openvino``, ``onnxruntime`` or ``mindspore``.
+        precision: What it computes in, ``f32`` or ``bf16``.
+        config: The network's configuration.
+    """
+
+    def __init__(self, runner: engines.Runner, config: Any) -> None:
+        self._runner = runner
+        self.engine = runner.name
+        self.precision = runner.precision
+        self.config = config
+
+    def __call__(self, batch: Any) -> Any:
+        """Run the network.
+
+        Args:
+            batch: float32 [N, 3, H, W], a NumPy array or a MindSpore tensor.
+
+        Returns:
+            The outputs, nested as the Cell returns them; arrays for an array, tensors for a tensor.
+
+        Raises:
+            UsageError: The batch does not fit the network, or this was closed.
+        """
+        outputs = self._runner.run(engines.to_arrays(batch))
+        return engines.to_tensors(outputs) if hasattr(batch, "asnumpy") else outputs
+
+    def map(self, batches: Sequence[Any]) -> list[Any]:
+        """Run the network on several batches, as many at once as there are streams; the outputs are in order."""
+        done = self._runner.run_many([engines.to_arrays(batch) for batch in batches])
+        return [
+            engines.to_tensors(outputs) if hasattr(batch, "asnumpy") else outputs
+            for batch, outputs in zip(batches, done, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Let go of the network; this cannot be called any more."""
+        self._runner.close()
+
+    def __repr__(self) -> str:
+        return f"<{getattr(self.config, 'name', 'network')} on {self.engine}, {self.precision}>"
+
+
+def compile_model(
+    model: Any,
+    settings: Settings,
+    engine: str = "auto",
+    precision: str = "f32",
+    threads: int | None = None,
+    streams: int | None = None,
+) -> Compiled:
+    """Compile a network for an engine.
+
+    On OpenVINO and ONNX Runtime, a card's network is recorded once and then taken from the cache, and of a Cell the
+    weights count that it has now. On MindSpore it is the Cell itself, compiled, and new weights count.
+
+    Args:
+        model: The plan of a card, or a Cell.
+        settings: The caches, and how to download.
+        engine: ``openvino``, ``onnxruntime``, ``mindspore``; ``auto`` for what `engines.choose` takes.
+        precision: ``f32``, or ``bf16`` where the engine and the CPU have it.
+        threads: So many threads at most, or None.
+        streams: So many batches at once, or None.
+
+    Raises:
+        UsageError: An option makes no sense, or the Cell is in training mode or was not built by this library.
+        MissingDependencyError: The engine is not installed.
+        MshubError: In one of its kinds: the card's network cannot be loaded.
+    """
+    if not isinstance(model, Plan):
+        _check_cell(model)
+    choice = engines.choose(engine)
+    engines.check_options(precision, threads, streams)
+    if choice.name == "mindspore":
+        _check_for_mindspore(precision, threads, streams)
+        cell = loading.load(model, settings=settings) if isinstance(model, Plan) else model
+        return Compiled(engines.cell_runner(cell), getattr(cell, "config", None))
+    if isinstance(model, Plan):
+        found = graphs.onnx_for(model, settings)
+        return Compiled(engines.runner(found.path, choice.name, precision, threads, streams), found.config)
+    key, content = _snapshot(model)
+    runner = engines.runner(content, choice.name, precision, threads, streams)
+    _log.info("%s: compiled with the weights as they are now; later ones do not count", key)
+    return Compiled(runner, model.config)
+
+
+def _check_cell(cell: Any) -> None:
+    if not hasattr(cell, "construct") or not hasattr(cell, "get_parameters"):
+        raise UsageError(
+            "only networks can be compiled", expected="a uid, or a Cell from mshub_ssd.load", got=repr(type(cell))[:200]
+        )
+    if cell.training:
+        raise UsageError("the network is in training mode", hint="call network.set_train(False) first")
+
+
+def _snapshot(cell: Any) -> tuple[str, bytes]:
+    """Architecture key and ONNX file of a Cell.
+
+    Raises:
+        UsageError: It was not built by this library.
+    """
+    config = getattr(cell, "config", None)
+    arrays = {parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()}
+    for recipe in _recipes(cell, config):
+        try:
+            content = graphs.of_arrays(recipe, arrays, config)
+        except MshubError as error:
+            _log.debug("the Cell is not %s: %s", recipe.key, error)
+            continue
+        if content is not None:
+            return recipe.key, content
+    raise UsageError(
+        "this Cell cannot be written down for other engines: it was not built by this library, or changed afterwards",
+        expected="a Cell as mshub_ssd.load returns it; others would go by way of MindIR, which is not supported yet",
+        got=type(cell).__name__,
+        hint='engine="mindspore" runs any Cell',
+    )
+
+
+def _recipes(cell: Any, config: Any) -> Iterator[Recipe]:
+    """What a Cell may have been built by, the surest first."""
+    card, name = getattr(cell, "card", None), getattr(config, "name", None)
+    if card is not None:
+        yield providers.choose_network(card)
+    if name in networks.NETWORKS:
+        yield Recipe(name, "its configuration")
+        yield Recipe(name, "its configuration", {"num_classes": config.num_classes}, tuple(config.class_names))
+
+
+def _check_for_mindspore(precision: str, threads: int | None, streams: int | None) -> None:
+    for name, value, only in (("precision", precision, "f32"), ("threads", threads, None), ("streams", streams, None)):
+        if value != only:
+            raise UsageError(
+                f"{name} cannot be chosen for MindSpore",
+                expected=f"{name}={only!r}",
+                got=f"{name}={value!r}",
+                hint='engine="openvino" takes it',
+            )
