@@ -450,7 +450,7 @@ def test_networks_of_ones_own_load_from_a_card(root: Path) -> None:
     put(root, "own/1/tiny", text.replace("0" * 64, sha256(file)))
     network = mshub.load("own/1/tiny")
     np.testing.assert_array_equal(network.weight.asnumpy(), arrays["weight"])
-    with pytest.raises(UsageError, match="not a detector"):
+    with pytest.raises(UsageError, match="a known family"):
         mshub.detect(network, np.zeros((8, 8, 3), np.uint8))
 
 
