@@ -71,12 +71,9 @@ def plan_card(card: Card) -> CardPlan:
             return CardPlan()
         recipe = None
     obstacles = [_remark(one.field, one.error) for one in providers.obstacles(card)]
-    try:
+    if not any(one.field.startswith("asset") for one in obstacles):
         asset, file_format = providers.choose_asset(card)
         checkpoint = providers.checkpoint_of(card, asset, file_format)
-    except MshubError:
-        pass  # among the obstacles
-    else:
         obstacles += _file_obstacles(f"asset[{card.assets.index(asset)}]", checkpoint)
     if recipe is None:
         return CardPlan(None, tuple(obstacles))

@@ -276,11 +276,12 @@ class CardContext(_Fields):
         """Whether there may be a link in the body that leads nowhere."""
         return _is_doubtful(self.body) or "]:" in self.body
 
-    @functools.cached_property
+    @property
     def is_plain_work(self) -> bool:
         """Whether the body is surely not too much to parse."""
-        return self._tries()[1]
+        return self._tries[1]
 
+    @functools.cached_property
     def _tries(self) -> tuple[int, bool]:
         """How often Markdown's rules may be tried on the body, below 0 for never; whether nobody needs to count."""
         body = self.body
@@ -301,7 +302,7 @@ class CardContext(_Fields):
         body = self.body
         if not body:
             return []
-        allowed, few = self._tries()
+        allowed, few = self._tries
         if allowed < 0:
             self.unparsed_body = True
             return []
