@@ -1,17 +1,17 @@
-"""Networks compiled for an engine, called like Cells."""
+"""Networks made ready for an engine: what runs them, and `Compiled`, which is called like the Cell."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mshub_ssd import engines, graphs, loading, networks, providers
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.providers import Plan, Recipe
 from mshub_ssd.settings import Settings
 
-__all__ = ["Compiled", "compile_model"]
+__all__ = ["Compiled", "Ready", "check_for_mindspore", "ready"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,17 +19,20 @@ _log = logging.getLogger(__name__)
 class Compiled:
     """A network ready to run on an engine; any number of threads may share one.
 
+    Args:
+        network: What `ready` made.
+
     Attributes:
         engine: ``openvino``, ``onnxruntime`` or ``mindspore``.
         precision: What it computes in, ``f32`` or ``bf16``.
         config: The network's configuration.
     """
 
-    def __init__(self, runner: engines.Runner, config: Any) -> None:
-        self._runner = runner
-        self.engine = runner.name
-        self.precision = runner.precision
-        self.config = config
+    def __init__(self, network: Ready) -> None:
+        self._runner = network.runner
+        self.engine = network.runner.name
+        self.precision = network.runner.precision
+        self.config = network.config
 
     def __call__(self, batch: Any) -> Any:
         """Run the network.
@@ -62,15 +65,29 @@ class Compiled:
         return f"<{getattr(self.config, 'name', 'network')} on {self.engine}, {self.precision}>"
 
 
-def compile_model(
+class Ready(NamedTuple):
+    """A network on an engine.
+
+    Attributes:
+        runner: What runs it.
+        config: Its configuration.
+        cell: The Cell that the runner calls, None on other engines than MindSpore.
+    """
+
+    runner: engines.Runner
+    config: Any
+    cell: Any = None
+
+
+def ready(
     model: Any,
     settings: Settings,
     engine: str = "auto",
     precision: str = "f32",
     threads: int | None = None,
     streams: int | None = None,
-) -> Compiled:
-    """Compile a network for an engine.
+) -> Ready:
+    """Make a network ready for an engine.
 
     On OpenVINO and ONNX Runtime, a card's network is recorded once and then taken from the cache, and of a Cell the
     weights count that it has now. On MindSpore it is the Cell itself, compiled, and new weights count.
@@ -78,7 +95,8 @@ def compile_model(
     Args:
         model: The plan of a card, or a Cell.
         settings: The caches, and how to download.
-        engine: ``openvino``, ``onnxruntime``, ``mindspore``; ``auto`` for what `engines.choose` takes.
+        engine: ``openvino``, ``onnxruntime``, ``mindspore``; ``auto`` for what `engines.choose` takes. A card's
+            network that another package registered is MindSpore's, unless an engine is named.
         precision: ``f32``, or ``bf16`` where the engine and the CPU have it.
         threads: So many threads at most, or None.
         streams: So many batches at once, or None.
@@ -88,21 +106,41 @@ def compile_model(
         MissingDependencyError: The engine is not installed.
         MshubError: In one of its kinds: the card's network cannot be loaded.
     """
-    if not isinstance(model, Plan):
+    plan = model if isinstance(model, Plan) else None
+    if plan is None:
         _check_cell(model)
-    choice = engines.choose(engine)
+    elif engine == "auto" and plan.recipe.key not in networks.NETWORKS:
+        # It may be built of anything; only this library's are known to be recorded as they are.
+        engine = "mindspore"
+    name = engines.choose(engine).name
     engines.check_options(precision, threads, streams)
-    if choice.name == "mindspore":
-        _check_for_mindspore(precision, threads, streams)
-        cell = loading.load(model, settings=settings) if isinstance(model, Plan) else model
-        return Compiled(engines.cell_runner(cell), getattr(cell, "config", None))
-    if isinstance(model, Plan):
-        found = graphs.onnx_for(model, settings)
-        return Compiled(engines.runner(found.path, choice.name, precision, threads, streams), found.config)
+    if name == "mindspore":
+        check_for_mindspore(precision, threads, streams)
+        cell = model if plan is None else loading.load(plan, settings=settings)
+        return Ready(engines.cell_runner(cell), getattr(cell, "config", None), cell)
+    if plan is not None:
+        found = graphs.onnx_for(plan, settings)
+        return Ready(engines.runner(found.path, name, precision, threads, streams), found.config)
     key, content = _snapshot(model)
-    runner = engines.runner(content, choice.name, precision, threads, streams)
+    runner = engines.runner(content, name, precision, threads, streams)
     _log.info("%s: compiled with the weights as they are now; later ones do not count", key)
-    return Compiled(runner, model.config)
+    return Ready(runner, model.config)
+
+
+def check_for_mindspore(precision: str, threads: int | None, streams: int | None) -> None:
+    """See that nothing is asked for that MindSpore's Cells do not have.
+
+    Raises:
+        UsageError: There is.
+    """
+    for name, value, only in (("precision", precision, "f32"), ("threads", threads, None), ("streams", streams, None)):
+        if value != only:
+            raise UsageError(
+                f"{name} cannot be chosen for MindSpore",
+                expected=f"{name}={only!r}",
+                got=f"{name}={value!r}"[:80],
+                hint='engine="openvino" takes it',
+            )
 
 
 def _check_cell(cell: Any) -> None:
@@ -146,14 +184,3 @@ def _recipes(cell: Any, config: Any) -> Iterator[Recipe]:
     if name in networks.NETWORKS:
         yield Recipe(name, "its configuration")
         yield Recipe(name, "its configuration", {"num_classes": config.num_classes}, tuple(config.class_names))
-
-
-def _check_for_mindspore(precision: str, threads: int | None, streams: int | None) -> None:
-    for name, value, only in (("precision", precision, "f32"), ("threads", threads, None), ("streams", streams, None)):
-        if value != only:
-            raise UsageError(
-                f"{name} cannot be chosen for MindSpore",
-                expected=f"{name}={only!r}",
-                got=f"{name}={value!r}",
-                hint='engine="openvino" takes it',
-            )

@@ -20,6 +20,8 @@ Each class also inherits the built-in a caller would expect, so existing ``excep
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -41,6 +43,7 @@ __all__ = [
     "UnsupportedFormatError",
     "UsageError",
     "WeakDigestWarning",
+    "is_installed",
     "needing_extra",
 ]
 
@@ -190,7 +193,7 @@ class WeakDigestWarning(UserWarning):
     """A card gives fewer than the 64 digits of a SHA-256, and a file was believed because of them."""
 
 
-# What the extra brings: the name something is imported by, and the package's.
+# What extras bring: the name something is imported by, and the package's.
 _EXTRA = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -198,6 +201,14 @@ _EXTRA = {
     "numpy": "numpy",
     "safetensors": "safetensors",
 }
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, as far as that can be told without doing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # a module put in its place may have no spec
+        return sys.modules.get(package) is not None
 
 
 @contextmanager
@@ -208,7 +219,7 @@ def needing_extra(purpose: str) -> Iterator[None]:
         purpose: What needs the package, e.g. ``reading a picture``.
 
     Raises:
-        MissingDependencyError: A package of the extra ``mindspore`` is not installed, or cannot be imported.
+        MissingDependencyError: A package that extras bring is not installed, or cannot be imported.
     """
     try:
         yield
@@ -216,6 +227,11 @@ def needing_extra(purpose: str) -> Iterator[None]:
         package = _EXTRA.get((error.name or "").partition(".")[0])
         if package is None:
             raise
+        # Where MindSpore is, its extra keeps NumPy and OpenCV as old as it needs them.
+        with_mindspore = package == "mindspore" or is_installed("mindspore")
         raise MissingDependencyError(
-            f"{purpose} needs {package}: {error}", hint="pip install 'mshub_ssd[mindspore]'"
+            f"{purpose} needs {package}: {error}",
+            hint="pip install 'mshub_ssd[mindspore]'"
+            if with_mindspore
+            else "pip install 'mshub_ssd[openvino]', or [onnxruntime] for the smallest one, or [mindspore]",
         ) from error

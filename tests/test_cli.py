@@ -560,13 +560,14 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("command", [["detect", "a.png", "--model", PETS], ["demo"]])
-def test_without_mindspore_the_refusal_says_what_to_install(
+def test_without_any_engine_the_refusal_says_what_to_install(
     root: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mindspore", None)
+    for engine in ("openvino", "onnxruntime", "mindspore"):
+        monkeypatch.setitem(sys.modules, engine, None)
     result = run(*command)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "pip install 'mshub_ssd[mindspore]'" in result.stderr
+    assert "pip install 'mshub_ssd[openvino]'" in result.stderr
 
 
 # --- demo

@@ -49,13 +49,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What was loaded."""
     seen: list[str] = []
-    real = Hub.load
+    real = Hub.open_pipeline
 
-    def load(hub: Hub, name: str, *args: object, **kwargs: object) -> object:
-        seen.append(str(name))
-        return real(hub, name, *args, **kwargs)
+    def open_pipeline(hub: Hub, model: str, *args: object, **kwargs: object) -> object:
+        seen.append(str(model))
+        return real(hub, model, *args, **kwargs)
 
-    monkeypatch.setattr(Hub, "load", load)
+    monkeypatch.setattr(Hub, "open_pipeline", open_pipeline)
     return seen
 
 

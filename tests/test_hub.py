@@ -166,11 +166,8 @@ def test_functions_are_the_methods_of_the_default_hub() -> None:
 class Echo:
     """A Pipeline whose answers are the network itself."""
 
-    @classmethod
-    def of_cell(cls, cell: str) -> Echo:
-        made = cls()
-        made.cell = cell
-        return made
+    def __init__(self, network: str) -> None:
+        self.network = network
 
     def family_as(self, _: type) -> Echo:
         return self
@@ -179,10 +176,10 @@ class Echo:
         return None
 
     def postprocess(self, *_: object) -> str:
-        return self.cell
+        return self.network
 
 
-class Cells:
+class Loads:
     """Counts what is loaded, and takes its time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,8 +188,7 @@ class Cells:
         self.go_on = threading.Event()
         self.go_on.set()
         self.fails = False
-        monkeypatch.setattr(Hub, "load", lambda hub, name: self.load(name))
-        monkeypatch.setattr("mshub_ssd.pipeline.Pipeline", Echo)
+        monkeypatch.setattr(Hub, "open_pipeline", lambda hub, name, *_: Echo(self.load(name)))
 
     def load(self, name: str) -> str:
         self.loaded.append(name)
@@ -204,37 +200,37 @@ class Cells:
 
 
 @pytest.fixture
-def cells(monkeypatch: pytest.MonkeyPatch) -> Cells:
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
     pytest.importorskip("numpy")
-    return Cells(monkeypatch)
+    return Loads(monkeypatch)
 
 
 def ask(hub: Hub, name: str) -> object:
     return hub.postprocess(name, None, (1, 1))
 
 
-def test_so_many_networks_are_kept_as_were_asked_for(tmp_path: Path, cells: Cells) -> None:
+def test_so_many_networks_are_kept_as_were_asked_for(tmp_path: Path, loads: Loads) -> None:
     for name in "abc":
         put(tmp_path, name, card(name))
     two = Hub(registry=tmp_path, max_networks=2)
     for name in "abab":
         assert ask(two, name) == f"the network of {name}"
-    assert cells.loaded == ["a", "b"]
+    assert loads.loaded == ["a", "b"]
     ask(two, "c")  # takes the place of a, which was not used for longest
     ask(two, "b")
-    assert cells.loaded == ["a", "b", "c"]
+    assert loads.loaded == ["a", "b", "c"]
     ask(two, "a")
-    assert cells.loaded == ["a", "b", "c", "a"]
+    assert loads.loaded == ["a", "b", "c", "a"]
     put(tmp_path, "a", card("edited"))
     ask(two, "a")
-    assert cells.loaded == ["a", "b", "c", "a", "a"]
+    assert loads.loaded == ["a", "b", "c", "a", "a"]
 
 
-def test_threads_share_one_load_and_never_get_anothers_network(tmp_path: Path, cells: Cells) -> None:
+def test_threads_share_one_load_and_never_get_anothers_network(tmp_path: Path, loads: Loads) -> None:
     for name in "ab":
         put(tmp_path, name, card(name))
     one = Hub(registry=tmp_path, max_networks=1)
-    cells.go_on.clear()
+    loads.go_on.clear()
     answers: dict[tuple[str, int], object] = {}
 
     def run(name: str, number: int) -> None:
@@ -243,24 +239,24 @@ def test_threads_share_one_load_and_never_get_anothers_network(tmp_path: Path, c
     threads = [threading.Thread(target=run, args=("a", number)) for number in range(4)]
     for thread in threads:
         thread.start()
-    assert cells.entered.wait(60)
+    assert loads.entered.wait(60)
     other = [threading.Thread(target=run, args=("b", number)) for number in range(4)]
     for thread in other:
         thread.start()
-    cells.go_on.set()
+    loads.go_on.set()
     for thread in [*threads, *other]:
         thread.join(60)
     assert answers == {(name, number): f"the network of {name}" for name in "ab" for number in range(4)}
-    assert cells.loaded.count("a") <= 4
+    assert loads.loaded.count("a") <= 4
 
 
-def test_a_load_that_failed_is_tried_again(tmp_path: Path, cells: Cells) -> None:
+def test_a_load_that_failed_is_tried_again(tmp_path: Path, loads: Loads) -> None:
     put(tmp_path, "a", card("a"))
     kept = Hub(registry=tmp_path)
-    cells.fails = True
+    loads.fails = True
     with pytest.raises(CardError, match="not now"):
         ask(kept, "a")
-    cells.fails = False
+    loads.fails = False
     assert ask(kept, "a") == "the network of a"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mshub_ssd.engines.mindspore import device_target
-from mshub_ssd.errors import MissingDependencyError, UsageError
+from mshub_ssd.errors import MissingDependencyError, UsageError, is_installed
 
 __all__ = ["ENGINES", "Choice", "choose", "installed"]
 
@@ -40,7 +40,7 @@ def installed() -> dict[str, str]:
     """Versions of the engines that are installed, in the order of `ENGINES`; none is imported."""
     found = {}
     for name in ENGINES:
-        if _is_there(name):
+        if is_installed(name):
             try:
                 found[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:  # built from source, or another distribution of it
@@ -110,10 +110,3 @@ def _device() -> str:
 
 def _exists(place: str) -> bool:
     return Path(place).exists()
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # a module put in its place may have no spec
-        return name in sys.modules

@@ -46,9 +46,11 @@ class Predictor:
     options. It is loaded anew at its first use there, by the default Hub, if that has the very same card.
 
     Args:
-        model: A uid, the path of a card, or a network from `load`; that runs with the weights that it has at each call.
+        model: A uid, the path of a card, or a network from `load`.
         hub: The session that finds and loads it; the default one unless given.
-        engine: What runs it: ``auto``, or the name of an engine. A Cell is run by MindSpore.
+        engine: What runs it: ``openvino``, ``onnxruntime`` or ``mindspore``. ``auto`` is the first of them that is
+            installed, or MindSpore where its device is not the CPU; for a Cell it is that Cell, with the weights that
+            it has at each call. On another engine a Cell's weights are those of this moment.
         precision: What it computes in: ``f32``, or ``bf16`` where engine and CPU have it.
         score_threshold: Detections have a higher score than this, 0 to 1; None takes the network's own.
         iou_threshold: Boxes that overlap no better one of their class by more than this; None takes the network's own.

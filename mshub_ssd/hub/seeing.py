@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mshub_ssd.families import Detector, Family
     from mshub_ssd.pictures import RGB, ImageLike
     from mshub_ssd.pipeline import Pipeline
+    from mshub_ssd.providers import Plan
     from mshub_ssd.results import Classification, Detections
     from mshub_ssd.settings import Settings
 
@@ -32,13 +33,15 @@ Classes = str | int
 # Where a Cell keeps what runs it: nothing else lives exactly as long.
 _RUN_BY = "_mshub_pipeline"
 _readying = threading.RLock()
+# The engines that run a Cell itself, and not what its weights are at the moment.
+_CELLS_OWN = ("auto", "mindspore")
 
 
 class Seeing:
     """What `Hub` adds to cards and checkpoints: `detect`, `classify`, `postprocess`, and networks kept for them."""
 
     info: Callable[..., Card]
-    load: Callable[..., nn.Cell]
+    plan: Callable[..., Plan]
 
     def __init__(self, max_networks: int) -> None:
         if max_networks < 1:
@@ -291,19 +294,33 @@ class Seeing:
             MshubError: In one of its kinds.
         """
         with needing_extra("mshub_ssd.Predictor"):
+            from mshub_ssd import compiling
             from mshub_ssd.pipeline import Pipeline
 
-            if not isinstance(model, str | Path):
-                _check_for_cell(engine, precision)
+            if isinstance(model, str | Path):
+                plan = self.plan(model)
+                name, wanted = plan.card.uid, plan
+            elif engine in _CELLS_OWN:
+                compiling.check_for_mindspore(precision, threads, streams)
                 return Pipeline.of_cell(model)
-            # Graphs of cards for the other engines are not made yet.
-            _check_for_cell(engine, precision, hint="leave it out")
-            return Pipeline.of_cell(self.load(model))
+            else:
+                name, wanted = type(model).__name__, model
+            made = compiling.ready(wanted, self.settings, engine, precision, threads, streams)
+            return Pipeline(made.config, made.runner, streams=streams, cell=made.cell, name=name)
 
     def _ready(self, model: str | Path | nn.Cell, engine: str, precision: str) -> Pipeline:
         """What runs a Cell, or the network of a uid: a kept one if its card says the same."""
         if not isinstance(model, str | Path):
-            _check_for_cell(engine, precision)
+            if engine not in _CELLS_OWN:
+                raise UsageError(
+                    "a network in your hands is run by MindSpore, for its weights may change",
+                    expected='engine="auto" or "mindspore"',
+                    got=repr(engine)[:80],
+                    hint=f"mshub_ssd.Predictor(network, engine={engine!r}) takes a snapshot"[:200],
+                )
+            from mshub_ssd import compiling
+
+            compiling.check_for_mindspore(precision, None, None)
             return _pipeline_of(model)
         card, key = self.info(model), (os.fspath(model), engine, precision)
         with self._lock:
@@ -346,17 +363,3 @@ def _pipeline_of(cell: nn.Cell) -> Pipeline:
         if not isinstance(kept, Pipeline) or not kept.fits(cell):
             kept = attributes[_RUN_BY] = Pipeline.of_cell(cell)
         return kept
-
-
-def _check_for_cell(engine: str, precision: str, hint: str = "leave it out, or give the uid of the network") -> None:
-    if engine not in ("auto", "mindspore"):
-        raise UsageError(
-            "this network is run by MindSpore",
-            expected='engine="auto" or "mindspore"',
-            got=repr(engine)[:80],
-            hint=hint,
-        )
-    if precision != "f32":
-        raise UsageError(
-            "MindSpore's Cells compute in float32", expected='precision="f32"', got=repr(precision)[:80], hint=hint
-        )

@@ -428,7 +428,7 @@ class Hub(Seeing):
             from mshub_ssd import compiling
 
             wanted = self.plan(model) if isinstance(model, str | Path) else model
-            return compiling.compile_model(wanted, self.settings, engine, precision, threads, streams)
+            return compiling.Compiled(compiling.ready(wanted, self.settings, engine, precision, threads, streams))
 
     def _checkpoint(self, card: Card) -> Checkpoint:
         from mshub_ssd import providers

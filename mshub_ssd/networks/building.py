@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.errors import MissingDependencyError, MshubError, UsageError
+from mshub_ssd.errors import MissingDependencyError, MshubError, UsageError, is_installed
 from mshub_ssd.networks.constructors import constructor
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def require_mindspore() -> None:
         MissingDependencyError: It is not installed, or NumPy is too new for it.
     """
     for package in ("mindspore", "numpy"):
-        if not _is_there(package):
+        if not is_installed(package):
             raise MissingDependencyError(
                 f"{package} is not installed; networks cannot be built without it",
                 hint="pip install 'mshub_ssd[mindspore]'",
@@ -146,10 +145,3 @@ def parameter_types(network: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[A
         parameter.name: (tuple(parameter.shape), np.dtype(str(parameter.dtype).lower()))
         for parameter in network.get_parameters()
     }
-
-
-def _is_there(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ImportError:
-        return False
