@@ -127,19 +127,22 @@ class Pipeline:
         some = list(islice(numbered, self._streams))
         return reader.submit(_read_all, some, read) if some else None
 
-    def postprocess(self, outputs: Any, image_size: tuple[int, int], options: Any) -> Any:
-        """Turn the raw outputs for one picture into a result.
+    def postprocess(self, outputs: Any, image_size: Any, options: Any) -> Any:
+        """Turn raw outputs into a result, or into a list of them.
 
         Args:
-            outputs: As the network returns them, with a batch of 1 or without the batch axis; arrays or tensors.
-            image_size: (height, width) of the original picture in pixels.
+            outputs: As the network returns them; those for one picture may lack the batch axis. Arrays or tensors.
+            image_size: (height, width) of the original picture in pixels, or a list of these, one per picture.
             options: From the family's `options`.
 
         Raises:
-            UsageError: The outputs do not fit the network.
+            UsageError: The outputs do not fit the network, or not so many pictures.
         """
         self._check()
-        return self.family.result(engines.to_arrays(outputs), self.family.transform(image_size), options)
+        arrays, sizes = engines.to_arrays(outputs), _several(image_size)
+        if sizes is None:
+            return self.family.result(arrays, self.family.transform(image_size), options)
+        return self.family.postprocess(arrays, list(map(self.family.transform, sizes)), options)
 
     def close(self) -> None:
         """Let go of the network; a Cell stays what it is."""
@@ -170,6 +173,14 @@ def as_kind(family: families.Family, wanted: type[Kind]) -> Kind:
         got=getattr(family.config, "name", None),
         hint=family.door,
     )
+
+
+def _several(image_size: Any) -> list[Any] | None:
+    """Sizes of several pictures; None for the size of one, and for what is none."""
+    sizes = image_size.tolist() if hasattr(image_size, "tolist") else image_size
+    if isinstance(sizes, list | tuple) and all(isinstance(size, Sequence) for size in sizes):
+        return list(sizes)
+    return None
 
 
 def _read_all(numbered: Sequence[tuple[int, Any]], read: Callable[[Any], RGB]) -> list[RGB]:

@@ -66,6 +66,20 @@ def test_detect_is_preprocessing_network_and_postprocess(network) -> None:
     assert by_hand.to_dict() == mshub.detect(network, DEMO).to_dict()
 
 
+def test_postprocess_takes_a_batch(network) -> None:
+    pixels = pictures.read_image(DEMO)
+    shots, family = [pixels, np.ascontiguousarray(pixels[:300, 100:])], families.of(network.config)
+    batch = np.concatenate([family.preprocess(shot)[0] for shot in shots])
+    outputs, sizes = network(mindspore.Tensor(batch)), [shot.shape[:2] for shot in shots]
+    for given in (sizes, np.array(sizes)):
+        found = mshub.postprocess(network, outputs, given, max_detections=100)
+        for one, shot in zip(found, shots, strict=True):
+            alike(one, mshub.detect(network, shot))
+            assert one.image_size == shot.shape[:2]
+    with pytest.raises(UsageError, match="so many pictures"):
+        mshub.postprocess(network, outputs, sizes * 2)
+
+
 def test_thresholds_and_limits_are_honoured(network) -> None:
     usual = mshub.detect(network, DEMO)
     lower = mshub.detect(network, DEMO, score_threshold=0.005)

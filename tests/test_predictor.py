@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from mshub_ssd.pictures import read_image
 mindspore = pytest.importorskip("mindspore")
 
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
+ENGINES = ("openvino", "onnxruntime", "mindspore")
 DEMO = Path(mshub.__file__).parent / "cli" / "demo_digits.png"
 
 
@@ -115,24 +118,45 @@ def test_a_closed_predictor_says_so() -> None:
     assert len(mshub.detect(network, DEMO)) > 5, "the Cell stays what it is"
 
 
-def test_eight_threads_on_one_predictor_see_what_one_sees(predict: mshub.Predictor, shots: list[np.ndarray]) -> None:
-    expected = [rows(predict(shot)) for shot in shots]
-    wrong: list[int] = []
-    start = threading.Barrier(8)
+def together(number: int, work: Callable[[int], None]) -> None:
+    """Run `work` in so many threads that begin at once; what they raise is raised."""
+    start = threading.Barrier(number)
 
-    def look(number: int) -> None:
+    def run(which: int) -> None:
         start.wait(60)
-        for turn in range(8):
-            which = (number + turn) % len(shots)
-            if rows(predict(shots[which])) != expected[which]:
-                wrong.append(which)
+        work(which)
 
-    threads = [threading.Thread(target=look, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(300)
-    assert wrong == []
+    with ThreadPoolExecutor(number) as pool:
+        list(pool.map(run, range(number)))
+
+
+@pytest.mark.parametrize("options", [{"engine": name} for name in ENGINES] + [{"engine": "openvino", "streams": 2}])
+def test_eight_threads_on_one_predictor_see_what_one_sees(shots: list[np.ndarray], options: dict[str, Any]) -> None:
+    with mshub.Predictor(DIGITS, **options) as predict:
+        assert predict.engine == options["engine"]
+        expected = [rows(predict(shot)) for shot in shots]
+
+        def look(number: int) -> None:
+            for turn in range(8):
+                which = (number + turn) % len(shots)
+                assert rows(predict(shots[which])) == expected[which]
+            if number % 2:
+                assert [rows(found) for found in predict(shots)] == expected
+
+        together(8, look)
+
+
+def test_two_predictors_in_two_threads_see_what_each_sees_alone(shots: list[np.ndarray]) -> None:
+    with mshub.Predictor(DIGITS) as first, mshub.Predictor(DIGITS, engine="onnxruntime", score_threshold=0.9) as second:
+        expected = {predict: [rows(predict(shot)) for shot in shots] for predict in (first, second)}
+
+        def look(number: int) -> None:
+            predict = (first, second)[number]
+            for _ in range(8):
+                assert [rows(predict(shot)) for shot in shots] == expected[predict]
+
+        together(2, look)
+    assert expected[first] != expected[second]
 
 
 def test_a_predictor_travels_as_what_was_asked_for(predict: mshub.Predictor, tmp_path: Path) -> None:
@@ -186,10 +210,45 @@ def test_what_runs_a_cell_is_kept_with_it_and_goes_with_it() -> None:
         mshub.detect(network.set_train(True), DEMO)
     with pytest.raises(UsageError, match="run by MindSpore"):
         mshub.detect(network, DEMO, engine="openvino")
+    with pytest.raises(UsageError, match="threads cannot be chosen"):
+        mshub.Predictor(network, threads=1)
     gone = weakref.ref(network)
     del network, bias
     gc.collect()
     assert gone() is None
+
+
+def test_on_another_engine_a_cells_weights_are_those_of_the_moment() -> None:
+    network = mshub.load(DIGITS)
+    before = mshub.detect(network, DEMO)
+    with mshub.Predictor(network, engine="openvino") as snapshot, mshub.Predictor(network) as live:
+        for weight in network.trainable_params():
+            weight.set_data(weight * 0)
+        assert snapshot.engine == "openvino"
+        assert snapshot(DEMO).names == before.names
+        assert rows(live(DEMO)) != rows(before)
+        with pytest.raises(UsageError, match="over a Cell"):
+            pickle.dumps(snapshot)
+
+
+@pytest.mark.parametrize("engine", ENGINES[:2])
+def test_a_uid_is_looked_at_without_mindspore(engine: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, mshub_ssd\n"
+        "found = mshub_ssd.detect(sys.argv[1], sys.argv[2], engine=sys.argv[3])\n"
+        "print(*found.names, '|', *(name for name in sys.modules if name.startswith('mindspore')))"
+    )
+    expected = mshub.detect(mshub.load(DIGITS), DEMO).names
+    for _ in range(2):  # a graph is made, and then found
+        done = subprocess.run(
+            [sys.executable, "-c", code, DIGITS, str(DEMO), engine],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(MSHUB_HOME=str(tmp_path)),
+        )
+        names, loaded = done.stdout.split("|")
+        assert (tuple(names.split()), loaded.split()) == (expected, [])
 
 
 DOCUMENT = (SOURCE / "docs" / "pictures.md").read_text(encoding="utf-8")

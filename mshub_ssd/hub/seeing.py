@@ -180,6 +180,20 @@ class Seeing:
             families.check_top_k(top_k)
             return self._see(model, image, families.Classifier, {"top_k": top_k}, engine, precision)
 
+    @overload
+    def postprocess(
+        self,
+        model: str | Path | nn.Cell,
+        outputs: Any,
+        image_size: list[tuple[int, int]],
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+        *,
+        iou_threshold: float | None = None,
+        classes: Classes | Sequence[Classes] | None = None,
+    ) -> list[Detections]: ...
+
+    @overload
     def postprocess(
         self,
         model: str | Path | nn.Cell,
@@ -190,24 +204,36 @@ class Seeing:
         *,
         iou_threshold: float | None = None,
         classes: Classes | Sequence[Classes] | None = None,
-    ) -> Detections:
-        """Turn a network's raw outputs for one picture into detections.
+    ) -> Detections: ...
+
+    def postprocess(
+        self,
+        model: str | Path | nn.Cell,
+        outputs: Any,
+        image_size: Any,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+        *,
+        iou_threshold: float | None = None,
+        classes: Classes | Sequence[Classes] | None = None,
+    ) -> Any:
+        """Turn a network's raw outputs, for one picture or a batch, into detections.
 
         Args:
             model: The network, or its uid.
-            outputs: ``(pred_loc [1, N, 4], scores [1, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``,
+            outputs: ``(pred_loc [B, N, 4], scores [B, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``,
                 each a tuple of one map per level; arrays or tensors.
-            image_size: (height, width) of the original picture in pixels.
+            image_size: (height, width) of the original picture in pixels; for a batch a list of B of them.
             score_threshold: As for `detect`.
             max_detections: At most so many, the best ones; None for as many as were published, or all.
             iou_threshold: As for `detect`.
             classes: As for `detect`.
 
         Returns:
-            Boxes in pixels of the original picture, best first.
+            Boxes in pixels of the original picture, best first; of a list of sizes a list.
 
         Raises:
-            UsageError: The outputs do not fit the network.
+            UsageError: The outputs do not fit the network, or not so many pictures.
         """
         with needing_extra("mshub_ssd.postprocess"):
             from mshub_ssd import families
@@ -220,8 +246,7 @@ class Seeing:
                 classes=classes,
                 max_detections=max_detections,
             )
-            found: Detections = pipeline.postprocess(outputs, image_size, options)
-            return found
+            return pipeline.postprocess(outputs, image_size, options)
 
     def read_image(self, image: ImageLike) -> RGB:
         """Read a picture, by way of the network too.
