@@ -3,8 +3,8 @@
     python examples/train_digits.py                # about 45 minutes on two cores
     python examples/train_digits.py --evaluate     # the card's figures, from the published checkpoint
 
-Both need ``pip install -e ".[mindspore,train]"``. Everything follows from ``--seed``; MindSpore may still
-differ in the last bits from one machine to the next.
+Both need ``pip install -e ".[mindspore,train]"``; ``.[openvino,train]`` will do for the second. Everything follows
+from ``--seed``; MindSpore may still differ in the last bits from one machine to the next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import mshub_ssd as mshub
-from mshub_ssd import cpu, engines, families, networks
+from mshub_ssd import cpu, families, networks
 from mshub_ssd.networks.ssd.matching import match_batch
 
 UID = "mshub/1.0/ssdmobilenetv2_digits"
@@ -188,7 +188,7 @@ def evaluate(
     score_threshold: float = CURVE_THRESHOLD,
     quiet: bool = False,
 ) -> Figures:
-    """Measure a network in inference mode on `count` scenes of held-out digits, as COCO measures it.
+    """Measure a compiled network on `count` scenes of held-out digits, as COCO measures it.
 
     Boxes are in pixels of each scene.
     """
@@ -230,7 +230,7 @@ def detect_all(network: Any, scenes: list[Scene], score_threshold: float | None 
     family = families.of(network.config)
     options = family.options(score_threshold=score_threshold, max_detections=None)
     inputs, transforms = zip(*(family.preprocess(scene.image) for scene in scenes), strict=True)
-    return family.postprocess(engines.call(network, np.concatenate(inputs)), transforms, options)
+    return family.postprocess(network(np.concatenate(inputs)), transforms, options)
 
 
 def ground_truth(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
@@ -279,6 +279,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="measure the published checkpoint, train nothing")
     parser.add_argument("--checkpoint", type=Path, help="with --evaluate: measure this file instead")
+    parser.add_argument("--engine", default="auto", help="what runs the network that is measured")
+    parser.add_argument("--precision", default="f32", help="what it computes in, f32 or bf16")
     parser.add_argument("--scenes", type=int, default=500, help="scenes to measure on, of each kind")
     parser.add_argument("--steps", type=int, default=3200, help="training steps")
     parser.add_argument("--finish", type=int, default=800, help="further steps that sharpen the scores")
@@ -289,14 +291,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ssdmobilenetv2_digits.ckpt"), help="checkpoint to write")
     options = parser.parse_args()
 
+    if options.evaluate and options.checkpoint is None:
+        report(mshub.compile(UID, options.engine, options.precision), options.scenes)
+        return
     networks.require_mindspore()
     cpu.ensure_fast_cpu()
     import mindspore as ms
 
     ms.set_context(mode=ms.GRAPH_MODE)
-    if options.evaluate and options.checkpoint is None:
-        report(mshub.load(UID), options.scenes)
-        return
     ms.set_seed(options.seed)
     network = build(options.image_size)
     if options.evaluate:
@@ -318,7 +320,7 @@ def main() -> None:
                 train(network, options.out, phase, first=first, seed=options.seed, **shape)
             first += phase.steps
         print(f"{options.out}: sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
-    report(network.set_train(False), options.scenes)
+    report(mshub.compile(network.set_train(False), options.engine, options.precision), options.scenes)
 
 
 if __name__ == "__main__":
