@@ -1,4 +1,7 @@
-"""Careful file work: regular files only, no links followed, small files all or nothing, and who can write where."""
+"""Careful file work: regular files only, no links followed, small files all or nothing, and who can write where.
+
+What a system cannot do has its substitute here, so that no other module asks which system it runs on.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,25 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
+    "NO_FOLLOW",
+    "NO_WAIT",
+    "PLAIN",
+    "POSIX",
+    "Folder",
     "NotRegularError",
+    "is_link",
     "is_private",
     "is_shared",
     "lies_in",
     "make_folders",
+    "move_over",
     "new_file",
     "open_folder",
     "open_regular",
@@ -30,8 +41,29 @@ __all__ = [
     "unfinished",
 ]
 
-# What the system says when a socket, or a link that must not be followed, is opened.
-_ODD = {errno.ENXIO, errno.ELOOP, errno.EISDIR}
+POSIX = hasattr(os, "geteuid")
+"""Whether files have owners and modes, and an open one can be renamed and removed. On Windows neither is so."""
+
+PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+"""Flags for opening any file: its bytes as they are, and not for child processes."""
+
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+"""Flag for opening no link. Nothing on Windows, where `open_regular` compares what it opened with what has the name."""
+
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Flag for not waiting at a FIFO. Nothing on Windows, whose folders hold none."""
+
+# What the systems say when a socket, or a link that must not be followed, is opened.
+_ODD = {errno.ENXIO, errno.EOPNOTSUPP, errno.ELOOP, errno.EISDIR}
+
+# What file systems without hard links say.
+_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+
+# On Windows: one that leads elsewhere, be it a symbolic link or a junction.
+_NAME_SURROGATE = 0x20000000
+
+# On Windows a name cannot be had while somebody reads the file; readers of small files are quick.
+_TRIES, _PAUSE = 20, 0.02
 
 _SMALL = 1 << 16
 
@@ -58,8 +90,7 @@ def open_regular(path: Path, *, follow: bool = True, touch: bool = True) -> File
         OSError: It cannot be opened.
         ValueError: No path can have that name.
     """
-    # O_NONBLOCK: opening a FIFO would wait for a writer.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | PLAIN | NO_WAIT | (0 if follow else NO_FOLLOW)
     try:
         try:
             fd = os.open(path, flags if touch else flags | getattr(os, "O_NOATIME", 0))
@@ -70,9 +101,14 @@ def open_regular(path: Path, *, follow: bool = True, touch: bool = True) -> File
     except OSError as error:
         if error.errno in _ODD and not (follow and error.errno == errno.ELOOP):
             raise NotRegularError(path) from error
+        if not POSIX and isinstance(error, PermissionError) and path.is_dir():
+            raise NotRegularError(path) from error
         raise
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError(path)
+        if not follow and not NO_FOLLOW and not os.path.samestat(path.lstat(), status):
             raise NotRegularError(path)
         return FileIO(fd, "rb")
     except BaseException:
@@ -136,18 +172,56 @@ def new_file(
     """
     place = (scratch or path.parent) / f"{path.name}.{os.getpid()}.{os.urandom(8).hex()}.new"
     try:
-        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, mode), "wb") as stream:
             yield stream
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
         if replace:
-            place.replace(path)
+            move_over(place, path)
         else:
-            os.link(place, path)  # unlike a rename, never replaces
+            _give_name(place, path)
     finally:
         with contextlib.suppress(OSError):
             place.unlink(missing_ok=True)
+
+
+def move_over(place: Path, path: Path) -> None:
+    """Give a closed file another name on the same file system, in place of what has it.
+
+    Raises:
+        OSError: It cannot have it.
+    """
+    for left in reversed(range(1 if POSIX else _TRIES)):
+        try:
+            place.replace(path)
+            return
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(_PAUSE)
+
+
+def _give_name(place: Path, path: Path) -> None:
+    """Let a file have another name, if nothing has it.
+
+    Raises:
+        OSError: Something has it, or it cannot be had.
+    """
+    try:
+        if not hasattr(os, "link"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(path))
+        os.link(place, path)  # unlike a rename, never replaces
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # The name is taken first, by an empty file that is ours, and that one is replaced.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o600))
+        try:
+            move_over(place, path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def replace_file(path: Path, data: bytes, *, scratch: Path | None = None, keep_mode: bool = False) -> None:
@@ -163,7 +237,7 @@ def replace_file(path: Path, data: bytes, *, scratch: Path | None = None, keep_m
         OSError: It cannot be written; nothing is left behind.
     """
     with new_file(path, scratch=scratch, mode=0o666 if keep_mode else 0o644) as stream:
-        if keep_mode and path.exists():
+        if POSIX and keep_mode and path.exists():
             os.fchmod(stream.fileno(), stat.S_IMODE(path.stat().st_mode))
         stream.write(data)
 
@@ -177,12 +251,59 @@ def unfinished(name: str) -> str | None:
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether a path, with all links followed, leads into a folder; one that leads nowhere does not."""
     real, top = os.path.realpath(path), os.path.realpath(folder)
-    return not os.path.islink(real) and os.path.commonpath([real, top]) == top  # noqa: PTH114
+    try:
+        return not os.path.islink(real) and os.path.commonpath([real, top]) == top  # noqa: PTH114
+    except ValueError:  # on different drives
+        return False
+
+
+def is_link(path: Path) -> bool:
+    """Whether a name leads elsewhere: a symbolic link, or a junction of Windows. What cannot be looked at does not."""
+    try:
+        return _leads_away(path.lstat())
+    except OSError:
+        return False
+
+
+def _leads_away(status: os.stat_result) -> bool:
+    return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0) & _NAME_SURROGATE)
+
+
+class Folder:
+    """A folder to which no link leads; `open_folder` makes it.
+
+    Where the system has descriptors of folders, whatever is renamed meanwhile, it stays this very folder. On Windows
+    it is looked at when it is opened, so whoever may write above it could exchange it for a link afterwards.
+    """
+
+    def __init__(self, path: Path, fd: int | None) -> None:
+        self._path, self._fd = path, fd
+
+    def names(self) -> list[str]:
+        """What is in it."""
+        return os.listdir(self._path if self._fd is None else self._fd)  # noqa: PTH208 - by descriptor
+
+    def status(self, name: str) -> os.stat_result:
+        """What lies under a name; no link is followed."""
+        return os.stat(self._at(name), dir_fd=self._fd, follow_symlinks=False)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file or a link."""
+        if not POSIX and stat.S_ISREG(self.status(name).st_mode):
+            os.chmod(self._at(name), stat.S_IWRITE)  # noqa: PTH101 - there a read-only file could not be removed
+        os.unlink(self._at(name), dir_fd=self._fd)
+
+    def rmdir(self, name: str) -> None:
+        """Remove an empty folder."""
+        os.rmdir(self._at(name), dir_fd=self._fd)
+
+    def _at(self, name: str) -> str:
+        return name if self._fd is not None else str(self._path / name)
 
 
 @contextlib.contextmanager
-def open_folder(root: Path, *names: str) -> Iterator[int]:
-    """A descriptor of a folder below another, for calls that take ``dir_fd``; no link is followed on the way down.
+def open_folder(root: Path, *names: str) -> Iterator[Folder]:
+    """A folder below another; no link is followed on the way down.
 
     Args:
         root: Where to begin; it may be reached through links.
@@ -191,14 +312,22 @@ def open_folder(root: Path, *names: str) -> Iterator[int]:
     Raises:
         OSError: One is not there, or is no folder.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    path = root.joinpath(*names)
+    if os.open not in os.supports_dir_fd:
+        for place in (root.joinpath(*names[:count]) for count in range(len(names) + 1)):
+            status = place.stat() if place == root else place.lstat()
+            if not stat.S_ISDIR(status.st_mode) or (place != root and _leads_away(status)):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+        yield Folder(path, None)
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | PLAIN
     fd = os.open(root, flags)
     try:
         for name in names:
-            inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd)
+            inner = os.open(name, flags | NO_FOLLOW, dir_fd=fd)
             os.close(fd)
             fd = inner
-        yield fd
+        yield Folder(path, fd)
     finally:
         os.close(fd)
 
@@ -231,17 +360,24 @@ def make_folders(path: Path, mode: int = 0o777, *, exactly: bool = False) -> Non
 
 
 def owned(status: os.stat_result) -> bool:
-    """Whether only we, or root, can write what has this status, so that it may be believed."""
-    return status.st_uid in (os.geteuid(), 0) and not is_shared(status)
+    """Whether only we, or root, can write what has this status, so that it may be believed.
+
+    On Windows a status does not tell; there `is_private` alone decides.
+    """
+    return not POSIX or (status.st_uid in (os.geteuid(), 0) and not is_shared(status))
 
 
 def is_shared(status: os.stat_result) -> bool:
-    """Whether the group or everybody may write there."""
-    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    """Whether the group or everybody may write there; never on Windows, where modes say nothing of it."""
+    return POSIX and bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def is_private(home: Path, *folders: Path) -> bool:
-    """Whether nobody but us or root can write to folders of a cache, or to those between them and `home`, included."""
+    """Whether nobody but us or root can write to folders of a cache, or to those between them and `home`, included.
+
+    Windows keeps everybody but administrators out of a user's own folder; of all other places nothing is known there,
+    and they are not private.
+    """
     top = os.fspath(home)
     places = {top}
     for folder in folders:
@@ -250,6 +386,9 @@ def is_private(home: Path, *folders: Path) -> bool:
             places.add(place)
             place = os.path.dirname(place)  # noqa: PTH120 - every hit in the cache comes by here
     try:
+        if not POSIX:
+            own = Path.home()
+            return all(os.path.isdir(place) and lies_in(Path(place), own) for place in places)  # noqa: PTH112
         return all(owned(os.stat(place)) for place in places)  # noqa: PTH116
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: we have no home
         return False

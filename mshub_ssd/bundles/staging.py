@@ -17,7 +17,7 @@ from typing import BinaryIO
 from mshub_ssd import store
 from mshub_ssd.bundles.archive import CHUNK, reading
 from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
-from mshub_ssd.files import is_shared, lies_in, new_file, open_folder, open_regular, unfinished
+from mshub_ssd.files import is_link, is_shared, lies_in, move_over, new_file, open_folder, open_regular, unfinished
 from mshub_ssd.providers import Checkpoint
 
 __all__ = ["Staging", "hash_of", "refuse_card_as_asset", "writing"]
@@ -112,12 +112,12 @@ class Staging:
                     old = staged.with_suffix(".old") if os.path.lexists(target) else None
                     if old is not None:
                         _keep(target, old)
-                    staged.replace(target)
+                    move_over(staged, target)
                     done.append((target, old))
         except BaseException:
             for target, old in reversed(done):
                 with contextlib.suppress(OSError):  # the first failure is the one to tell
-                    target.unlink() if old is None else old.replace(target)
+                    target.unlink() if old is None else move_over(old, target)
             raise
         self._made.clear()
 
@@ -125,7 +125,7 @@ class Staging:
         """Leave nothing behind but what was published."""
         _clear(self._scratch)
         with contextlib.suppress(OSError):  # of processes that were killed
-            for left in () if self._folder.is_symlink() else self._folder.iterdir():
+            for left in () if is_link(self._folder) else self._folder.iterdir():
                 if _SCRATCH.fullmatch(left.name) and time.time() - left.lstat().st_mtime > _ABANDONED:
                     _clear(left)
         for folder in reversed(self._made):
@@ -143,7 +143,8 @@ def _keep(path: Path, copy: Path) -> None:
     """Let a file have a second name, for the case that it must be put back."""
     try:
         os.link(path, copy, follow_symlinks=False)
-    except OSError:  # some file systems have no hard links; links are not followed to who knows how much
+    except (OSError, AttributeError, NotImplementedError):
+        # Not every system and file system has hard links; links are not followed to who knows how much.
         with open_regular(path, follow=False) as source, new_file(copy) as stream:
             shutil.copyfileobj(source, stream)
 
@@ -152,9 +153,9 @@ def _clear(scratch: Path) -> None:
     """Remove a folder of staged files, but nothing in it that is not ours; no link is followed."""
     with contextlib.suppress(OSError):
         with open_folder(scratch.parent, scratch.name) as folder:
-            for name in os.listdir(folder):  # noqa: PTH208 - by descriptor
+            for name in folder.names():
                 if _STAGED.fullmatch(unfinished(name) or name):
-                    os.unlink(name, dir_fd=folder)
+                    folder.unlink(name)
         scratch.rmdir()
 
 

@@ -213,9 +213,16 @@ def guarded_stdout() -> Iterator[None]:
             yield
     finally:
         # What native code still holds in its buffer would come out behind the answer.
-        ctypes.CDLL(None).fflush(None)
+        _c_library().fflush(None)
         os.dup2(answer, 1)
         os.close(answer)
+
+
+def _c_library() -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(None)
+    except TypeError:  # on Windows a library has a name
+        return ctypes.CDLL("ucrtbase")
 
 
 def _silence_stdout() -> None:

@@ -105,7 +105,10 @@ def walk(root: Path) -> Iterator[tuple[str, Path] | Lost]:
 
 
 def _inside(path: str, root: str) -> bool:
-    return os.path.commonpath([path, root]) == root
+    try:
+        return os.path.commonpath([path, root]) == root
+    except ValueError:  # on different drives
+        return False
 
 
 def _kind(entry: os.DirEntry[str], root: str) -> tuple[str, str]:

@@ -32,6 +32,9 @@ from pathlib import Path
 
 from mshub_ssd.errors import IntegrityError
 from mshub_ssd.files import (
+    PLAIN,
+    POSIX,
+    is_link,
     is_private,
     is_shared,
     make_folders,
@@ -260,19 +263,25 @@ class Cache:
             made = not path.parent.exists()
             self._refuse_links(path.parent)
             self.make(path.parent)
-            if path.is_dir() and not path.is_symlink():
+            if path.is_dir() and not is_link(path):
                 self.quarantine(hexdigest)
-            part.move(path)
+            try:
+                part.move(path)
+            except PermissionError:
+                # On Windows whoever reads the same file keeps its name; then that one is as good.
+                if POSIX or self.look(hexdigest, always=True).path is None:
+                    raise
             sync_folder(path.parent)
             if made:
                 sync_folder(path.parent.parent)
             named, mine = path.lstat(), part.status()
         except OSError as error:
             raise disk_error(error, path, "the download could not be stored") from error
-        if os.path.samestat(named, mine):
+        if mine is not None and os.path.samestat(named, mine):
             self._remember(hexdigest, mine)
-        elif not any(self.look(hexdigest, always=True).path for _ in range(_MEETINGS)):
-            # Those who store the same file at once may meet here; then another one's is as good.
+        elif not any(self.look(hexdigest, always=mine is not None).path for _ in range(_MEETINGS)):
+            # Those who store the same file at once may meet here; then another one's is as good. What had to be closed
+            # to get its name is hashed again under it.
             raise IntegrityError(
                 "the download was exchanged for another file while it was stored",
                 where=str(path),
@@ -300,7 +309,7 @@ class Cache:
                     where=str(path),
                     hint=f"delete {path} to trust the next download anew, or put the full sha256 into the card",
                 )
-            if not owned(status):
+            if not owned(status) or not (POSIX or is_private(self.home, path.parent)):
                 warn_of_weak_digest(short, full, file_name(url), "somebody else recorded which file they stand for")
             found[full] = path
         if len(found) > 1:
@@ -401,7 +410,7 @@ class Cache:
             for place in (folder, *folder.parents):
                 if place == self.home:
                     break
-                if place.is_symlink():
+                if is_link(place):
                     raise NotADirectoryError(errno.ENOTDIR, f"{place} is a link, not a folder", str(place))
 
     def _believed(self, hexdigest: str, status: os.stat_result) -> bool:
@@ -447,8 +456,10 @@ def _seen(path: Path) -> os.stat_result | None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the names in a folder durable; nothing on Windows, which opens no folders and keeps a journal of names."""
+    if not POSIX:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | PLAIN)
     try:
         os.fsync(fd)
     finally:

@@ -1,29 +1,44 @@
 """Who is at work on a file. Courtesy among processes: it saves bandwidth, and nothing is safer for it.
 
-A lock is held on an open file (``flock``), so the system gives it back when its process ends, however it does, and
-whatever machine or container of this kernel it ran in. What only its age can tell is where a file system knows no
-locks.
+A lock is held on an open file (``flock``; on Windows on a byte far behind its end), so the system gives it back when
+its process ends, however it does, and whatever machine or container of this kernel it ran in. What only its age can
+tell is where a file system knows no locks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
-from mshub_ssd.files import open_regular
+from mshub_ssd.files import NO_FOLLOW, NO_WAIT, PLAIN, POSIX, open_regular
 from mshub_ssd.store.policy import Policy
 from mshub_ssd.terminal import plain
 
 __all__ = ["at_work", "close", "has_name", "hold", "holder", "try_lock"]
 
+fcntl: ModuleType | None
+msvcrt: ModuleType | None
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
+
 logger = logging.getLogger("mshub_ssd.store")
+
+# Windows lets nobody else read what is locked, so it is a byte where none is.
+_FAR = (1 << 31) - 2
 
 Found = TypeVar("Found")
 
@@ -34,7 +49,7 @@ _locked: set[int] = set()
 def _let_go() -> None:
     """In a forked child: its copies would hold the locks even after the parent has ended."""
     if _locked:
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        nothing = os.open(os.devnull, os.O_RDWR | PLAIN)
         for fd in _locked:
             # Not closed: the number could come to mean another file.
             os.dup2(nothing, fd, inheritable=False)
@@ -42,13 +57,14 @@ def _let_go() -> None:
         _locked.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):  # where there is none, no process forks
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def try_lock(fd: int) -> bool | None:
     """Lock an open file until `close`: whether nobody else has. None where there are no locks."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
     except BlockingIOError:
         return False
     except OSError as error:  # ENOLCK and the like; EBADF over NFS, where one who may only read cannot lock
@@ -60,8 +76,45 @@ def try_lock(fd: int) -> bool | None:
 
 def close(fd: int) -> None:
     """Close a file that `try_lock` was asked for."""
-    _locked.discard(fd)
+    if fd in _locked:
+        _locked.discard(fd)
+        _unlock(fd)
     os.close(fd)
+
+
+def _lock(fd: int, *, shared: bool = False) -> None:
+    """Lock an open file, now or never.
+
+    Raises:
+        BlockingIOError: Somebody else has it.
+        OSError: There are no locks here.
+    """
+    if fcntl is not None:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        try:
+            _lock_byte(fd, msvcrt.LK_NBLCK)
+        except PermissionError as error:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    else:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def _unlock(fd: int) -> None:
+    """Give a lock back where closing the file would do so only some time later."""
+    if fcntl is None and msvcrt is not None:
+        with contextlib.suppress(OSError):
+            _lock_byte(fd, msvcrt.LK_UNLCK)
+
+
+def _lock_byte(fd: int, mode: int) -> None:
+    assert msvcrt is not None
+    at = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, _FAR, os.SEEK_SET)
+    try:
+        msvcrt.locking(fd, mode, 1)
+    finally:
+        os.lseek(fd, at, os.SEEK_SET)
 
 
 def has_name(fd: int, path: Path) -> bool:
@@ -76,7 +129,8 @@ def at_work(path: Path, policy: Policy) -> bool:
     """Whether a process has a file locked; where that cannot be told, whether it was written not long ago."""
     try:
         with open_regular(path, follow=False, touch=False) as stream:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _lock(stream.fileno(), shared=True)
+            _unlock(stream.fileno())
             return False
     except BlockingIOError:
         return True
@@ -147,13 +201,19 @@ class _Lock:
             self._close()
             return False
         with contextlib.suppress(OSError):  # it is only read by people, and may be somebody else's file
+            import platform
+
             os.ftruncate(self._fd, 0)
-            os.write(self._fd, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            os.write(self._fd, f"process {os.getpid()} on {platform.node()}\n".encode())
         return got
 
     def release(self) -> None:
         """Give it back, if it is ours."""
-        if self._fd is not None and has_name(self._fd, self.path):
+        ours = self._fd is not None and has_name(self._fd, self.path)
+        if not POSIX:
+            # An open file cannot be removed there: neither ours, nor that of whoever has taken it by then.
+            self._close()
+        if ours:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self._close()
@@ -162,7 +222,7 @@ class _Lock:
         # One of somebody else's may only be read; with O_CREAT, not even that where all may write.
         for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             try:
-                return os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+                return os.open(self.path, flags | PLAIN | NO_FOLLOW | NO_WAIT, 0o644)
             except (FileNotFoundError, PermissionError) as error:
                 failure = error
         raise failure

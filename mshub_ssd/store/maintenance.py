@@ -425,10 +425,9 @@ def _listed(home: Path, *names: str) -> list[_Place]:
     found = []
     try:
         with open_folder(home, *names) as folder:
-            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - by descriptor
+            for name in sorted(folder.names()):
                 with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                    found.append(_Place(home.joinpath(*names, name), status))
+                    found.append(_Place(home.joinpath(*names, name), folder.status(name)))
     except FileNotFoundError:
         pass  # nothing was ever stored there
     except OSError as error:
@@ -563,10 +562,10 @@ def _unlink(cache: Cache, path: Path) -> None:
     """
     *folders, name = path.relative_to(cache.home).parts
     with contextlib.suppress(FileNotFoundError), open_folder(cache.home, *folders) as folder:
-        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.rmdir(name, dir_fd=folder)
+        if stat.S_ISDIR(folder.status(name).st_mode):
+            folder.rmdir(name)
         else:
-            os.unlink(name, dir_fd=folder)
+            folder.unlink(name)
 
 
 @contextlib.contextmanager

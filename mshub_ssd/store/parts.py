@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
-from mshub_ssd.files import open_regular, read_json, replace_file
+from mshub_ssd.files import NO_FOLLOW, PLAIN, POSIX, move_over, open_regular, read_json, replace_file
 from mshub_ssd.store import locks
 from mshub_ssd.store.digests import DIGITS, HEAD, Hashed, Hasher, exact_size
 from mshub_ssd.store.policy import Policy
@@ -198,11 +198,17 @@ class Part(Sink):
         )
 
     def seal(self) -> None:
-        """Make it durable, read-only and backdated."""
-        os.fchmod(self._fd, 0o444)
+        """Make it durable, read-only and backdated; on Windows, where an open file keeps its name, it is closed."""
         past = time.time_ns() - _BACKDATE_NS
-        os.utime(self._fd, ns=(past, past))
-        os.fsync(self._fd)
+        if POSIX:
+            os.fchmod(self._fd, 0o444)
+            os.utime(self._fd, ns=(past, past))
+            os.fsync(self._fd)
+        else:
+            # Not read-only: there nothing could take such a file's place, or remove it.
+            os.fsync(self._fd)
+            self._let_go()
+            os.utime(self.path, ns=(past, past))
 
     def move(self, target: Path) -> None:
         """Give it its final name, replacing what has it.
@@ -211,16 +217,18 @@ class Part(Sink):
             OSError: It cannot be had.
         """
         try:
-            self.path.replace(target)
+            move_over(self.path, target)
         except FileNotFoundError:
+            if not self._open:
+                raise
             # Somebody took us for dead and removed it: what was verified is still in our hands.
             self._recover()
-            self.path.replace(target)
+            move_over(self.path, target)
         note_of(self.path).unlink(missing_ok=True)
 
-    def status(self) -> os.stat_result:
-        """What stat says about this very file, wherever it was moved."""
-        return os.fstat(self._fd)
+    def status(self) -> os.stat_result | None:
+        """What stat says about this very file, wherever it was moved; None once it had to be closed."""
+        return os.fstat(self._fd) if self._open else None
 
     def finish(self, *, keep: bool = False) -> bool:
         """Close it, and remove it unless it was published or is kept for another try.
@@ -231,9 +239,12 @@ class Part(Sink):
         self.close()
         try:
             # The file knows best: an interruption may come between a write and its being counted.
-            kept = keep and os.fstat(self._fd).st_size > 0
-            if not kept and locks.has_name(self._fd, self.path):
-                self.path.unlink()
+            kept = keep and self._open and os.fstat(self._fd).st_size > 0
+            ours = not self._open or locks.has_name(self._fd, self.path)
+            if not POSIX:
+                self._let_go()
+            if not kept and ours:
+                self.path.unlink(missing_ok=True)
             if not kept:
                 note_of(self.path).unlink(missing_ok=True)
             return kept
@@ -241,7 +252,7 @@ class Part(Sink):
             logger.warning("%s could not be removed: %s", self.path, error.strerror)
             return False
         finally:
-            locks.close(self._fd)
+            self._let_go()
 
     def adopt(self, policy: Policy, max_bytes: int) -> None:
         """Take up the largest part of the same file that nobody works on any more; this one is empty.
@@ -275,6 +286,9 @@ class Part(Sink):
         if self._crowded:
             return True
         try:
+            if not hasattr(os, "statvfs"):
+                room = shutil.disk_usage(self.path.parent)
+                return room.free < min(_FULL, room.total // _FULL_SHARE)
             disk = os.statvfs(self.path.parent)
         except OSError:
             return False
@@ -314,14 +328,19 @@ class Part(Sink):
             logger.debug("%s could not be noted: %s", self.path, error.strerror)
 
     def _begin(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | PLAIN | NO_FOLLOW
         while True:
             self.path = self._folder / f"{self.label}.{secrets.token_hex(8)}.part"
-            self._fd = os.open(self.path, flags, 0o600)
+            self._fd, self._open = os.open(self.path, flags, 0o600), True
             if locks.try_lock(self._fd) is not False and locks.has_name(self._fd, self.path):
                 return
             # Somebody took it for one left behind before it was locked.
+            self._let_go()
             self.path.unlink(missing_ok=True)
+
+    def _let_go(self) -> None:
+        if self._open:
+            self._open = False
             locks.close(self._fd)
 
     def _take_in(self, stream: Any) -> None:
