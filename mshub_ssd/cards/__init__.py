@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
     from mshub_ssd.cards.patterns import figure_value_pattern, figures_pattern
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
+    from mshub_ssd.cards.tasks import (
+        Task,
+        find_task,
+        is_kind,
+        known_tasks,
+        matching_tasks,
+        search_words,
+        task_of,
+        told_task,
+    )
     from mshub_ssd.cards.writing import card_text, folded, template, yaml_value
 
 _HOMES = {
@@ -58,6 +68,14 @@ _HOMES = {
     "MAX_BYTES": "source",
     "MAX_NODES": "composing",
     "read_bytes": "source",
+    "Task": "tasks",
+    "find_task": "tasks",
+    "is_kind": "tasks",
+    "known_tasks": "tasks",
+    "matching_tasks": "tasks",
+    "search_words": "tasks",
+    "task_of": "tasks",
+    "told_task": "tasks",
     "card_text": "writing",
     "folded": "writing",
     "template": "writing",
@@ -86,13 +104,18 @@ __all__ = [
     "Scalar",
     "SeqNode",
     "Span",
+    "Task",
     "Version",
     "card_text",
     "examine_card",
     "figure_value_pattern",
     "figures_pattern",
+    "find_task",
     "folded",
     "is_card_name",
+    "is_kind",
+    "known_tasks",
+    "matching_tasks",
     "natural_key",
     "parse_card",
     "parse_metric",
@@ -101,7 +124,10 @@ __all__ = [
     "read_evaluation",
     "read_figure",
     "read_value",
+    "search_words",
+    "task_of",
     "template",
+    "told_task",
     "valid_uid",
     "version_key",
     "yaml_value",

@@ -159,8 +159,9 @@ class Card:
     Attributes:
         uid: Path of the card in its registry without ``.md``; the file's stem outside of one.
         title: Heading of the card.
-        task: ``object-detection``, ``image-classification``, …; None where it cannot be told.
-        module_type: The raw text `task` is derived from.
+        task: ``object-detection``, ``image-classification``, …; the field, ``computer-vision``, where no more can be
+            told, and None where not even that. See `mshub_ssd.cards.tasks`.
+        module_type: The raw text; what it says of the task comes before anything else.
         input_shape: Numbers, or one tuple of numbers per input.
         mindspore_version: Text (``1.10`` stays ``1.10``) that is ordered as a version.
         metrics: Published figures, in the card's order.

@@ -22,6 +22,7 @@ from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, Netwo
 from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode, Source
 from mshub_ssd.cards.recovery import recover
 from mshub_ssd.cards.source import read_bytes, read_source
+from mshub_ssd.cards.tasks import task_of
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import hide, scrub
 
@@ -179,7 +180,7 @@ class _Reader:
             spans=FrozenDict(parts),
             **{name: value for name, value in fields.items() if value is not None},
         )
-        task = _task(card)
+        task = task_of(card)
         # A copy by dataclasses.replace costs more than this one assignment.
         object.__setattr__(card, "task", task)
         return card
@@ -418,37 +419,3 @@ def _date(text: str) -> datetime.date | None:
         return datetime.date(*map(int, found.groups())) if found else None
     except ValueError:  # 2022-02-30
         return None
-
-
-# What follows the dash in module-type, where the usual word is another one.
-_TASK_WORDS = {
-    "classification": "image-classification",
-    "detection": "object-detection",
-    "segmentation": "image-segmentation",
-    "derain": "image-deraining",
-    "tts": "text-to-speech",
-}
-_DETECTOR = re.compile(r"(?:^|[^a-z0-9])(?:ssd|yolo|faster_?rcnn|retinanet|efficientdet|fcos|detr)")
-_CLASSIFIER = re.compile(
-    r"(?:alexnet|convnext|densenet|dpn|efficientnet|ghostnet|googlenet|inception|mobilenet|nasnet|pnasnet|repvgg"
-    r"|res2net|resnet|resnext|se-?net|se_resn|shufflenet|sppnet|squeezenet|vgg|vit(?:_|$)|wideresnet|xception)"
-)
-
-
-def _task(card: Card) -> str | None:
-    """The task, from module-type, or from names that leave no doubt; None where it cannot be told."""
-    area, _, word = (card.module_type or "").lower().partition("-")
-    word = word.replace("_", "-").strip("-")
-    if word and (area == "cv" or word not in {"classification", "segmentation", "detection"}):
-        return _TASK_WORDS.get(word, word)
-    if word or area not in {"", "cv"}:
-        return f"{area}-{word}" if word else "recommendation" if area == "recommend" else None
-    names = [name.lower() for name in (card.network and card.network.name, card.model_name, card.backbone_name) if name]
-    if any(_DETECTOR.search(name) for name in names):
-        return "object-detection"
-    if any(name.startswith("sppnet") for name in names):
-        return "image-classification"
-    labelled = any(name.lower().startswith(("imagenet", "cifar")) for name in card.datasets)
-    if labelled and names and all(_CLASSIFIER.match(name) for name in names):
-        return "image-classification"
-    return None

@@ -215,6 +215,8 @@ def _entry(uid: str, registry: Registry) -> dict[str, Any]:
 
 
 def _description(card: Card, found: Standing, name: str) -> str:
+    from mshub_ssd.cards import is_kind
+
     rows = [
         ("uid", card.uid),
         ("task", card.task or card.module_type),
@@ -240,8 +242,9 @@ def _description(card: Card, found: Standing, name: str) -> str:
         next_step = f"\n  next: {found.hint}" if found.hint else ""
         return "\n\n".join([*parts, f"It cannot be loaded: {found.obstacle}.{next_step}"])
     python = f"In Python:\n  import mshub_ssd as mshub\n  network = mshub.load({json.dumps(name, ensure_ascii=False)})"
-    if card.task in _USES:
-        verb, use, out = _USES[card.task]
+    kind = next((task for task in _USES if is_kind(card.task, task)), None)
+    if kind is not None:
+        verb, use, out = _USES[kind]
         command = f"{mshub_command()} {verb} picture.jpg --model {shlex.quote(name)}{out}"
         parts += [f"{python}\n  {use}", f"In a shell:\n  {command}"]
     else:

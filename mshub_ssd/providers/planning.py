@@ -216,8 +216,11 @@ def doubts(card: Card, recipe: Recipe) -> Iterator[Doubt]:
 def _contradictions(card: Card, recipe: Recipe, spec: networks.NetworkSpec) -> Iterator[Doubt]:
     """Where a card describes another kind of network than the one it means."""
     task = "image-classification" if spec.family == "classifier" else "object-detection"
-    if card.task != task and card.task in ("image-classification", "object-detection"):
-        message = f"module-type says {card.task}, and {recipe.key} is for {task}"
+    from mshub_ssd.cards import told_task
+
+    told = told_task(card.module_type)
+    if told != task and told in ("image-classification", "object-detection"):
+        message = f"module-type says {told}, and {recipe.key} is for {task}"
         yield Doubt("module-type", message, "correct module-type, or `network:`")
     size = recipe.arguments.get("image_size", spec.image_size)
     sizes = (224, 180) if recipe.key in ("sppnet_mult", "sppnet_single") else (size,)
