@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mshub_ssd import errors as errors
     from mshub_ssd.cards import Card as Card
+    from mshub_ssd.compat import CellInfo as CellInfo
+    from mshub_ssd.compat import get_hub_dir as get_hub_dir
+    from mshub_ssd.compat import hub_list as hub_list
+    from mshub_ssd.compat import install_as_mindspore_hub as install_as_mindspore_hub
+    from mshub_ssd.compat import set_hub_dir as set_hub_dir
     from mshub_ssd.errors import MshubError as MshubError
     from mshub_ssd.hub import Hub as Hub
     from mshub_ssd.hub import Predictor as Predictor
@@ -41,12 +46,17 @@ if TYPE_CHECKING:
 # Public name → the module it lives in (PEP 562).
 _HOMES = {
     "Card": "cards",
+    "CellInfo": "compat",
     "Classification": "results",
     "Detections": "results",
     "Hub": "hub",
     "MshubError": "errors",
     "Predictor": "hub",
+    "get_hub_dir": "compat",
+    "hub_list": "compat",
+    "install_as_mindspore_hub": "compat",
     "register_network": "networks",
+    "set_hub_dir": "compat",
     "validate": "validation",
 }
 # Methods of the default Hub.

@@ -3,6 +3,7 @@
     MshubError
     ├── CardError               (ValueError)       a model card cannot be read
     ├── UnknownModelError       (KeyError)         no card or network of that name
+    │   └── MissingCardError    (FileNotFoundError)    no card file at that path
     ├── IntegrityError          (ValueError)       bytes that are not what the card promises
     ├── TransferError           (ConnectionError)  a download that could not be completed
     ├── OfflineError            (ConnectionError)  the network is needed and forbidden
@@ -12,6 +13,7 @@
     ├── UnsupportedFormatError  (ValueError)       an asset of a format that cannot be loaded
     ├── ImageError              (ValueError)       something that is not a picture
     ├── UsageError              (ValueError)       an argument that makes no sense
+    │   └── ArgumentTypeError   (TypeError)            an argument of the wrong type
     └── MissingDependencyError  (ImportError)      an optional package is not installed
 
 Each class also inherits the built-in a caller would expect, so existing ``except`` clauses keep working, and has a
@@ -29,12 +31,14 @@ from typing import ClassVar
 from mshub_ssd.redaction import scrub
 
 __all__ = [
+    "ArgumentTypeError",
     "CardError",
     "CheckpointError",
     "DiskSpaceError",
     "ImageError",
     "IntegrityError",
     "MismatchError",
+    "MissingCardError",
     "MissingDependencyError",
     "MshubError",
     "OfflineError",
@@ -123,6 +127,12 @@ class UnknownModelError(MshubError, KeyError):
     code: ClassVar[str] = "unknown-model"
 
 
+class MissingCardError(UnknownModelError, FileNotFoundError):
+    """No card file at the path that was given."""
+
+    code: ClassVar[str] = "missing-card"
+
+
 class IntegrityError(MshubError, ValueError):
     """Bytes that are not the ones the card promises."""
 
@@ -181,6 +191,12 @@ class UsageError(MshubError, ValueError):
     """An argument that makes no sense."""
 
     code: ClassVar[str] = "invalid-argument"
+
+
+class ArgumentTypeError(UsageError, TypeError):
+    """An argument of a type that makes no sense."""
+
+    code: ClassVar[str] = "argument-type"
 
 
 class MissingDependencyError(MshubError, ImportError):

@@ -1,5 +1,7 @@
 """What the user decides: environment first, then the user's file, then defaults.
 
+A cache chosen by `set_home` comes before all of them, until the process ends.
+
 The user's file is ``config.toml`` in the platform's configuration folder for ``mshub``, e.g.
 ``~/.config/mshub/config.toml``; its keys are the field names of `Settings`.
 """
@@ -15,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mshub_ssd.errors import UsageError
+from mshub_ssd.errors import ArgumentTypeError, UsageError
 from mshub_ssd.files import read_regular
 from mshub_ssd.redaction import redact
 
-__all__ = ["Settings", "current", "package_version", "user_file"]
+__all__ = ["Settings", "current", "package_version", "set_home", "user_file"]
 
 _log = logging.getLogger(__name__)
 _told: set[Path] = set()
+# Written and read in one step each, so threads need no lock.
+_chosen_home: Path | None = None
 
 _TRUE = {"1", "true", "yes", "on", "always"}
 _FALSE = {"", "0", "false", "no", "off", "auto", "never"}
@@ -84,6 +88,8 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         variable = f"MSHUB_{key.upper()}"
         if given.get(key) is not None:
             return key, given[key]
+        if key == "home" and environ is None and _chosen_home is not None:
+            return key, _chosen_home
         return variable, env[variable] if variable in env else stored.get(key)
 
     def text(key: str) -> str | None:
@@ -108,6 +114,36 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         verify_always=_switch(*value("verify")),
         connections=_count(*value("connections"), most=16),
     )
+
+
+def set_home(folder: str | os.PathLike[str] | None) -> None:
+    """Choose the cache of this process, whatever the environment and the user's file say; None to follow them again.
+
+    Args:
+        folder: It need not exist; a relative one lies below the folder that is the current one now.
+
+    Raises:
+        ArgumentTypeError: It is no path.
+        UsageError: There can be no such folder.
+    """
+    global _chosen_home
+    if folder is None:
+        _chosen_home = None
+        return
+    name = os.fspath(folder) if isinstance(folder, str | os.PathLike) else None
+    if not isinstance(name, str):
+        raise ArgumentTypeError("a folder is named by text", expected="a path", got=repr(type(folder)))
+    hint = "give a folder, or one that can be made; None for the usual one"
+    if not name:
+        raise UsageError("a folder has a name", expected="a path", got="''", hint=hint)
+    chosen = _folder(name, "home")
+    if ".." in chosen.parts:
+        chosen = chosen.resolve()
+    # A folder that exists, or is to be made below one: the nearest thing that is there decides.
+    nearest = next((place for place in (chosen, *chosen.parents) if os.path.lexists(place)), chosen)
+    if not nearest.is_dir():
+        raise UsageError("the cache cannot lie there: this is no folder", where=str(nearest), got=repr(name), hint=hint)
+    _chosen_home = chosen
 
 
 def user_file() -> Path:

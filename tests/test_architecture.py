@@ -34,7 +34,7 @@ ROWS = (
     ("bundles", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting"),
-    ("doctor",),
+    ("doctor", "compat"),
     ("cli", "__init__"),
     ("__main__",),
 )
@@ -67,7 +67,7 @@ NUMPY_ONLY = {
 }
 # Rooms of numbers: whoever imports one needs NumPy.
 NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}
-MINDSPORE_ROOMS = {"networks", "engines", "loading", "pipeline", "hub"}
+MINDSPORE_ROOMS = {"networks", "engines", "loading", "pipeline", "hub", "compat"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.

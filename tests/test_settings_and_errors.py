@@ -62,6 +62,8 @@ KINDS = [getattr(errors, name) for name in errors.__all__ if name.endswith("Erro
 BUILTINS = {
     "CardError": ValueError,
     "UnknownModelError": KeyError,
+    "MissingCardError": FileNotFoundError,
+    "ArgumentTypeError": TypeError,
     "IntegrityError": ValueError,
     "TransferError": ConnectionError,
     "OfflineError": ConnectionError,

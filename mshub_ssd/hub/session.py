@@ -16,7 +16,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import settings as _settings
-from mshub_ssd.errors import MshubError, UnknownModelError, UnsupportedFormatError, UsageError, needing_extra
+from mshub_ssd.errors import (
+    ArgumentTypeError,
+    MissingCardError,
+    MshubError,
+    UnknownModelError,
+    UnsupportedFormatError,
+    UsageError,
+    needing_extra,
+)
 from mshub_ssd.hub.seeing import Seeing
 from mshub_ssd.settings import Settings
 
@@ -134,6 +142,7 @@ class Hub(Seeing):
         Raises:
             UnknownModelError: No such uid, no such file.
             CardError: The card cannot be read.
+            ArgumentTypeError: `name` is neither text nor a path.
             UsageError: `source` is not one of the known words.
         """
         if source not in _SOURCES:
@@ -141,12 +150,13 @@ class Hub(Seeing):
                 "unknown source", expected='None, "local", "gitee" or "github"', got=repr(source), hint="leave it out"
             )
         if not isinstance(name, str | Path):
-            raise UsageError("a model is named by text", expected="a uid or the path of a card", got=repr(type(name)))
+            wanted = "a uid or the path of a card"
+            raise ArgumentTypeError("a model is named by text", expected=wanted, got=repr(type(name)))
         path = _card_file(name)
         looks_like_path = isinstance(name, Path) or name.endswith(".md")
         if source == "local" or (source is None and looks_like_path and path is not None):
             if path is None:
-                raise UnknownModelError("no such card file", where=str(name), hint="give the path of a .md file")
+                raise MissingCardError("no such card file", where=str(name), hint="give the path of a .md file")
             # Listing goes through this module and needs no parser.
             from mshub_ssd.cards import read_card
 
@@ -267,6 +277,7 @@ class Hub(Seeing):
         Raises:
             MshubError: In one of its kinds; every failure arrives as one.
         """
+        _check_switches(pretrained=pretrained, force_reload=force_reload, strict=strict)
         with needing_extra("mshub_ssd.load"):
             from mshub_ssd import loading
 
@@ -289,6 +300,7 @@ class Hub(Seeing):
         Raises:
             MshubError: In one of its kinds.
         """
+        _check_switches(force_reload=force_reload)
         with needing_extra("mshub_ssd.load_weights"):
             from mshub_ssd import loading, providers
 
@@ -325,11 +337,11 @@ class Hub(Seeing):
         from mshub_ssd import loading
 
         if isinstance(names, str) or not isinstance(names, Iterable):
-            raise UsageError("fetch_many takes several names", expected="a list of uids", got=repr(type(names)))
+            raise ArgumentTypeError("fetch_many takes several names", expected="a list of uids", got=repr(type(names)))
         listed = list(names)
         if not all(isinstance(name, str | Path) for name in listed):
             got = repr(list(map(type, listed)))[:200]
-            raise UsageError("a model is named by text", expected="a list of uids", got=got)
+            raise ArgumentTypeError("a model is named by text", expected="a list of uids", got=got)
 
         def wanted(name: str | Path) -> Checkpoint | MshubError:
             try:
@@ -471,6 +483,13 @@ def default_hub() -> Hub:
         if _default is None or _default.settings != fresh.settings:
             _default = fresh
         return _default
+
+
+def _check_switches(**switches: object) -> None:
+    """Refuse what is neither True nor False: the text "False" would be true."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"`{name}` is neither True nor False", expected="a bool", got=repr(value)[:200])
 
 
 def _card_file(name: str | Path) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.errors import MissingDependencyError, MshubError, UsageError, is_installed
+from mshub_ssd.errors import ArgumentTypeError, MissingDependencyError, MshubError, UsageError, is_installed
 from mshub_ssd.networks.constructors import constructor
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def build(
     except MshubError:
         raise
     except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise UsageError(
+        kind = ArgumentTypeError if isinstance(error, TypeError) else UsageError
+        raise kind(
             f"the network {key} cannot be built with these arguments: {error}",
             where=where,
             expected=f"{key}{signature}",
@@ -116,7 +117,7 @@ def build(
             hint="correct the arguments of load() or of the card's `network:`",
         ) from error
     if not isinstance(network, nn.Cell):
-        raise UsageError(
+        raise ArgumentTypeError(
             f"the constructor of {key} did not return a network",
             expected="a mindspore.nn.Cell",
             got=repr(type(network)),
