@@ -94,7 +94,7 @@ def _settings() -> Diagnosis:
     hub = default_hub()
     home, offline = str(hub.settings.home), hub.settings.offline
     endpoint = redact(hub.settings.endpoint) if hub.settings.endpoint else None
-    folders, count = [str(root) for root in hub.registry.roots], len(hub.registry.uids())
+    folders, count = [source.label for source in hub.registry.sources], len(hub.registry.uids())
     remarks = ["offline: the network is forbidden"] if offline else []
     remarks += [f"mirror {endpoint}"] if endpoint else []
     text = "; ".join([f"cache in {home}", *remarks, f"{count} cards in {' and '.join(folders)}"])

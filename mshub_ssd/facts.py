@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Iterable, Sequence
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card, Metric
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
+    from mshub_ssd.registry import Shown
 
 __all__ = [
     "asset_facts",
     "digest_text",
     "download_facts",
     "expand",
+    "figure_text",
     "file_facts",
     "metric_text",
     "model_facts",
+    "shown_facts",
     "warn_of_weak_digest",
 ]
 
@@ -49,6 +53,31 @@ def metric_text(metric: Metric) -> str:
     """E.g. ``mAP 25.17`` or ``acc 0.12 ± 0.01``; name and value as the card has them."""
     spread = "" if metric.spread is None else f" \u00b1 {metric.spread:.15g}"
     return f"{metric.name} {metric.value:.15g}{spread}"
+
+
+def shown_facts(shown: Shown) -> dict[str, Any]:
+    """A model of a list for JSON."""
+    return {
+        "uid": shown.uid,
+        **shown.facts,
+        "size": shown.size,
+        "network_key": shown.network,
+        "loadable": bool(shown.loadable),
+        "obstacle": shown.obstacle,
+    }
+
+
+def figure_text(shown: Shown) -> str:
+    """The first published figure of a model of a list, under its right name; empty if there is none."""
+    from mshub_ssd.cards import Metric
+
+    if not shown.facts.get("metrics"):
+        return ""
+    figure = Metric(**shown.facts["metrics"][0])
+    # What COCO measures is no accuracy, whatever published cards call it.
+    if shown.facts["task"] == "object-detection" and figure.name.lower() in ("acc", "accuracy"):
+        figure = dataclasses.replace(figure, name="mAP")
+    return metric_text(figure)
 
 
 def model_facts(card: Card, standing: Standing) -> dict[str, Any]:
@@ -76,7 +105,7 @@ def expand(hub: Hub, names: Iterable[str]) -> list[str]:
             found[name] = None
             continue
         fitting = hub.list_models(name)
-        usable = hub.registry.list_models(name, predicate=_has_checkpoint)
+        usable = [uid for uid in fitting if _has_checkpoint(hub, uid)]
         if not usable:
             raise UnknownModelError(
                 "no model with a checkpoint fits" if fitting else "no model fits",
@@ -90,11 +119,11 @@ def expand(hub: Hub, names: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _has_checkpoint(card: Card) -> bool:
+def _has_checkpoint(hub: Hub, uid: str) -> bool:
     from mshub_ssd import providers
 
     try:
-        providers.choose_asset(card)
+        providers.choose_asset(hub.info(uid))
     except MshubError:
         return False
     return True

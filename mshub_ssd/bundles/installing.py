@@ -147,13 +147,12 @@ def _decide(
         UsageError: Another one of its uid is in the way.
     """
     registry = default_registry(settings)
-    known = set(registry.uids())
     earlier = [*settings.registry, *map(installed_cards, settings.homes)]
     decided: dict[str, _Incoming] = {}
     conflicts = []
     for card, data in cards:
         path, fate, ours = folder / f"{card.uid}.md", "new", True
-        if card.uid in known:
+        if registry.find(card.uid) is not None:
             old = registry.path(card.uid)
             ours = old == path
             with reading(old, "cannot read the card", CardError):

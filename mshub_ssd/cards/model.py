@@ -168,7 +168,8 @@ class Card:
         classes: Names of the classes without background, where they are not the data set's own.
         body: Everything after the front matter, as it stands in the file.
         extra: Keys this library does not know, and known ones whose value it could not read, as text.
-        path: File the card was read from.
+        origin: Where the card came from: a path or a url, without secrets.
+        path: File the card was read from; None where it is not one of this machine.
         spans: Place of every field. Front matter by path (``asset[0].asset-sha256``), its key with ``:key``
             behind (``asset[0].asset-sha256:key``), other parts as ``:title``, ``:front-matter`` and ``:body``.
     """
@@ -195,6 +196,7 @@ class Card:
     summary: str | None = None
     body: str = ""
     extra: Mapping[str, Any] = field(default_factory=FrozenDict)
+    origin: str | None = None
     path: Path | None = None
     network: NetworkRef | None = None
     classes: tuple[str, ...] | None = None

@@ -176,6 +176,7 @@ class _Reader:
             title=source.title[0] if source.title else None,
             body=source.text[source.body :],
             extra=FrozenDict(self.extra),
+            origin=None if path is None else str(path),
             path=path,
             spans=FrozenDict(parts),
             **{name: value for name, value in fields.items() if value is not None},

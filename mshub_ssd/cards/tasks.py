@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,18 @@ from mshub_ssd.cards.task_table import AREA_WORDS, AREAS, CLASSIFIED, FIELD_KEYS
 if TYPE_CHECKING:
     from mshub_ssd.cards.model import Card
 
-__all__ = ["Task", "find_task", "is_kind", "known_tasks", "matching_tasks", "search_words", "task_of", "told_task"]
+__all__ = [
+    "Task",
+    "find_task",
+    "is_kind",
+    "kin_of",
+    "known_tasks",
+    "matching_tasks",
+    "named_task",
+    "search_words",
+    "task_of",
+    "told_task",
+]
 
 
 class Task(NamedTuple):
@@ -133,6 +144,12 @@ def known_tasks() -> tuple[Task, ...]:
 def find_task(key: str) -> Task | None:
     """The row of a key; None for a task that a card made up."""
     return _ROWS.get(key)
+
+
+def named_task(text: str) -> str | None:
+    """The task or field that a whole text is a word for, in English or Chinese; None if it is none."""
+    word = _squeezed(text)
+    return _MEANINGS.get(word) or next(iter(_SEVERAL.get(word, ())), None)
 
 
 def is_kind(task: str | None, of: str) -> bool:
@@ -316,6 +333,12 @@ def matching_tasks(text: str) -> list[str]:
     meant.update(*(_NARROWER[key] for key in tuple(meant)))
     fields = {_ROWS[key].field for key in meant if key in FIELD_KEYS.values()}
     return [task.key for task in _TASKS if task.key in meant or task.field in fields]
+
+
+def kin_of(keys: Sequence[str]) -> list[str]:
+    """All tasks of the fields that some tasks belong to."""
+    fields = {_ROWS[key].field for key in keys if key in _ROWS}
+    return [task.key for task in _TASKS if task.field in fields]
 
 
 def _parts(key: str, to_end: bool = False) -> Iterator[str]:

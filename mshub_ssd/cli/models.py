@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shlex
 import shutil
@@ -23,7 +24,7 @@ from mshub_ssd.cli.output import (
     on_terminal,
     without_secrets,
 )
-from mshub_ssd.errors import CardError, MshubError
+from mshub_ssd.errors import MshubError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.redaction import hide, scrub
 from mshub_ssd.terminal import clipped, counted, plain, size_text, table, width
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Card
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
-    from mshub_ssd.registry import Registry
+    from mshub_ssd.registry import Registry, Shown
 
 __all__ = ["fetch_command", "info_command", "list_command", "search_command"]
 
-_DESCRIBED = ("title", "task", "datasets", "metrics", "backbone_name", "mindspore_version")
-_LISTED = (*_DESCRIBED, "size", "network_key", "loadable", "obstacle")
+_CUT = 28  # columns that a task or the data sets may take in a table
+_KNOWN = 12  # values of a filter that are named where none fits
 # Task → the command, the same in Python, and further arguments.
 _USES = {
     "object-detection": ("detect", 'mshub.detect(network, "picture.jpg").save("found.png")', " --out found.png"),
@@ -52,36 +53,55 @@ _USES = {
 @click.option("--dataset", metavar="NAME", help="Data set it was trained on, e.g. coco2017.")
 @click.option("--backbone", metavar="NAME", help="E.g. resnet50.")
 @click.option("--publisher", metavar="NAME", help="First part of the uid, e.g. mindspore.")
+@click.option("--network", metavar="NAME", help="Architecture, e.g. ssd_vgg16.")
 @click.option("--mindspore-version", metavar="VERSION", help="MindSpore version of the card, e.g. 1.10.")
 @click.option("--loadable/--not-loadable", default=None, help="Only models that can, or cannot, be loaded here.")
+@click.option("--sort", type=click.Choice(["name", "newest", "size"]), default="name", show_default=True, help="Order.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
+@click.option("--all", "every", is_flag=True, help="Every version of each model, a line each.")
 @json_option
 @verbosity_options
-def list_command(pattern: str, loadable: bool | None, as_json: bool, **filters: str | None) -> None:
-    """List the models, one uid per line.
+def list_command(
+    pattern: str,
+    loadable: bool | None,
+    sort: str,
+    limit: int | None,
+    every: bool,
+    as_json: bool,
+    **filters: str | None,
+) -> None:
+    """List the models, one per line: of each its newest version that can be loaded, else its newest.
 
     PATTERN is a wildcard for the uid, such as 'mindspore/*' or '*resnet50*'; quote it. Filters take wildcards, too.
-    A terminal also shows task, data sets, the first published figure and the size of the checkpoint where the card
-    tells it; a pipe gets the bare uids.
+    A terminal shows a table; a pipe gets bare uids. --json answers with every version.
     """
-    uids = default_hub().list_models(pattern, loadable=loadable, **filters)
-    if not uids:
-        part = pattern != "*" and not set(pattern) & set("*?[")
-        why = "PATTERN must fit the whole uid. " if part else ""
-        note(f"No model fits. {why}Try: {mshub_command()} list" + (f" {shlex.quote(f'*{pattern}*')}" if part else ""))
-    _show(uids, as_json)
+    registry = default_hub().registry
+    ask = registry.models if every or as_json else registry.families
+    found = ask(pattern, sort=sort, limit=limit, loadable=loadable, **filters)
+    if not found:
+        note(_nothing_fits(registry, pattern, filters))
+    _show(found, as_json)
 
 
 @click.command("search")
 @click.argument("text", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 @json_option
 @verbosity_options
-def search_command(text: tuple[str, ...], as_json: bool) -> None:
-    """Find models whose cards mention every word of TEXT, best first."""
+def search_command(text: tuple[str, ...], limit: int | None, as_json: bool) -> None:
+    """Find models by words, best first: names, titles, data sets, tasks, backbones, summaries, bodies.
+
+    TEXT may be English or Chinese; hyphens and case do not matter, and one letter in five may be wrong. Of each model
+    the newest version that can be loaded is shown, else the newest.
+    """
     words = " ".join(text)
-    uids = default_hub().search(words)
-    if not uids:
-        note(f"No card mentions {words!r}. Try fewer words, or: {mshub_command()} list")
-    _show(uids, as_json)
+    registry = default_hub().registry
+    found = registry.search(words, limit)
+    if not found:
+        near = [shown.uid for shown in registry.nearest(words)]
+        advice = f"The nearest: {', '.join(near)}" if near else f"Try fewer words, or: {mshub_command()} list"
+        note(f"No card has all of {words!r}. {advice}")
+    _show(found, as_json)
 
 
 @click.command("info")
@@ -177,41 +197,61 @@ def _tell_how_to_go_on(uids: Sequence[str]) -> None:
         note(f"What has arrived is kept; go on with: {mshub_command()} fetch {shlex.join(uids)}")
 
 
-def _show(uids: list[str], as_json: bool) -> None:
-    registry = default_hub().registry
+def _nothing_fits(registry: Registry, pattern: str, filters: dict[str, str | None]) -> str:
+    """Why a list is empty, and what to type instead."""
+    for name, wanted in filters.items():
+        if wanted is not None and not registry.values_like(name, wanted):
+            known = registry.values(name)
+            near = difflib.get_close_matches(wanted.lower(), known, n=_KNOWN, cutoff=0.4) or known[:_KNOWN]
+            more = f" and {len(known) - len(near)} more" if len(known) > len(near) else ""
+            option = f"--{name.replace('_', '-')}"
+            return f"No card says {option} {shlex.quote(wanted)}. There are: {', '.join(near) or 'none'}{more}"
+    part = pattern != "*" and not set(pattern) & set("*?[")
+    why = "PATTERN must fit the whole uid. " if part else ""
+    return f"No model fits. {why}Try: {mshub_command()} list" + (f" {shlex.quote(f'*{pattern}*')}" if part else "")
+
+
+def _show(found: Sequence[Shown], as_json: bool) -> None:
     if as_json:
-        emit_json(without_secrets([_entry(uid, registry) for uid in uids]))
-    elif not uids:
+        emit_json(without_secrets([facts.shown_facts(shown) for shown in found]))
+    elif not found:
         return
     elif on_terminal():
-        space = max(map(width, uids))
         columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
-        # Line by line: reading thousands of cards takes a while.
-        for uid in uids:
-            aside = clipped(plain(scrub(_aside(uid, registry))), columns - space - 2)
-            emit(f"{uid}{' ' * (space - width(uid))}  {aside}".rstrip())
+        emit(plain(scrub(_listing(found, columns))))
     else:
-        emit("\n".join(uids))
+        emit("\n".join(shown.uid for shown in found))
 
 
-def _aside(uid: str, registry: Registry) -> str:
-    try:
-        card = registry.card(uid)
-    except CardError as error:
-        return f"(unreadable: {error.message})"
-    sizes = [size_text(asset.size) for asset in card.assets[:1] if asset.size is not None]
-    return ", ".join([card.task or "task unknown", *card.datasets, *map(facts.metric_text, card.metrics[:1]), *sizes])
-
-
-def _entry(uid: str, registry: Registry) -> dict[str, Any]:
-    from mshub_ssd import providers
-
-    try:
-        card = registry.card(uid)
-    except CardError as error:
-        return {"uid": uid, "loadable": False, "obstacle": error.message}
-    whole = facts.model_facts(card, providers.standing(card))
-    return {"uid": uid, **{name: whole[name] for name in _LISTED}}
+def _listing(found: Sequence[Shown], columns: int) -> str:
+    """A table of models that fits the terminal; uid and figure are never cut."""
+    several = any(shown.versions > 1 for shown in found)
+    rows = [("MODEL", "CARDS", "FIGURE", "TASK", "DATA", "SIZE", "LOADS")]
+    rows += [
+        (
+            shown.uid,
+            str(shown.versions),
+            facts.figure_text(shown),
+            shown.facts.get("task") or "",
+            ", ".join(shown.facts.get("datasets", ())),
+            "" if shown.size is None else size_text(shown.size),
+            "yes" if shown.loadable else "no",
+        )
+        for shown in found
+    ]
+    wanted = [0, *([1] if several else []), 2, 6, 5, 4, 3]  # what goes first where there is no room stands last
+    room = columns
+    shown_columns = []
+    for column in wanted:
+        widest = max(width(row[column]) for row in rows)
+        needed = min(widest, _CUT) if column in (3, 4) else widest
+        if column > 2 and room < needed + 2:
+            continue
+        shown_columns.append(column)
+        room -= needed + 2
+    chosen = sorted(shown_columns)
+    cut = [tuple(clipped(row[at], _CUT) if at in (3, 4) else row[at] for at in chosen) for row in rows]
+    return table(cut, right=tuple(chosen.index(at) for at in (1, 5) if at in chosen))
 
 
 def _description(card: Card, found: Standing, name: str) -> str:

@@ -259,5 +259,5 @@ class Predictor:
 
 def _digest(card: Card) -> str:
     """What a card says, as a digest; where it lies does not count."""
-    told = json.dumps({**card.to_dict(), "path": None}, sort_keys=True)
+    told = json.dumps({**card.to_dict(), "path": None, "origin": None}, sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()

@@ -128,9 +128,10 @@ class Hub(Seeing):
         Raises:
             UsageError: A folder of cards does not exist.
         """
+        from mshub_ssd.hub.judging import CardJudge
         from mshub_ssd.registry import default_registry
 
-        return default_registry(self.settings)
+        return default_registry(self.settings, CardJudge())
 
     def info(self, name: str | Path, source: str | None = None) -> Card:
         """The card of a uid or of a card file.
@@ -171,42 +172,55 @@ class Hub(Seeing):
         dataset: str | None = None,
         backbone: str | None = None,
         publisher: str | None = None,
+        network: str | None = None,
         mindspore_version: str | None = None,
         loadable: bool | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
     ) -> list[str]:
-        """Uids of the models, in natural order (1.9 before 1.10).
+        """Uids of the models that fit all filters, every version of each.
+
+        Filters compare without case, and may hold the wildcards ``*``, ``?`` and ``[...]``.
 
         Args:
-            pattern: Shell-style pattern on the uid.
+            pattern: Wildcard for the uid; ``*`` also matches ``/``.
             task: E.g. ``object-detection``.
             dataset: Name of a training data set.
-            backbone: Name of the backbone.
+            backbone: Name of the backbone, or a word of it.
             publisher: First part of the uid.
+            network: Architecture key, e.g. ``ssd_vgg16``.
             mindspore_version: The card's MindSpore version, e.g. ``"1.10"``.
             loadable: Only models that `load` has a network and a checkpoint for (True), or only the others (False).
+            sort: ``name`` (1.9 before 1.10; the default), ``newest`` or ``size``.
+            limit: At most so many.
 
         Raises:
-            UsageError: A filter is not text.
+            UsageError: A filter is not text, there is no such order, or `limit` is no number of models.
         """
-
-        def fits(card: Card) -> bool:
-            from mshub_ssd import providers
-
-            return providers.is_loadable(card) is loadable
-
         return self.registry.list_models(
             pattern,
             task=task,
             dataset=dataset,
             backbone=backbone,
             publisher=publisher,
+            network=network,
             mindspore_version=mindspore_version,
-            predicate=None if loadable is None else fits,
+            loadable=loadable,
+            sort=sort or "name",
+            limit=limit,
         )
 
-    def search(self, text: str) -> list[str]:
-        """Uids of the models whose cards mention every word of `text`, best first."""
-        return self.registry.search(text)
+    def search(self, text: str, limit: int | None = None) -> list[str]:
+        """Find models by words: names, titles, data sets, tasks, backbones, summaries and bodies; see docs/search.md.
+
+        Args:
+            text: Words in English or Chinese; hyphens and case do not matter, and one letter in five may be wrong.
+            limit: At most so many.
+
+        Returns:
+            Of each model its newest uid that can be loaded, else its newest; the best comes first.
+        """
+        return [shown.uid for shown in self.registry.search(text, limit)]
 
     def plan(self, name: str | Path, source: str | None = None, *, pretrained: bool = True) -> Plan:
         """What `load` would do: the network, why it, and the checkpoint. Nothing is fetched, opened or built.
@@ -458,13 +472,14 @@ class Hub(Seeing):
 
     def _advise(self, card: Card, error: MshubError) -> None:
         """Let the refusal of a card without a checkpoint name the newest one of the very same network that has one."""
-        from mshub_ssd import providers
+        from mshub_ssd.hub.judging import CardJudge
 
         if not isinstance(error, UnsupportedFormatError):
             return
-        sibling = providers.sibling(card, self.registry.cards())
+        kind = CardJudge()(card).kind
+        sibling = None if kind is None else self.registry.newest_of_kind(kind)
         if sibling is not None:
-            error.hint = f"load {sibling.uid}, the same network with a checkpoint; {error.hint}"
+            error.hint = f"load {sibling}, the same network with a checkpoint; {error.hint}"
 
 
 _default: Hub | None = None

@@ -1,37 +1,109 @@
-"""One folder of cards. A card's uid is its path below it without ``.md``; no card is opened here."""
+"""One folder of cards. A card's uid is its path below it without ``.md``."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from mshub_ssd.cards import is_card_name, valid_uid
+from mshub_ssd.errors import CardError, UsageError
 from mshub_ssd.registry import remarks
+from mshub_ssd.registry.source import Entry, Lost
 
-__all__ = ["Lost", "fault", "find", "walk"]
+__all__ = ["Folder", "fault", "find", "walk"]
 
 _log = logging.getLogger("mshub_ssd.registry")
 
 _MAX_DEPTH = 200  # letters of a folder's name below the root
+# Looking at every file of more than so many takes longer than a listing should.
+_MANY = 20_000
+_SECONDS = 60  # for which the times of the folders vouch for so many files
+_TICK = 2_000_000_000  # nanoseconds in which a file may change twice and keep its times
+_OFFICIAL = ("mshub_res", "assets")  # where a checkout of the official hub has its cards
 
 
-@dataclass(frozen=True)
-class Lost:
-    """What is named like a card, or like a folder of cards, and cannot be read.
+class Folder:
+    """A folder of cards as a `Source`; a checkout of the official hub stands for the cards in it.
+
+    Args:
+        root: The folder.
 
     Attributes:
-        uid: The uid it would have; of a folder, the beginning of its cards' uids, with a slash at the end.
-        path: Where it lies.
-        reason: Why it cannot be read.
+        root: The folder with the cards.
+
+    Raises:
+        UsageError: It is no folder.
     """
 
-    uid: str
-    path: str
-    reason: str
+    def __init__(self, root: str | Path) -> None:
+        if (wrong := fault(Path(root))) is not None:
+            raise UsageError(
+                f"a folder of model cards {wrong}",
+                where=str(root),
+                expected="folders that exist, in MSHUB_REGISTRY or in the settings file",
+                hint="create the folder, or take it out of MSHUB_REGISTRY",
+            )
+        official = Path(root, *_OFFICIAL)
+        self.root = official if fault(official) is None else Path(root)
+        self.label = str(self.root)
+        self.key = f"folder:{os.path.realpath(self.root)}"
+        self._look: tuple[float, dict[str, int], int] = (0.0, {}, 0)
+
+    def entries(self) -> Iterator[Entry | Lost]:
+        """See `Source.entries`; a folder in it that cannot be read is told in the log."""
+        begun, count, folders = time.time(), 0, dict[str, int]()
+        for found in walk(self.root, stamps=True, folders=folders):
+            count += 1
+            yield found
+        self._look = begun, folders, count
+
+    def memo(self) -> str:
+        """See `Source.memo`: the times of all folders, if there are so many cards that this is worth it."""
+        begun, folders, count = self._look
+        return json.dumps({"looked": begun, "folders": folders}) if count > _MANY else ""
+
+    def unchanged(self, memo: str) -> bool:
+        """See `Source.unchanged`: of many cards, one that was edited in place is noticed within a minute."""
+        if not memo:
+            return False
+        known = json.loads(memo)
+        age = time.time() - known["looked"]
+        return 0 <= age < _SECONDS and all(_changed(path) == changed for path, changed in known["folders"].items())
+
+    def find(self, uid: str) -> Entry | None:
+        """See `Source.find`."""
+        path = find(self.root, uid)
+        return None if path is None else Entry(uid, str(path), "")
+
+    def read(self, entry: Entry) -> bytes:
+        """See `Source.read`."""
+        from mshub_ssd.cards import read_bytes
+
+        try:
+            return read_bytes(Path(entry.place))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CardError(f"cannot read the card: {reason}", where=entry.place, expected="a readable file") from error
+
+    def origin(self, entry: Entry) -> str:
+        """See `Source.origin`."""
+        return entry.place
+
+    def path(self, entry: Entry) -> Path:
+        """See `Source.path`."""
+        return Path(entry.place)
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116 - many of them
+    except OSError:
+        return -1
 
 
 def fault(folder: Path) -> str | None:
@@ -71,11 +143,20 @@ def find(root: Path, uid: str) -> Path | None:
         return None
 
 
-def walk(root: Path) -> Iterator[tuple[str, Path] | Lost]:
-    """Uids and card files below a root, and what is in the place of some; in the order of names."""
-    real_root = os.path.realpath(root)
+def walk(root: Path, *, stamps: bool = False, folders: dict[str, int] | None = None) -> Iterator[Entry | Lost]:
+    """The card files below a root, and what is in the place of some; in the order of names.
 
-    def visit(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, Path] | Lost]:
+    Args:
+        root: The folder.
+        stamps: With the stamps of the files, which takes a look at each.
+        folders: Receives the paths of all folders, each with its time before it was looked into.
+    """
+    real_root = os.path.realpath(root)
+    now = time.time_ns()
+
+    def visit(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Entry | Lost]:
+        if folders is not None:
+            folders[folder] = _changed(folder)
         try:
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -97,11 +178,22 @@ def walk(root: Path) -> Iterator[tuple[str, Path] | Lost]:
                 if here not in above and len(prefix) < _MAX_DEPTH:
                     yield from visit(entry.path, f"{prefix}{entry.name}/", (*above, here))
             elif card_like and valid_uid(uid):
-                yield uid, Path(entry.path)
+                yield Entry(uid, entry.path, _stamp(entry, now) if stamps else "")
             elif card_like:
                 _log.debug("no card, the name is no uid: %r", entry.path)
 
     return visit(str(root), "", (real_root,))
+
+
+def _stamp(entry: os.DirEntry[str], now: int) -> str:
+    """What tells two states of a file apart; nothing for one that was changed just now, and may be changed again."""
+    try:
+        status = entry.stat()
+    except OSError:  # reading it tells
+        return ""
+    if max(status.st_mtime_ns, status.st_ctime_ns) > now - _TICK:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
 def _inside(path: str, root: str) -> bool:

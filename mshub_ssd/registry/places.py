@@ -8,15 +8,20 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.files import is_private
 from mshub_ssd.registry.folder import fault
 from mshub_ssd.registry.registry import Registry
+from mshub_ssd.registry.rows import Judge
 from mshub_ssd.settings import Settings
 
 __all__ = ["default_registry", "installed_cards"]
 
 
-def default_registry(settings: Settings) -> Registry:
+def default_registry(settings: Settings, judge: Judge | None = None) -> Registry:
     """The folders of ``MSHUB_REGISTRY``, then the cards that bundles installed, then the cards of the package.
 
     What somebody else could have installed comes last: it may add cards, but none takes the place of another.
+
+    Args:
+        settings: The folders, and the caches, of which the first that is ours alone keeps the index.
+        judge: Who says which cards can be loaded.
 
     Raises:
         UsageError: A folder does not exist, or the package's own cards are missing.
@@ -24,7 +29,7 @@ def default_registry(settings: Settings) -> Registry:
     installed = [folder for folder in map(installed_cards, settings.homes) if fault(folder) is None]
     ours = [folder for folder in installed if is_private(folder.parent, folder)]
     others = [folder for folder in installed if folder not in ours]
-    return Registry([*settings.registry, *ours, _bundled(), *others])
+    return Registry([*settings.registry, *ours, _bundled(), *others], settings.homes, judge)
 
 
 def installed_cards(home: Path) -> Path:

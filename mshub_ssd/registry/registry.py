@@ -1,65 +1,154 @@
-"""Cards of several folders as one: from a uid to its card, listing, searching."""
+"""Cards of several sources as one: from a name to its card, listing, searching."""
 
 from __future__ import annotations
 
-import fnmatch
-import re
+import functools
+import heapq
+import itertools
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from mshub_ssd.cards import natural_key
 from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.redaction import scrub
-from mshub_ssd.registry import folder, remarks
-from mshub_ssd.registry.folder import Lost
+from mshub_ssd.registry import queries
+from mshub_ssd.registry.folder import Folder
+from mshub_ssd.registry.index import Index, open_index
+from mshub_ssd.registry.queries import Found, Query
+from mshub_ssd.registry.rows import FACETS, Judge, Shown
+from mshub_ssd.registry.source import Entry, Lost, Source, read_entry
+from mshub_ssd.registry.words import squeezed
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
 
 __all__ = ["Registry"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _NEAREST = 3
+# How filters are called in the library and on the command line.
+_EXAMPLES = {"mindspore_version": '"1.10"', "dataset": '"coco2017"', "task": '"object-detection"'}
+
+
+def _question(method: Callable[P, T]) -> Callable[P, T]:
+    """Let all parts of a question be answered by one look at the sources."""
+
+    @functools.wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        state: Any = getattr(args[0], "_asked")  # noqa: B009 - the type checker sees any object here
+        if not getattr(state, "depth", 0):
+            state.depth, state.indexes = 0, None
+        state.depth += 1
+        try:
+            return method(*args, **kwargs)
+        finally:
+            state.depth -= 1
+
+    return asked
 
 
 class Registry:
-    """Model cards of one or more folders; a uid in an earlier folder hides the same one in later folders.
+    """Model cards of one or more sources; a uid in an earlier source hides the same one in later sources.
 
-    Nothing is remembered: a card that is edited, added or removed is seen by the next call. A card is read only when
-    it is asked for, or when a filter looks inside.
+    A card that is edited, added or removed is seen by the next question. Lists and searches are answered by an index
+    in the cache, which is refreshed by what changed; a card is read when it is asked for.
 
     Args:
-        roots: Folders of cards.
+        sources: Folders of cards, or other sources.
+        homes: Caches; the first that is ours alone to write keeps the index. Without one it is kept in memory.
+        judge: Who says which cards can be loaded; without one nobody does.
 
     Raises:
-        UsageError: A root is not a folder.
+        UsageError: A folder is not one.
     """
 
-    def __init__(self, roots: Sequence[str | Path]) -> None:
-        self.roots = tuple(Path(root) for root in roots)
-        for root in self.roots:
-            if (fault := folder.fault(root)) is not None:
-                raise UsageError(
-                    f"a folder of model cards {fault}",
-                    where=str(root),
-                    expected="folders that exist, in MSHUB_REGISTRY or in the settings file",
-                    hint="create the folder, or take it out of MSHUB_REGISTRY",
-                )
+    def __init__(
+        self, sources: Sequence[str | Path | Source], homes: Iterable[Path] = (), judge: Judge | None = None
+    ) -> None:
+        self.sources: tuple[Source, ...] = tuple(
+            Folder(source) if isinstance(source, str | Path) else source for source in sources
+        )
+        self._homes, self._judge = tuple(homes), judge
+        self._lock = threading.Lock()
+        self._opened: list[Index] | None = None
+        self._asked = threading.local()
 
+    @_question
     def uids(self) -> list[str]:
         """All uids in natural order (1.9 before 1.10)."""
-        return list(self._walk()[0])
+        return [found.shown.uid for found in self._merged(Query(), "name")]
 
+    @_question
+    def entry(self, name: str) -> tuple[Source, Entry]:
+        """Where the card of a name is.
+
+        Args:
+            name: A uid, or one that is unambiguous without publisher and version: ``ssd300_coco2017`` and
+                ``mindspore/latest/ssd300_coco2017`` mean that model's newest loadable card, else its newest. ``.md``
+                at the end is understood.
+
+        Raises:
+            UnknownModelError: There is none, or several models have that name; names the nearest.
+            CardError: Something of that name is there, and is no file that can be read.
+        """
+        if not isinstance(name, str):
+            raise self._unknown(name)
+        found = self.find(name)
+        if found is None:
+            if (error := self._unreadable(name)) is not None:
+                raise error
+            meant = self._meant_by(name)
+            found = None if meant is None else self.find(meant)
+        if found is None:
+            raise self._unknown(name)
+        return found
+
+    def find(self, uid: str) -> tuple[Source, Entry] | None:
+        """Where the card of exactly this uid is, None if there is none; looks at no other cards."""
+        for name in dict.fromkeys((uid, uid.removesuffix(".md"))):
+            for source in self.sources:
+                if (found := source.find(name)) is not None:
+                    return source, found
+        return None
+
+    def _meant_by(self, name: str) -> str | None:
+        """The uid that is meant by a short name."""
+        parts = name.removesuffix(".md").split("/")
+        kept = [part for part in parts if part.lower() != "latest"]
+        if not all(kept) or (len(kept) == len(parts) and len(parts) > 1):
+            return None
+        family = "/".join(kept)
+        found = [one for index, hidden in self._indexes() for one in queries.of_family(index, family, hidden)]
+        known = sorted(queries.best_of(found), key=lambda one: one.sort)
+        if len(known) > 1:
+            raise UnknownModelError(
+                "several models have that name",
+                expected=" or ".join(one.shown.uid for one in known[:_NEAREST]),
+                got=scrub(repr(name))[:200],
+                hint=f"name one of them: mshub info {known[0].shown.uid}",
+            )
+        return known[0].shown.uid if known else None
+
+    @_question
     def path(self, uid: str) -> Path:
-        """The card file of a uid; ``.md`` at its end is understood.
+        """The card file of a uid.
 
         Raises:
             UnknownModelError: There is none; names the nearest.
-            CardError: Something of that name is there, and is no file that can be read.
+            CardError: It is no file that can be read, or no file of this machine.
         """
-        return self._find(uid)[1]
+        source, entry = self.entry(uid)
+        path = source.path(entry)
+        if path is None:
+            raise CardError("this card is no file of its own", where=source.origin(entry), hint=f"mshub info {uid}")
+        return path
 
+    @_question
     def card(self, uid: str) -> Card:
         """The card of a uid.
 
@@ -67,209 +156,324 @@ class Registry:
             UnknownModelError: There is none; names the nearest.
             CardError: The card cannot be read.
         """
-        from mshub_ssd.cards import read_card
+        return read_entry(*self.entry(uid))
 
-        name, path = self._find(uid)
-        return read_card(path, name)
-
+    @_question
     def list_models(
-        self,
-        pattern: str = "*",
-        *,
-        task: str | None = None,
-        dataset: str | None = None,
-        backbone: str | None = None,
-        publisher: str | None = None,
-        mindspore_version: str | None = None,
-        predicate: Callable[[Card], bool] | None = None,
+        self, pattern: str = "*", *, sort: str = "name", limit: int | None = None, **filters: object
     ) -> list[str]:
-        """Uids in natural order, those that fit all filters.
+        """Uids of the models that fit all filters; see `models`."""
+        return [shown.uid for shown in self.models(pattern, sort=sort, limit=limit, **filters)]
+
+    @_question
+    def models(
+        self, pattern: str = "*", *, sort: str = "name", limit: int | None = None, **filters: object
+    ) -> list[Shown]:
+        """The models that fit all filters, as lists show them.
 
         Filters compare without case, and may hold the wildcards ``*``, ``?`` and ``[...]``. Names are also compared
-        without ``_``, ``-`` and spaces. Cards that cannot be read are left out, with one warning for all of them
-        in the log, once in a process.
+        without ``_``, ``-`` and spaces. Cards that cannot be read fit no filter.
 
         Args:
             pattern: Wildcard for the uid; ``*`` also matches ``/``.
-            task: E.g. ``object-detection``.
-            dataset: E.g. ``coco2017`` or ``coco*``.
-            backbone: The backbone's name or a word of it or of the card's network, e.g. ``resnet50``.
-            publisher: First part of the uid.
-            mindspore_version: Text, e.g. ``1.10``.
-            predicate: A further test.
+            sort: ``name`` (1.9 before 1.10), ``newest`` or ``size``.
+            limit: At most so many.
+            **filters: ``task``, ``dataset``, ``backbone`` (or a word of it or of the network), ``publisher``,
+                ``mindspore_version``, ``network``; and ``loadable``, True or False.
 
         Raises:
-            UsageError: A filter is not text (the number 1.10 would be 1.1).
+            UsageError: A filter is not text (the number 1.10 would be 1.1), or fits nothing that any card says.
         """
-        filters = {
-            "pattern": pattern,
-            "task": task,
-            "dataset": dataset,
-            "backbone": backbone,
-            "publisher": publisher,
-            "mindspore_version": mindspore_version,
-        }
-        for name, value in filters.items():
+        query = self._query(pattern, filters)
+        _check_order(sort, limit)
+        return [found.shown for found in itertools.islice(self._merged(query, sort), limit)]
+
+    @_question
+    def families(
+        self, pattern: str = "*", *, sort: str = "name", limit: int | None = None, **filters: object
+    ) -> list[Shown]:
+        """Of each model in all its versions one row: the newest that can be loaded, else the newest.
+
+        Args and errors are those of `models`; `Shown.versions` counts the cards that fit.
+        """
+        query = self._query(pattern, filters)
+        _check_order(sort, limit)
+        found = queries.best_of(
+            one for index, hidden in self._indexes() for one in queries.families(index, query, hidden)
+        )
+        return [one.shown for one in sorted(found, key=lambda one: _order(one, sort))[:limit]]
+
+    @_question
+    def search(self, text: str, limit: int | None = None) -> list[Shown]:
+        """Models whose cards hold every word of a text, best first: of each family one card.
+
+        Searched are names, titles, data sets, tasks in English and Chinese, summaries and bodies, without case and
+        hyphens. A word that no card has may be misspelt: one letter in five. A name counts more than a title, that
+        more than a summary, and that more than the body; the newest comes first among equals.
+
+        Args:
+            text: Words.
+            limit: At most so many.
+        """
+        _check_order("name", limit)
+        words = self._spelled(queries.words_of(text))
+        if words is None:
+            return []
+        if not _is_task(text):
+            return self._found(words, limit)
+        # Who names a task means the task, and not words that stand somewhere.
+        from mshub_ssd.cards import matching_tasks
+
+        tasks = set(matching_tasks(text))
+        found = self._found(words, None, farthest=queries.SUMMARY)
+        named = {shown.uid for shown in self._found(words, None, farthest=queries.NAME)}
+        return [shown for shown in found if shown.uid in named or shown.facts.get("task") in tasks][:limit]
+
+    @_question
+    def nearest(self, text: str, limit: int = _NEAREST) -> list[Shown]:
+        """The models that come nearest to a search that finds nothing.
+
+        Those with most of its words; else those of the task that is named, or that such a model would have, or of its
+        field; else those whose names are spelt most alike.
+        """
+        words = [word for one in queries.words_of(text) if (word := self._meant(one, looser=True)) is not None]
+        found = self._found(words, limit, every=False) if words and not _is_task(text) else []
+        return found or self._of_task_like(text, limit) or self._spelt_like(text, limit)
+
+    def cards(self) -> Iterator[Card]:
+        """All cards, read one by one; those that cannot be read are left out."""
+        for found in self._merged(Query(), "name"):
+            if found.shown.error is None:
+                try:
+                    yield self.card(found.shown.uid)
+                except (CardError, UnknownModelError):  # changed this moment; the next look tells
+                    continue
+
+    @_question
+    def newest_of_kind(self, kind: str) -> str | None:
+        """Uid of the newest loadable card of the very same network, see `Verdict.kind`; None if there is none."""
+        found = [one for index, hidden in self._indexes() if (one := queries.newest_of_kind(index, kind, hidden))]
+        return max(found, key=lambda one: (one.updated, one.age)).shown.uid if found else None
+
+    @_question
+    def damaged(self) -> list[tuple[str, str]]:
+        """Cards and folders of cards that cannot be read: uid and reason."""
+        return [row for index, _ in self._indexes() for row in queries.damaged(index)]
+
+    @_question
+    def values(self, facet: str) -> list[str]:
+        """Everything that cards say of a facet, e.g. all tasks."""
+        return sorted({text for index, _ in self._indexes() for text in queries.facet_values(index, facet)})
+
+    @_question
+    def values_like(self, facet: str, wanted: str) -> set[str]:
+        """What cards say of a facet that a filter means."""
+        known = self.values(facet)
+        exact = facet == "mindspore_version"
+        found = {text for text in known if queries.fits(wanted, text, exact=exact)}
+        if facet == "task":
+            from mshub_ssd.cards import matching_tasks
+
+            found |= set(matching_tasks(wanted)).intersection(known)
+        return found
+
+    def _indexes(self) -> list[tuple[Index, frozenset[str]]]:
+        """The index of each source, and the uids in it that sources before have, too; as of this question."""
+        state = self._asked
+        if getattr(state, "depth", 0) and state.indexes is not None:
+            return list(state.indexes)
+        indexes = self._refreshed()
+        found = [
+            (index, frozenset[str]().union(*(queries.shared(index, before) for before in indexes[:number])))
+            for number, index in enumerate(indexes)
+        ]
+        if getattr(state, "depth", 0):
+            state.indexes = found
+        return found
+
+    def _refreshed(self) -> list[Index]:
+        with self._lock:
+            if self._opened is not None:
+                try:
+                    for index in self._opened:
+                        index.refresh()
+                    return self._opened
+                except sqlite3.Error:  # opening it again tells what to do
+                    self._opened = None
+            self._opened = [open_index(source, self._homes, self._judge) for source in self.sources]
+            return self._opened
+
+    def _merged(self, query: Query, sort: str) -> Iterator[Found]:
+        streams = [queries.models(index, query, hidden, sort) for index, hidden in self._indexes()]
+        return heapq.merge(*streams, key=lambda found: _order(found, sort))
+
+    def _query(self, pattern: str, filters: dict[str, object]) -> Query:
+        loadable = filters.pop("loadable", None)
+        for name, value in {"pattern": pattern, **filters}.items():
+            if name not in ("pattern", *FACETS):
+                raise TypeError(f"there is no filter {name}")
             if value is not None and not isinstance(value, str):
                 raise UsageError(
                     f"the filter {name} is not text",
-                    expected=f'text, e.g. {name}="1.10"',
+                    expected=f"text, e.g. {name}={_EXAMPLES.get(name, '...')}",
                     got=repr(value),
                     hint="put it in quotes: the number 1.10 is 1.1",
                 )
-        paths = self._walk()[0]
-        chosen = [
-            uid
-            for uid in paths
-            if _fits(pattern, uid) and (publisher is None or ("/" in uid and _fits(publisher, uid.split("/")[0])))
+        facets = {}
+        for name, value in filters.items():
+            if isinstance(value, str):
+                facets[name] = self.values_like(name, value)
+        return Query(pattern, facets, None if loadable is None else bool(loadable))
+
+    def _found(
+        self, words: Sequence[queries.Word], limit: int | None, *, every: bool = True, farthest: int | None = None
+    ) -> list[Shown]:
+        found = queries.best_of(
+            one
+            for index, hidden in self._indexes()
+            for one in queries.hits(index, words, hidden, every=every, farthest=farthest)
+        )
+        # Stable sorting, the least important first: names, then the newest, then where it was found.
+        ranked = sorted(found, key=lambda one: one.sort)
+        ranked.sort(key=lambda one: (one.updated, one.age), reverse=True)
+        ranked.sort(key=lambda one: one.score)
+        return [one.shown for one in ranked[:limit]]
+
+    def _spelled(self, words: Sequence[queries.Word]) -> list[queries.Word] | None:
+        """The words as they are meant; None where one of them means nothing."""
+        meant = [self._meant(word) for word in words]
+        return None if None in meant or not meant else [word for word in meant if word is not None]
+
+    def _meant(self, word: queries.Word, *, looser: bool = False) -> queries.Word | None:
+        """A word as it is, if some card has it, else the spellings that come nearest; None where there is none."""
+        indexes = [index for index, _ in self._indexes()]
+        if any(queries.occurs(index, word) for index in indexes):
+            return word
+        text = word.texts[0]
+        if not text.isascii():
+            return None
+        near: dict[str, int] = {}
+        for index in indexes:
+            near.update(queries.spellings(index, text, looser=looser))
+        for edits in sorted(set(near.values())):
+            meant = queries.Word(tuple(sorted(known for known in near if near[known] == edits)), misspelt=True)
+            if any(queries.occurs(index, meant) for index in indexes):
+                return meant
+        return None
+
+    def _of_task_like(self, text: str, limit: int) -> list[Shown]:
+        """Models of the task that a text names, or that a model of that name would have; or of its field."""
+        from mshub_ssd.cards import Card, kin_of, matching_tasks, task_of
+
+        task = task_of(Card(uid=squeezed(text) or "model", model_name=text))
+        for tasks in (matching_tasks(text), [task] if task else [], kin_of(matching_tasks(text) or [task or ""])):
+            known = set(self.values("task")).intersection(tasks)
+            if known:
+                query = Query(facets={"task": known})
+                found = queries.best_of(
+                    one for index, hidden in self._indexes() for one in queries.families(index, query, hidden)
+                )
+                return [one.shown for one in sorted(found, key=lambda one: _order(one, "newest"))[:limit]]
+        return []
+
+    def _spelt_like(self, text: str, limit: int) -> list[Shown]:
+        words = [
+            queries.Word(tuple(like), misspelt=True)
+            for word in queries.words_of(text)
+            for index, _ in self._indexes()
+            if word.texts[0].isascii() and (like := queries.alike(index, word.texts[0]))
         ]
-        if all(value is None for value in (task, dataset, backbone, mindspore_version, predicate)):
-            return chosen
+        return self._found(words, limit, every=False) if words else []
 
-        def wanted(card: Card) -> bool:
-            return (
-                (task is None or _fits(task, card.task))
-                and (dataset is None or any(_fits(dataset, name) for name in card.datasets))
-                and (backbone is None or any(_fits(backbone, name) for name in _backbone_names(card)))
-                and (mindspore_version is None or _fits(mindspore_version, card.mindspore_version, exact=True))
-                and (predicate is None or predicate(card))
-            )
+    def _unreadable(self, uid: str) -> CardError | None:
+        """Why there is no card of that uid, where something of its name, or a folder above it, is in the way."""
+        if not isinstance(uid, str):
+            return None
+        parts = uid.removesuffix(".md").split("/")
+        names = ["/".join(parts), *("/".join(parts[:count]) + "/" for count in range(len(parts) - 1, 0, -1))]
+        for source in self.sources:
+            lost = {found.uid: found for found in source.entries() if isinstance(found, Lost)}
+            found = next((lost[name] for name in names if name in lost), None)
+            if found is not None:
+                return CardError(
+                    f"cannot read the card: {found.reason}",
+                    where=found.path,
+                    expected="a readable file in a readable folder",
+                    hint=f"look at it: ls -ld {shlex.quote(found.path)}",
+                )
+        return None
 
-        return [card.uid for card in _readable({uid: paths[uid] for uid in chosen}, self.roots) if wanted(card)]
-
-    def search(self, text: str) -> list[str]:
-        """Uids of the cards in which all words of `text` occur, best first.
-
-        Searched are uid, title, names, data sets, task and summary, without case. Cards with more of the words in
-        their uid come first, then natural order.
-        """
-        words = text.casefold().split()
-        found: list[tuple[int, str]] = []
-        for card in self.cards():
-            uid = card.uid.casefold()
-            network = card.network.name if card.network else None
-            names = (card.title, card.model_name, card.backbone_name, network, card.task, card.module_type)
-            texts = [name.casefold() for name in (*names, card.summary, *card.datasets) if name]
-            if all(word in uid or any(word in place for place in texts) for word in words):
-                found.append((-sum(word in uid for word in words), card.uid))
-        # The index is in natural order, and sorting is stable.
-        return [uid for _, uid in sorted(found, key=lambda item: item[0])]
-
-    def cards(self) -> Iterator[Card]:
-        """All cards, read one by one.
-
-        Those that cannot be read are left out, with one warning for all of them in the log, once in a process.
-        """
-        return _readable(self._walk()[0], self.roots)
-
-    def _find(self, uid: str) -> tuple[str, Path]:
-        """A uid as it is meant, and its card file: one look per folder."""
-        if isinstance(uid, str):
-            for name in dict.fromkeys((uid, uid.removesuffix(".md"))):
-                for root in self.roots:
-                    if (path := folder.find(root, name)) is not None:
-                        return name, path
-        paths, lost = self._walk()
-        raise _unreadable(uid, lost) or self._unknown(uid, list(paths))
-
-    def _walk(self) -> tuple[dict[str, Path], dict[str, Lost]]:
-        """The card files by uid, in natural order; and what is in the place of others."""
-        paths: dict[str, Path] = {}
-        lost: dict[str, Lost] = {}
-        for root in self.roots:
-            for found in folder.walk(root):
-                if isinstance(found, Lost):
-                    lost.setdefault(found.uid, found)
-                else:
-                    paths.setdefault(*found)
-        return dict(sorted(paths.items(), key=lambda item: _uid_key(item[0]))), lost
-
-    def _unknown(self, uid: str, known: Sequence[str]) -> UnknownModelError:
-        near = _nearest(uid, known) if isinstance(uid, str) else []
+    def _unknown(self, uid: str) -> UnknownModelError:
+        near = self._similar(uid) if isinstance(uid, str) else []
         if near:
             hint = f"did you mean {' or '.join(near)}? try: mshub info {near[0]}"
         else:
             hint = "list the known ones: mshub list"
         return UnknownModelError(
             "no model card of that name",
-            where=", ".join(map(str, self.roots)),
+            where=", ".join(source.label for source in self.sources),
             expected="a uid such as mindspore/1.7/ssdresnet50fpn_coco2017",
             got=scrub(repr(uid))[:200],
             hint=hint,
         )
 
+    def _similar(self, uid: str) -> list[str]:
+        """What a wrong uid may mean: the same but for case; the same model in another version; one spelt alike."""
+        import difflib
 
-def _unreadable(uid: str, lost: Mapping[str, Lost]) -> CardError | None:
-    """Why there is no card of that uid, where something of its name, or a folder above it, is in the way."""
-    if not isinstance(uid, str):
-        return None
-    parts = uid.removesuffix(".md").split("/")
-    names = ["/".join(parts), *("/".join(parts[:count]) + "/" for count in range(len(parts) - 1, 0, -1))]
-    found = next((lost[name] for name in names if name in lost), None)
-    if found is None:
-        return None
-    return CardError(
-        f"cannot read the card: {found.reason}",
-        where=found.path,
-        expected="a readable file in a readable folder",
-        hint=f"look at it: ls -ld {shlex.quote(found.path)}",
-    )
-
-
-def _nearest(uid: str, uids: Sequence[str]) -> list[str]:
-    import difflib
-
-    asked = uid.removesuffix(".md").casefold()
-    if len(asked) > 200:
-        return []
-    lower = {known.casefold(): known for known in uids}
-    if asked in lower:
-        return [lower[asked]]
-    last = asked.rsplit("/", 1)[-1]
-    same_name = [known for folded, known in lower.items() if folded.rsplit("/", 1)[-1] == last]
-    if same_name:
-        # The newest first: that is the one most people want.
-        return same_name[::-1][:_NEAREST]
-    near = difflib.get_close_matches(asked, lower, n=_NEAREST, cutoff=0.6)
-    if not near:
-        names = {folded.rsplit("/", 1)[-1]: folded for folded in lower}
-        near = [names[name] for name in difflib.get_close_matches(last, names, n=_NEAREST, cutoff=0.6)]
-    return [lower[folded] for folded in near]
+        asked = uid.removesuffix(".md").casefold()
+        if not asked or len(asked) > 200:
+            return []
+        family = "/".join(part for part in asked.split("/") if not queries.is_version(part))
+        last = asked.rsplit("/", 1)[-1]
+        for name in dict.fromkeys((family, last)):
+            found = [one for index, hidden in self._indexes() for one in queries.of_family(index, name, hidden)]
+            if found:
+                exact = [one for one in found if one.shown.uid.casefold() == asked]
+                newest = sorted(found, key=lambda one: one.newness, reverse=True)
+                return [one.shown.uid for one in [*exact, *newest]][: 1 if exact else _NEAREST]
+        rows = [one.shown.uid for one in self._merged(Query(), "name")] if len(asked) > 2 else []
+        lower = {known.casefold(): known for known in rows}
+        near = difflib.get_close_matches(asked, lower, n=_NEAREST, cutoff=0.6)
+        if not near:
+            names = {folded.rsplit("/", 1)[-1]: folded for folded in lower}
+            near = [names[name] for name in difflib.get_close_matches(last, names, n=_NEAREST, cutoff=0.6)]
+        return [lower[folded] for folded in near] or [shown.uid for shown in self.nearest(last)]
 
 
-def _readable(paths: Mapping[str, Path], roots: Sequence[Path]) -> Iterator[Card]:
-    from mshub_ssd.cards import read_card
+def _is_task(text: str) -> bool:
+    """Whether a whole text is a word for a task."""
+    from mshub_ssd.cards import named_task
 
-    lost = []
-    try:
-        for uid, path in paths.items():
-            try:
-                card = read_card(path, uid)
-            except CardError as error:
-                lost.append((path, error))
-            else:
-                yield card
-    finally:  # also where nobody wants the rest
-        remarks.cards_left_out(lost, roots)
+    return named_task(text) is not None
 
 
-def _uid_key(uid: str) -> tuple[object, ...]:
-    return tuple(natural_key(part) for part in uid.split("/"))
+def _check_order(sort: str, limit: int | None) -> None:
+    if sort not in queries.SORTS:
+        raise UsageError("no such order", expected=", ".join(queries.SORTS), got=repr(sort)[:80])
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise UsageError("limit is not a number of models", expected="1 or more, or None", got=repr(limit)[:80])
 
 
-def _backbone_names(card: Card) -> list[str]:
-    names = [name for name in (card.backbone_name, card.network and card.network.name) if name]
-    return [*names, *(word for name in names for word in re.split(r"[_\-\s]", name))]
+class _Backwards:
+    """What compares the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: tuple[str, bytes]) -> None:
+        self.value = value
+
+    def __lt__(self, other: _Backwards) -> bool:
+        return other.value < self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Backwards) and self.value == other.value
 
 
-def _fits(wanted: str, name: str | None, *, exact: bool = False) -> bool:
-    if name is None:
-        return False
-    low, asked = name.lower(), wanted.lower()
-    if fnmatch.fnmatchcase(low, asked):
-        return True
-    return not exact and _squeezed(low) == _squeezed(asked)
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"[_\-\s]", "", text)
+def _order(found: Found, sort: str) -> tuple[object, ...]:
+    if sort == "newest":
+        return (_Backwards((found.updated, found.age)), found.sort)
+    if sort == "size":
+        size = found.shown.size
+        return (size is None, size or 0, found.sort)
+    return (found.sort,)

@@ -1,0 +1,403 @@
+"""Questions to the index of one source. Answers come from rows; no card is read."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mshub_ssd.registry.index import Index
+from mshub_ssd.registry.rows import Shown, is_version
+from mshub_ssd.registry.words import allowed_edits, deletions, fold, near, squeezed, tokens
+from mshub_ssd.registry.words import is_version as whole_version
+
+__all__ = [
+    "NAME",
+    "SORTS",
+    "SUMMARY",
+    "Found",
+    "Query",
+    "Word",
+    "alike",
+    "best_of",
+    "damaged",
+    "facet_values",
+    "families",
+    "fits",
+    "hits",
+    "is_version",
+    "models",
+    "newest_of_kind",
+    "occurs",
+    "of_family",
+    "shared",
+    "spellings",
+    "words_of",
+]
+
+_SHOWN = "uid, family, error, loadable, network, obstacle, size, facts, file, sort, age, updated"
+# By age, what says no version or date comes last; by size, what says none.
+_ORDERS = {
+    "name": "sort",
+    "newest": "updated DESC, age DESC, sort",
+    "size": "size IS NULL, size, sort",
+}
+SORTS = tuple(_ORDERS)
+"""What answers can be sorted by."""
+
+_CHUNK = 500
+_RUNS = re.compile(r"[a-z]+|[^a-z]+")
+_SHORT = 3  # letters of a word that are too few to be misspelt
+_LONGEST = 1000  # letters of a pattern: no uid has so many
+_CANDIDATES = 300  # words that a misspelt one is compared with
+# Where a word was found, the best place first: table and column of the index, and whether its beginning will do.
+_PLACES = (
+    ("words", "lead", False),
+    ("words", "lead", True),
+    ("words", "named", False),
+    ("names", "name", False),
+    ("words", "about", False),
+    ("names", "title", False),
+    ("names", "summary", False),
+    ("words", "body", False),
+)
+NAME = _PLACES.index(("names", "name", False))
+"""The last of the places of names, among those where a word may be found."""
+SUMMARY = _PLACES.index(("names", "summary", False))
+"""The place of summaries among them."""
+
+_MISSPELT = 2  # places behind the right spelling
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which models are wanted.
+
+    Attributes:
+        pattern: Wildcard for the uid, without case; ``*`` also matches ``/``.
+        facets: For each facet, the values that will do.
+        loadable: Only models that can be loaded here, or only the others.
+    """
+
+    pattern: str = "*"
+    facets: Mapping[str, Collection[str]] = field(default_factory=dict)
+    loadable: bool | None = None
+
+    def where(self, hidden: Collection[str]) -> tuple[str, list[Any]]:
+        """The condition in SQL, and its values.
+
+        Args:
+            hidden: Uids that a source before has, too.
+        """
+        clauses, values = ["error IS NULL"], list[Any]()
+        if len(self.pattern) > _LONGEST:
+            clauses.append("FALSE")
+        elif self.pattern != "*":
+            clauses.append("lower(uid) GLOB ?")
+            values.append(self.pattern.lower().replace("[!", "[^"))
+        for facet, texts in self.facets.items():
+            clauses.append(
+                "id IN (SELECT card FROM has WHERE value IN"
+                " (SELECT id FROM value WHERE facet = ? AND text IN (SELECT value FROM json_each(?))))"
+            )
+            values += [facet, json.dumps(sorted(texts))]
+        if self.loadable is not None:
+            # Of a file that should lie beside its card, `models` sees whether it does.
+            clauses.append("loadable = 1" if self.loadable else "(loadable IS NOT 1 OR file IS NOT NULL)")
+        if hidden:
+            clauses.append("uid NOT IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(sorted(hidden)))
+        return " AND ".join(clauses), values
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model in an answer, and what it is sorted by.
+
+    Attributes:
+        shown: What is shown of it.
+        sort: Its uid, for the natural order.
+        age: Its version, for the order of versions.
+        updated: Its date as ISO text, empty if none is given.
+        score: How far from the best place its words were found.
+    """
+
+    shown: Shown
+    sort: bytes
+    age: bytes
+    updated: str
+    score: int = 0
+
+    @property
+    def newness(self) -> tuple[bool, bytes, str]:
+        """What sorts cards of one family: what can be loaded, then the newest."""
+        return bool(self.shown.loadable), self.age, self.updated
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a search: the texts that stand for it, and whether they are other spellings of it."""
+
+    texts: tuple[str, ...]
+    misspelt: bool = False
+
+
+def models(index: Index, query: Query, hidden: Collection[str] = (), sort: str = "name") -> Iterator[Found]:
+    """Cards that fit, one by one."""
+    where, values = query.where(hidden)
+    with index.lock:
+        cursor = index.db.execute(f"SELECT {_SHOWN} FROM card WHERE {where} ORDER BY {_ORDERS[sort]}", values)  # noqa: S608
+    while True:
+        with index.lock:  # not while others work with what they got
+            rows = cursor.fetchmany(_CHUNK)
+        if not rows:
+            return
+        for found in map(_found, rows):
+            if query.loadable is None or bool(found.shown.loadable) is query.loadable:
+                yield found
+
+
+def families(index: Index, query: Query, hidden: Collection[str] = ()) -> list[Found]:
+    """Of each family its newest card that can be loaded, else its newest, and how many there are."""
+    where, values = query.where(hidden)
+    with index.lock:
+        rows = index.db.execute(
+            f"SELECT {_SHOWN}, versions FROM (SELECT *, count(*) OVER w AS versions, row_number() OVER"  # noqa: S608
+            " (PARTITION BY family ORDER BY loadable IS 1 DESC, age DESC, updated DESC, sort DESC) AS first"
+            f" FROM card WHERE {where} WINDOW w AS (PARTITION BY family)) WHERE first = 1",
+            values,
+        ).fetchall()
+    found = []
+    for row in rows:
+        one = _found(row[:-1])
+        one = replace(one, shown=replace(one.shown, versions=row[-1]))
+        if query.loadable is None or bool(one.shown.loadable) is query.loadable:
+            found.append(one)
+    return found
+
+
+def of_family(index: Index, family: str, hidden: Collection[str] = ()) -> list[Found]:
+    """All cards of families of this name, with a publisher or of any, in any order."""
+    name = family.lower()
+    where, values = Query().where(hidden)
+    with index.lock:
+        rows = index.db.execute(
+            f"SELECT {_SHOWN} FROM card WHERE {where} AND (lower(family) = ? OR substr(lower(family), ?) = ?)",  # noqa: S608
+            [*values, name, -len(name) - 1, f"/{name}"],
+        ).fetchall()
+    return list(map(_found, rows))
+
+
+def newest_of_kind(index: Index, kind: str, hidden: Collection[str] = ()) -> Found | None:
+    """The newest loadable card of the very same network, by date and then version."""
+    where, values = Query(loadable=True).where(hidden)
+    with index.lock:
+        rows = index.db.execute(
+            f"SELECT {_SHOWN} FROM card WHERE {where} AND kind = ? ORDER BY updated DESC, age DESC, sort DESC",  # noqa: S608
+            [*values, kind],
+        )
+        return next((found for found in map(_found, rows) if found.shown.loadable), None)
+
+
+def facet_values(index: Index, facet: str) -> list[str]:
+    """All values of a facet that some card has."""
+    with index.lock:
+        rows = index.db.execute(
+            "SELECT text FROM value WHERE facet = ? AND EXISTS (SELECT 1 FROM has WHERE value = id)", (facet,)
+        )
+        return [text for (text,) in rows]
+
+
+def damaged(index: Index) -> list[tuple[str, str]]:
+    """Uid and reason of what cannot be read."""
+    with index.lock:
+        return index.db.execute("SELECT uid, error FROM card WHERE error IS NOT NULL ORDER BY sort").fetchall()
+
+
+def shared(index: Index, other: Index) -> set[str]:
+    """Uids of an index that another one has, too."""
+    if index is other:
+        return set()
+    with index.lock, other.lock:
+        sizes = [one.db.execute("SELECT count(*) FROM card").fetchone()[0] for one in (index, other)]
+        few, many = (index, other) if sizes[0] <= sizes[1] else (other, index)
+        found: set[str] = set()
+        cursor = few.db.execute("SELECT uid FROM card WHERE NOT lost")
+        while rows := cursor.fetchmany(_CHUNK):
+            found.update(
+                uid
+                for (uid,) in many.db.execute(
+                    "SELECT uid FROM card WHERE NOT lost AND uid IN (SELECT value FROM json_each(?))",
+                    (json.dumps([uid for (uid,) in rows]),),
+                )
+            )
+    return found
+
+
+def fits(wanted: str, text: str, *, exact: bool = False) -> bool:
+    """Whether a value is meant: by a wildcard, or but for case, hyphens, underscores and spaces."""
+    low, asked = text.lower(), wanted.lower()
+    return fnmatch.fnmatchcase(low, asked) or (not exact and bool(squeezed(asked)) and squeezed(low) == squeezed(asked))
+
+
+def words_of(text: str) -> list[Word]:
+    """The words of a search, each once."""
+    found: dict[tuple[str, ...], None] = {}
+    for part in fold(text).split():
+        pieces = tokens(part)
+        joined = part if whole_version(part) else squeezed(part)
+        if pieces and all(len(piece) <= 2 for piece in pieces) and not joined.isascii():
+            found[tuple(pieces)] = None  # Chinese, as pairs
+        elif joined:
+            found[(joined,)] = None
+    return [Word(texts) for texts in found]
+
+
+def occurs(index: Index, word: Word) -> bool:
+    """Whether any card has a word."""
+    with index.lock:
+        return any(
+            index.db.execute(f"SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT 1", (match,)).fetchone()  # noqa: S608
+            for _, table, match in _matches(word)
+        )
+
+
+def spellings(index: Index, word: str, *, looser: bool = False) -> dict[str, int]:
+    """What a misspelt word may be: words of names and titles that are, or hold, it, and how many letters differ.
+
+    Digits are taken to be right: only the letters between them are looked at.
+    """
+    allowed = allowed_edits(word) + looser
+    runs = _RUNS.findall(word)
+    found = {"": 0}
+    for run in runs:
+        choices = {run: 0}
+        if run.isalpha() and len(run) > _SHORT:
+            choices.update(_spellings_of_letters(index, run, allowed))
+        found = {
+            before + choice: edits + more
+            for before, edits in found.items()
+            for choice, more in choices.items()
+            if edits + more <= allowed
+        }
+    return {text: edits for text, edits in found.items() if edits}
+
+
+def _spellings_of_letters(index: Index, word: str, edits: int) -> dict[str, int]:
+    with index.lock:
+        cut = index.db.execute(
+            "SELECT word FROM spelling WHERE id IN (SELECT word FROM deletion WHERE letters IN"
+            " (SELECT value FROM json_each(?)))",
+            (json.dumps(sorted(deletions(word))),),
+        ).fetchall()
+    known = [*alike(index, word, _CANDIDATES), *(text for (text,) in cut)]
+    distances = {text: near(word, text, edits) for text in known if len(text) >= len(word) - edits}
+    return {text: distance for text, distance in distances.items() if distance}
+
+
+def alike(index: Index, word: str, limit: int = 3) -> list[str]:
+    """Words of names and titles that share the most runs of three letters with a word."""
+    pieces = [word[at : at + 3] for at in range(len(word) - 2)]
+    if not pieces:
+        return []
+    with index.lock:
+        rows = index.db.execute(
+            "SELECT word FROM spelling JOIN (SELECT rowid AS id, rank FROM spelled WHERE spelled MATCH ?"
+            " ORDER BY rank LIMIT ?) USING (id) ORDER BY rank",
+            (" OR ".join(map(_quoted, pieces)), limit),
+        ).fetchall()
+    return [text for (text,) in rows]
+
+
+def hits(
+    index: Index,
+    words: Sequence[Word],
+    hidden: Collection[str] = (),
+    *,
+    every: bool = True,
+    farthest: int | None = None,
+) -> list[Found]:
+    """The best card of each family in which words occur.
+
+    Args:
+        index: The cards.
+        words: What is looked for.
+        hidden: Uids that a source before has, too.
+        every: All words must occur; otherwise the more the better.
+        farthest: The last of the places where a word counts.
+    """
+    parts, values = list[str](), list[Any]()
+    for number, word in enumerate(words):
+        for place, table, match in _matches(word):
+            if farthest is not None and place > farthest:
+                continue
+            parts.append(f"SELECT rowid AS id, {number} AS word, {place} AS place FROM {table} WHERE {table} MATCH ?")  # noqa: S608
+            values.append(match)
+    if not parts:
+        return []
+    where, more = Query().where(hidden)
+    absent = len(_PLACES) + _MISSPELT + 1
+    rows_sql = (
+        f"WITH hit AS ({' UNION ALL '.join(parts)}),"  # noqa: S608
+        " best AS (SELECT id, min(place) AS place FROM hit GROUP BY id, word),"
+        f" scored AS (SELECT id, sum(place - {absent}) AS score, count(*) AS many FROM best GROUP BY id)"
+        f" SELECT {_SHOWN}, score, versions FROM (SELECT card.*, score,"
+        " count(*) OVER (PARTITION BY family) AS versions,"
+        " row_number() OVER (PARTITION BY family ORDER BY score, loadable IS 1 DESC, age DESC, updated DESC) AS first"
+        f" FROM scored JOIN card USING (id) WHERE {where}{' AND many = ?' if every else ''})"
+        " WHERE first = 1"
+    )
+    with index.lock:
+        rows = index.db.execute(rows_sql, [*values, *more, *([len(words)] if every else [])]).fetchall()
+    found = []
+    for row in rows:
+        one = _found(row[:-2])
+        found.append(replace(one, shown=replace(one.shown, versions=row[-1]), score=row[-2] + absent * len(words)))
+    return found
+
+
+def best_of(found: Iterable[Found]) -> Iterator[Found]:
+    """The best of each family over several sources, with the number of all."""
+    families: dict[str, Found] = {}
+    for one in found:
+        other = families.get(one.shown.family)
+        if other is None:
+            families[one.shown.family] = one
+            continue
+        best = max(one, other, key=lambda each: (-each.score, each.newness))
+        shown = replace(best.shown, versions=one.shown.versions + other.shown.versions)
+        families[one.shown.family] = replace(best, shown=shown, score=min(one.score, other.score))
+    return iter(families.values())
+
+
+def _matches(word: Word) -> Iterator[tuple[int, str, str]]:
+    """Where to look for a word: how good the place is, the table, and what it must match."""
+    behind = _MISSPELT if word.misspelt else 0
+    pairs = not word.texts[0].isascii() and not word.misspelt
+    for place, (table, column, beginning) in enumerate(_PLACES):
+        if table == "names":
+            # Trigrams find no text of one or two letters.
+            texts = [] if pairs else [text for text in word.texts if len(text) >= 3]
+        else:
+            texts = list(word.texts)
+        if texts:
+            quoted = [f"{_quoted(text)}{' *' if beginning else ''}" for text in texts]
+            yield place + behind, table, f"{column} : ({(' AND ' if pairs else ' OR ').join(quoted)})"
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _found(row: Sequence[Any]) -> Found:
+    uid, family, error, loadable, network, obstacle, size, facts, file, sort, age, updated = row
+    judged = None if loadable is None else bool(loadable)
+    if judged and file is not None and not Path(file).is_file():
+        judged, obstacle = False, "the file beside the card is not there"
+    shown = Shown(uid, family, error, judged, network, obstacle, size, json.loads(facts))
+    return Found(shown, sort, age, updated)

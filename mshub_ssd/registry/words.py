@@ -1,0 +1,76 @@
+"""Text as it is searched: words, Chinese pairs of characters, names without their hyphens, and near spellings."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["allowed_edits", "deletions", "fold", "is_version", "near", "spelled", "squeezed", "tokens"]
+
+_CHINESE = r"\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_CHINESE}]+|[^\W_{_CHINESE}]+")
+_VERSION = r"[0-9]+(?:\.[0-9]+)+"
+_TOKEN = re.compile(rf"{_VERSION}(?![^\W_])|{_WORD.pattern}")
+_IS_CHINESE = re.compile(rf"[{_CHINESE}]")
+_LETTERS = re.compile(r"[a-z]+")
+
+
+def fold(text: str) -> str:
+    """Text without the differences of case, width and accents' encoding."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def squeezed(text: str) -> str:
+    """A name without what people leave out of it: ``ResNet-50`` and ``resnet_50`` are ``resnet50``."""
+    return "".join(_WORD.findall(fold(text)))
+
+
+def tokens(text: str) -> list[str]:
+    """Words in their order, versions whole; Chinese, which has no spaces, as pairs of characters that overlap."""
+    found: list[str] = []
+    for word in _TOKEN.findall(fold(text)):
+        if _IS_CHINESE.match(word):
+            found += [word[at : at + 2] for at in range(max(1, len(word) - 1))]
+        else:
+            found.append(word)
+    return found
+
+
+def is_version(word: str) -> bool:
+    """Whether a folded word is a version with a point in it."""
+    return re.fullmatch(_VERSION, word) is not None
+
+
+def spelled(texts: Iterable[str]) -> set[str]:
+    """The words that a misspelt one may have been meant as: runs of letters, four or more."""
+    return {run for text in texts for run in _LETTERS.findall(fold(text)) if len(run) >= 4}
+
+
+def allowed_edits(word: str) -> int:
+    """So many letters of a word may be wrong: one in five."""
+    return len(word) // 5
+
+
+def deletions(word: str) -> set[str]:
+    """A word, and itself with one letter left out: words that share one of these differ by two edits at most."""
+    return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
+
+
+def near(word: str, text: str, edits: int) -> int | None:
+    """Fewest edits that make `word` of any part of `text`; None if there are more than that.
+
+    An edit is a letter too many, too few, or wrong, or two that have changed places.
+    """
+    # Sellers' algorithm: the first row is all zeros, so that a match may begin anywhere.
+    before: list[int] = []
+    row = [0] * (len(text) + 1)
+    for i, letter in enumerate(word, 1):
+        older, before, row = before, row, [i] + [0] * len(text)
+        for j, other in enumerate(text, 1):
+            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == text[j - 2] and word[i - 2] == other:
+                row[j] = min(row[j], older[j - 2] + 1)
+        if min(row) > edits:
+            return None
+    return min(row) if min(row) <= edits else None
