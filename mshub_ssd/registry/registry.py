@@ -355,8 +355,10 @@ class Registry:
         near: dict[str, int] = {}
         for index in indexes:
             near.update(queries.spellings(index, text, looser=looser))
-        for edits in sorted(set(near.values())):
-            meant = queries.Word(tuple(sorted(known for known in near if near[known] == edits)), misspelt=True)
+        # Of words that hold each other the shortest will do: it is found in the others.
+        ranks = {known: (edits, len(known)) for known, edits in near.items()}
+        for rank in sorted(set(ranks.values())):
+            meant = queries.Word(tuple(sorted(known for known in near if ranks[known] == rank)), misspelt=True)
             if any(queries.occurs(index, meant) for index in indexes):
                 return meant
         return None
