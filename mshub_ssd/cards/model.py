@@ -7,6 +7,8 @@ place of every field in `Card.spans`.
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -209,6 +211,11 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords."""
         return {name: _jsonable(getattr(self, name)) for name in self.__slots__ if name != "spans"}
+
+    def digest(self) -> str:
+        """SHA-256 of all that the card says; where it lies, and how its text is laid out, does not count."""
+        told = json.dumps({**self.to_dict(), "path": None, "origin": None}, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def resolve(self, asset: Asset) -> Path | str:
         """Where an asset lies: its http(s) url, or the path of a file in the card's folder.

@@ -31,9 +31,11 @@ _COMMANDS = {
     "fetch": "models:fetch_command",
     "info": "models:info_command",
     "list": "models:list_command",
+    "lock": "lock:lock_command",
     "new": "new:new_command",
     "schema": "validate:schema_command",
     "search": "models:search_command",
+    "sync": "lock:sync_command",
     "validate": "validate:validate_command",
 }
 

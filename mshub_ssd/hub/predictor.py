@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -195,7 +193,7 @@ class Predictor:
             "model": self._model,
             "running": self._running,
             "chosen": self._chosen,
-            "card": self.card and _digest(self.card),
+            "card": self.card and self.card.digest(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -220,7 +218,7 @@ class Predictor:
     def _load(self) -> tuple[Pipeline, Any]:
         if isinstance(self._model, str | Path):
             self.card = self._session.info(self._model)
-            if self._expected not in (None, _digest(self.card)):
+            if self._expected not in (None, self.card.digest()):
                 raise IntegrityError(
                     "the card of this name says something else here than where the Predictor was made",
                     where=str(self.card.path or self.card.uid),
@@ -255,9 +253,3 @@ class Predictor:
                     hint="leave it out",
                 )
         return {name: value for name, value in self._chosen.items() if name not in foreign}
-
-
-def _digest(card: Card) -> str:
-    """What a card says, as a digest; where it lies does not count."""
-    told = json.dumps({**card.to_dict(), "path": None, "origin": None}, sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
