@@ -19,7 +19,6 @@ from mshub_ssd.providers.planning import (
     standing,
 )
 from mshub_ssd.providers.recognise import Fit, fits, owner
-from mshub_ssd.providers.siblings import is_loadable, sibling
 
 __all__ = [
     "Checkpoint",
@@ -35,10 +34,8 @@ __all__ = [
     "choose_network",
     "doubts",
     "fits",
-    "is_loadable",
     "obstacles",
     "owner",
     "plan",
-    "sibling",
     "standing",
 ]
