@@ -61,7 +61,7 @@ def load(
         card=recipe.arguments,
         classes=recipe.classes,
         initialised=arrays is None,
-        where=str(card.path or card.uid),
+        where=card.place,
     )
     report = None
     if arrays is not None and plan.checkpoint is not None:

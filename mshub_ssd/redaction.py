@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 
-__all__ = ["ENCODE", "ambiguous", "file_name", "hide", "mask", "redact", "scrub"]
+__all__ = ["ENCODE", "ambiguous", "file_name", "hide", "is_url", "mask", "redact", "scrub"]
 
 ENCODE = "percent-encode user and password: %2F for /, %3F for ?, %23 for #, %40 for @, %5C for a backslash"
 """What to do about a url that `ambiguous` finds."""
@@ -39,6 +39,11 @@ _CERTAIN = re.compile(
 )
 _HIDDEN = "..."
 _SSH_USER = "git"  # everybody's, and no secret
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http or https url, and no path or name."""
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def redact(url: object) -> str:

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote, urljoin
 
 from mshub_ssd.cards.fields import FORMS
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
-from mshub_ssd.redaction import ENCODE, ambiguous, hide, scrub
+from mshub_ssd.redaction import ENCODE, ambiguous, hide, is_url, scrub
 
 __all__ = [
     "DIGEST",
@@ -217,11 +218,16 @@ class Card:
         told = json.dumps({**self.to_dict(), "path": None, "origin": None}, sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @property
+    def place(self) -> str:
+        """What messages call it: its path, else where it came from, else its uid."""
+        return str(self.path or self.origin or self.uid)
+
     def resolve(self, asset: Asset) -> Path | str:
         """Where an asset lies: its http(s) url, or the path of a file in the card's folder.
 
         Pure arithmetic on names: that the file exists, and that no symbolic link leads out of the folder, is for
-        the reader of the file to check.
+        the reader of the file to check. A card that came from a url has its files there, on the same host.
 
         Raises:
             CardError: The link is neither, or leads out of the card's folder.
@@ -246,16 +252,23 @@ class Card:
             raise self._bad_link(asset, "leads out of the card's folder")
         if parts[-1] in {"", "."}:
             raise self._bad_link(asset, "names a folder")
-        if self.path is None:
-            raise self._bad_link(asset, "is relative, and this card has no folder")
-        return self.path.parent.joinpath(*parts)
+        if self.path is not None:
+            return self.path.parent.joinpath(*parts)
+        if is_url(self.origin or ""):
+            # A file's name may hold what would end a url's path.
+            return urljoin(str(self.origin), f"./{quote(link)}")
+        raise self._bad_link(
+            asset,
+            "is relative, and this card lies in no folder",
+            "unpack its archive, or check its repository out, and name that folder in MSHUB_REGISTRY",
+        )
 
     def _bad_link(self, asset: Asset, fault: str, hint: str = "correct the asset-link") -> CardError:
         place = next(
             (self.spans.get(f"asset[{index}].asset-link") for index, known in enumerate(self.assets) if known == asset),
             None,
         )
-        where = str(self.path) if self.path else self.uid
+        where = self.place
         error = CardError(
             f"the asset-link {fault}",
             where=f"{where}:{place.line}:{place.column}" if place else where,

@@ -60,22 +60,23 @@ class Examination:
     draft: Card | None = None
 
 
-def parse_card(text: str | bytes, *, uid: str, path: Path | None = None) -> Card:
+def parse_card(text: str | bytes, *, uid: str, path: Path | None = None, origin: str | None = None) -> Card:
     """Read a card from its text.
 
     Args:
         text: The whole file; bytes are read as UTF-8, whatever the locale.
         uid: The card's uid.
         path: File the text comes from; relative assets resolve against its folder.
+        origin: Where it comes from, in words or as a url, without secrets; the path where there is one.
 
     Raises:
         CardError: The card cannot be used; names file, line, column and what to do.
     """
-    result = examine_card(text, uid=uid, path=path)
+    result = examine_card(text, uid=uid, path=path, origin=origin)
     if result.card is not None:
         return result.card
     problem = next(problem for problem in result.problems if problem.fatal)
-    raise card_error(problem, str(path) if path else uid)
+    raise card_error(problem, str(path) if path else origin or uid)
 
 
 def read_card(path: str | Path, uid: str | None = None) -> Card:
@@ -104,20 +105,23 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
     return parse_card(data, uid=uid, path=file)
 
 
-def examine_card(text: str | bytes, *, uid: str, path: Path | None = None, tolerant: bool = False) -> Examination:
+def examine_card(
+    text: str | bytes, *, uid: str, path: Path | None = None, origin: str | None = None, tolerant: bool = False
+) -> Examination:
     """Read a card and collect everything that is wrong with it; never raises for what the text holds.
 
     Args:
         text: The whole file; bytes are read as UTF-8.
         uid: The card's uid.
         path: File the text comes from.
+        origin: As for `parse_card`.
         tolerant: Read on behind a fatal problem, field by field: one syntax error then hides no other. For a
             reader of the nodes in `Examination.source`; the draft has no `Card.spans`.
     """
     source = read_source(text, tolerant=tolerant)
     if tolerant and source.root is None and source.front is not None:
         recover(source)
-    draft = None if source.root is None else _Reader(source, source.root).card(uid, path, spans=not tolerant)
+    draft = None if source.root is None else _Reader(source, source.root).card(uid, path, origin, spans=not tolerant)
     fatal = any(problem.fatal for problem in source.problems)
     return Examination(None if fatal else draft, tuple(source.problems), source, draft)
 
@@ -154,7 +158,7 @@ class _Reader:
         self.extra: dict[str, Any] = {}
         self.metrics: list[Metric] = []
 
-    def card(self, uid: str, path: Path | None, spans: bool) -> Card:
+    def card(self, uid: str, path: Path | None, origin: str | None, spans: bool) -> Card:
         source = self.source
         fields: dict[str, Any] = {}
         for key, node in self.root.items:
@@ -176,7 +180,7 @@ class _Reader:
             title=source.title[0] if source.title else None,
             body=source.text[source.body :],
             extra=FrozenDict(self.extra),
-            origin=None if path is None else str(path),
+            origin=origin or (None if path is None else str(path)),
             path=path,
             spans=FrozenDict(parts),
             **{name: value for name, value in fields.items() if value is not None},

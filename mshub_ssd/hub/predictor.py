@@ -221,7 +221,7 @@ class Predictor:
             if self._expected not in (None, self.card.digest()):
                 raise IntegrityError(
                     "the card of this name says something else here than where the Predictor was made",
-                    where=str(self.card.path or self.card.uid),
+                    where=self.card.place,
                     hint="see to it that both have the same cards (MSHUB_REGISTRY), or make the Predictor here",
                 )
         else:

@@ -277,7 +277,7 @@ def choose_network(card: Card) -> Recipe:
         return Recipe(*named, classes=card.classes)
     raise UnknownModelError(
         f"the card {card.uid} does not say which network it means, or means one that is not known here",
-        where=str(card.path or card.uid),
+        where=card.place,
         expected=", ".join(networks.names()),
         got=f"model-name {card.model_name!r}, backbone-name {card.backbone_name!r}",
         hint="add `network: <one of these>` to the card, or register the network with mshub_ssd.register_network",
@@ -311,7 +311,7 @@ def _first_loadable(card: Card) -> tuple[int, str]:
     if not card.assets:
         raise UnsupportedFormatError(
             f"the card {card.uid} names no checkpoint",
-            where=str(card.path or card.uid),
+            where=card.place,
             expected="an `asset:` with link and sha256",
             hint="load it without weights: pretrained=False",
         )
@@ -328,7 +328,7 @@ def _check_digest(card: Card, asset: Asset) -> None:
     if asset.sha256_digits is None:
         raise IntegrityError(
             f"the card {card.uid} gives no digest for its checkpoint, so it cannot be verified",
-            where=str(card.path or card.uid),
+            where=card.place,
             expected="asset-sha256: 64 hex digits",
             got=repr(asset.sha256)[:100] if asset.sha256 else None,
             hint="add the digest of a file you trust: sha256sum FILE",
@@ -370,7 +370,7 @@ def _argument_obstacles(card: Card, recipe: Recipe) -> Iterator[Obstacle]:
     for fault in networks.argument_faults(recipe.key, recipe.arguments, recipe.classes):
         error = CardError(
             fault.message,
-            where=str(card.path or card.uid),
+            where=card.place,
             expected=fault.expected,
             got=fault.got,
             hint=fault.hint,

@@ -13,7 +13,7 @@ from pathlib import Path
 from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, UsageError
 from mshub_ssd.registry import remarks
-from mshub_ssd.registry.source import Entry, Lost
+from mshub_ssd.registry.source import OFFICIAL, TICK, Entry, Lost
 
 __all__ = ["Folder", "fault", "find", "walk"]
 
@@ -23,8 +23,6 @@ _MAX_DEPTH = 200  # letters of a folder's name below the root
 # Looking at every file of more than so many takes longer than a listing should.
 _MANY = 20_000
 _SECONDS = 60  # for which the times of the folders vouch for so many files
-_TICK = 2_000_000_000  # nanoseconds in which a file may change twice and keep its times
-_OFFICIAL = ("mshub_res", "assets")  # where a checkout of the official hub has its cards
 
 
 class Folder:
@@ -40,6 +38,8 @@ class Folder:
         UsageError: It is no folder.
     """
 
+    kind = "folder"
+
     def __init__(self, root: str | Path) -> None:
         if (wrong := fault(Path(root))) is not None:
             raise UsageError(
@@ -48,7 +48,7 @@ class Folder:
                 expected="folders that exist, in MSHUB_REGISTRY or in the settings file",
                 hint="create the folder, or take it out of MSHUB_REGISTRY",
             )
-        official = Path(root, *_OFFICIAL)
+        official = Path(root, OFFICIAL)
         self.root = official if fault(official) is None else Path(root)
         self.label = str(self.root)
         self.key = f"folder:{os.path.realpath(self.root)}"
@@ -88,7 +88,12 @@ class Folder:
             return read_bytes(Path(entry.place))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise CardError(f"cannot read the card: {reason}", where=entry.place, expected="a readable file") from error
+            raise CardError(
+                f"cannot read the card: {reason}",
+                where=entry.place,
+                expected="a readable file",
+                hint="check the path, or list the known cards: mshub list",
+            ) from error
 
     def origin(self, entry: Entry) -> str:
         """See `Source.origin`."""
@@ -97,6 +102,9 @@ class Folder:
     def path(self, entry: Entry) -> Path:
         """See `Source.path`."""
         return Path(entry.place)
+
+    def close(self) -> None:
+        """See `Source.close`."""
 
 
 def _changed(folder: str) -> int:
@@ -191,7 +199,7 @@ def _stamp(entry: os.DirEntry[str], now: int) -> str:
         status = entry.stat()
     except OSError:  # reading it tells
         return ""
-    if max(status.st_mtime_ns, status.st_ctime_ns) > now - _TICK:
+    if max(status.st_mtime_ns, status.st_ctime_ns) > now - TICK:
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 

@@ -81,8 +81,11 @@ class Index:
         with self.lock:
             self.db.close()
 
-    def refresh(self) -> None:
+    def refresh(self, *, complete: bool = False) -> None:
         """Take in what changed in the source.
+
+        Args:
+            complete: Look at everything, even where nothing seems to have changed.
 
         Raises:
             MshubError: The source cannot be read.
@@ -90,21 +93,27 @@ class Index:
         """
         with self.lock:
             memo = self._meta("memo")
-            if memo is not None and self.source.unchanged(memo):
+            if memo is not None and not complete and self.source.unchanged(memo):
                 return
-            found = list(self.source.entries())
+            try:
+                self._look(memo)
+            finally:
+                self.source.close()
+
+    def _look(self, memo: str | None) -> None:
+        found = list(self.source.entries())
+        changed, gone = self._compare(found)
+        news = self.source.memo()
+        if not changed and not gone and memo is not None:
+            if news and news != memo:
+                with self._writing():
+                    self._set_meta("memo", news)
+            return
+        with self._writing():
+            # Somebody else may have done it while we waited.
             changed, gone = self._compare(found)
-            news = self.source.memo()
-            if not changed and not gone and memo is not None:
-                if news and news != memo:
-                    with self._writing():
-                        self._set_meta("memo", news)
-                return
-            with self._writing():
-                # Somebody else may have done it while we waited.
-                changed, gone = self._compare(found)
-                self._write(changed, gone)
-                self._set_meta("memo", news)
+            self._write(changed, gone)
+            self._set_meta("memo", news)
 
     def wasted(self) -> float:
         """The share of words that belong to cards that are no more."""
@@ -135,7 +144,9 @@ class Index:
                 row = row_of(read_entry(self.source, entry), self._judge)
             except CardError as error:
                 _log.debug("a card that cannot be read: %s", error)
-                self._add_lost(entry.uid, entry.place, entry.stamp, error.message)
+                # What lies in something larger may be damaged there: it is read anew when that changes.
+                stamp = "" if self.source.path(entry) is None else entry.stamp
+                self._add_lost(entry.uid, entry.place, stamp, error.message)
             else:
                 self._add(entry, row, values)
 

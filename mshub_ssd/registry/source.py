@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +11,13 @@ if TYPE_CHECKING:
 
     from mshub_ssd.cards import Card
 
-__all__ = ["Entry", "Lost", "Source", "read_entry"]
+__all__ = ["OFFICIAL", "TICK", "Entry", "Lost", "Source", "read_entry", "read_with_text"]
+
+OFFICIAL = "mshub_res/assets"
+"""Where the official hub has its cards."""
+
+TICK = 2_000_000_000
+"""Nanoseconds in which a file may change twice and keep its times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,12 @@ class Source(Protocol):
     """A place with cards in it. May be used by many threads.
 
     Attributes:
+        kind: ``folder``, ``archive``, ``git`` or ``index``.
         label: What people call it: a path or a url, without secrets.
         key: The same text for the same place, in every process.
     """
 
+    kind: str
     label: str
     key: str
 
@@ -85,6 +92,9 @@ class Source(Protocol):
     def path(self, entry: Entry) -> Path | None:
         """The card's file, if it is one that lies on this machine by itself."""
 
+    def close(self) -> None:
+        """Let go of what is kept for reading many cards; it can be used as before."""
+
 
 def read_entry(source: Source, entry: Entry) -> Card:
     """The card of an entry.
@@ -92,9 +102,16 @@ def read_entry(source: Source, entry: Entry) -> Card:
     Raises:
         CardError: It cannot be read.
     """
-    from mshub_ssd.cards import parse_card, read_card
+    return read_with_text(source, entry)[0]
 
-    path = source.path(entry)
-    # A file is read by the door that knows what can be wrong with files.
-    card = parse_card(source.read(entry), uid=entry.uid) if path is None else read_card(path, entry.uid)
-    return dataclasses.replace(card, origin=source.origin(entry))
+
+def read_with_text(source: Source, entry: Entry) -> tuple[Card, bytes]:
+    """The card of an entry, and the bytes it was read from.
+
+    Raises:
+        CardError: It cannot be read.
+    """
+    from mshub_ssd.cards import parse_card
+
+    data = source.read(entry)
+    return parse_card(data, uid=entry.uid, path=source.path(entry), origin=source.origin(entry)), data
