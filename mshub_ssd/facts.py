@@ -14,7 +14,7 @@ from mshub_ssd.redaction import hide
 
 if TYPE_CHECKING:
     from mshub_ssd import store
-    from mshub_ssd.cards import Asset, Card, Metric
+    from mshub_ssd.cards import Asset, Card
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Standing
     from mshub_ssd.registry import Shown
@@ -26,7 +26,6 @@ __all__ = [
     "expand",
     "figure_text",
     "file_facts",
-    "metric_text",
     "model_facts",
     "shown_facts",
     "warn_of_weak_digest",
@@ -47,12 +46,6 @@ def digest_text(digest: str | None, digits: int | None) -> str:
     if not digest:
         return "none given"
     return digest if digits in (None, _FULL) else f"{digest}  ({digits} of {_FULL} digits, which prove little)"
-
-
-def metric_text(metric: Metric) -> str:
-    """E.g. ``mAP 25.17`` or ``acc 0.12 ± 0.01``; name and value as the card has them."""
-    spread = "" if metric.spread is None else f" \u00b1 {metric.spread:.15g}"
-    return f"{metric.name} {metric.value:.15g}{spread}"
 
 
 def shown_facts(shown: Shown) -> dict[str, Any]:
@@ -77,7 +70,7 @@ def figure_text(shown: Shown) -> str:
     # What COCO measures is no accuracy, whatever published cards call it.
     if shown.facts["task"] == "object-detection" and figure.name.lower() in ("acc", "accuracy"):
         figure = dataclasses.replace(figure, name="mAP")
-    return metric_text(figure)
+    return str(figure)
 
 
 def model_facts(card: Card, standing: Standing) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Text for people: what may reach a terminal, columns, sizes, plurals, and progress bars."""
+"""Text for people: what may reach a terminal or a notebook, columns, sizes, plurals, and progress bars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["Advance", "Bar", "Progress", "SharedProgress", "clipped", "counted", "plain", "size_text", "table", "width"]
+__all__ = [
+    "Advance",
+    "Bar",
+    "Progress",
+    "SharedProgress",
+    "brief",
+    "clipped",
+    "counted",
+    "html_block",
+    "html_table",
+    "html_text",
+    "plain",
+    "size_text",
+    "table",
+    "width",
+]
 
 Advance = Callable[[int], object]
 """What takes the number of new bytes."""
@@ -75,6 +90,49 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
         return space + text if column in right else text + space
 
     return "\n".join("  ".join(padded(*cell) for cell in enumerate(row)).rstrip() for row in rows)
+
+
+def brief(text: str, limit: int) -> str:
+    """The beginning of a stranger's text in one line, of that many columns and not many more characters."""
+    shown = clipped(plain(text[: 2 * limit], exact=True), limit)
+    return f"{shown[: 2 * limit - 1]}…" if len(text) > 2 * limit and not shown.endswith("…") else shown
+
+
+def html_text(text: str, limit: int = 300) -> str:
+    """A text for a notebook: nothing in it is taken for HTML, and what is no visible character is spelt out.
+
+    Args:
+        text: Of strangers.
+        limit: So many columns at most.
+    """
+    import html
+
+    return html.escape(brief(text, limit))
+
+
+def html_block(*parts: str) -> str:
+    """Parts of HTML as one, in which a notebook takes nothing between dollar signs for a formula."""
+    return f'<div class="tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
+
+
+def html_table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """Rows as a table for a notebook, whose theme colours it; what is in them is escaped.
+
+    Args:
+        rows: Texts; without a head, the first of each is a heading of its row.
+        head: What stands above the columns.
+    """
+
+    def row(cells: Sequence[str], headings: int) -> str:
+        kinds = ["th" if column < headings else "td" for column in range(len(cells))]
+        shown = (
+            f'<{kind} style="text-align:left">{html_text(cell)}</{kind}>'
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
+        return f"<tr>{''.join(shown)}</tr>"
+
+    lines = [row(head, len(head))] if head else []
+    return f"<table>{''.join([*lines, *(row(cells, 0 if head else 1) for cells in rows)])}</table>"
 
 
 def size_text(count: int, *, exact: bool = False) -> str:

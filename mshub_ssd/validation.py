@@ -43,7 +43,7 @@ def validate(
 
     Returns:
         The report: `Report.findings` in the order of files and lines, and `Report.ok`. ``print`` writes
-        what ``mshub validate`` does; a notebook shows the counts.
+        what ``mshub validate`` does; a notebook shows the findings, of many the counts.
 
     Raises:
         UsageError: A path does not exist, or the configuration makes no sense.

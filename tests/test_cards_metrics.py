@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from mshub_ssd import facts
 from mshub_ssd.cards import Card, Metric, examine_card, parse_metric
 from mshub_ssd.lint.config import load_config
 from mshub_ssd.lint.engine import check_text
@@ -285,7 +284,7 @@ def test_no_comma_in_yaml_gives_a_cut_number(whole: int, behind: str, form: str)
 
 def test_a_spread_is_shown_and_carried() -> None:
     card, _ = _read('evaluation: "acc: 0.12 \u00b1 0.01 | mAP: 25.17"')
-    assert [facts.metric_text(metric) for metric in card.metrics] == ["acc 0.12 \u00b1 0.01", "mAP 25.17"]
+    assert [str(metric) for metric in card.metrics] == ["acc 0.12 \u00b1 0.01", "mAP 25.17"]
     assert card.to_dict()["metrics"] == [
         {"name": "acc", "value": 0.12, "spread": 0.01},
         {"name": "mAP", "value": 25.17, "spread": None},

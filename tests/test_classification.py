@@ -140,9 +140,11 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
 
 
 def test_what_it_prints() -> None:
-    shown = repr(rank(FIVE, np.log([0.5, 0.2, 0.1, 0.1, 0.1]), GREY, 2))
-    assert shown.splitlines() == ["<2 classes of a picture of 80 x 60", "  0.500  ant", "  0.200  bee>"]
-    assert repr(rank(IMAGENET, np.zeros(1000), GREY, 12)).endswith("… and 2 more>")
+    two = rank(FIVE, np.log([0.5, 0.2, 0.1, 0.1, 0.1]), GREY, 2)
+    assert str(two).splitlines() == ["2 classes of a picture of 80 x 60", "  0.500  ant", "  0.200  bee"]
+    assert repr(two) == "<2 classes of a picture of 80 x 60: ant 0.50, bee 0.20>"
+    assert str(rank(IMAGENET, np.zeros(1000), GREY, 12)).endswith("… and 2 more")
+    assert repr(rank(IMAGENET, np.zeros(1000), GREY, 12)).endswith(", 9 more>")
     assert repr(rank(FIVE, np.zeros(5), GREY, 1)).startswith("<1 class of")
 
 

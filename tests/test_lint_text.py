@@ -118,13 +118,18 @@ def test_many_fixed_cards_are_counted() -> None:
 def test_a_report_is_short_where_nobody_printed_it() -> None:
     assert repr(flood(300)) == "<Report: 300 cards checked: 299 errors, 1 info>"
     assert repr(Report(checked=1)) == "<Report: 1 card checked, nothing found>"
-    page = replace(FULL, findings=(*FULL.findings, finding(code="MC048", name="<script>")))._repr_html_()
+    many = [finding(code="MC048", name="<script>"), *[finding(code="MC049")] * 20]
+    page = replace(FULL, findings=(*FULL.findings, *many))._repr_html_()
     table = ElementTree.fromstring(f"<page>{page}</page>")
     cells = [[cell.text for cell in row] for row in table.iter("tr")]
     assert cells[0] == ["findings", "fixable", "code", "severity", "name"]
     assert ["1", None, "MC048", "error", "<script>"] in cells
-    assert "91 cards checked: 3 errors, 1 warning, 1 info" in page
-    assert Report(checked=1)._repr_html_() == "<p>1 card checked, nothing found</p>"
+    assert "91 cards checked: 23 errors, 1 warning, 1 info" in page
+    page = replace(FULL, findings=(finding(message="<b>\n\u202e", help="one\ntwo"),))._repr_html_()
+    cells = [[cell.text for cell in row] for row in ElementTree.fromstring(f"<page>{page}</page>").iter("tr")]
+    assert cells[0] == ["place", "severity", "what is wrong, and what to do"]
+    assert cells[1][2].endswith("<b>\\n\\u202e; one")
+    assert "<p>1 card checked, nothing found</p>" in Report(checked=1)._repr_html_()
 
 
 @pytest.mark.parametrize(

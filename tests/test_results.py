@@ -39,8 +39,9 @@ def test_rows_dict_and_repr_tell_the_same() -> None:
     assert np.array_equal(np.float32([row["score"] for row in back["detections"]]), found.scores)
     assert [row["name"] for row in back["detections"]] == list(found.names)
     assert [row["label"] for row in back["detections"]] == found.labels.tolist()
-    assert repr(found).splitlines()[0] == "<2 detections in a picture of 200 x 100"
-    assert "0.900  cat " in repr(found)
+    assert repr(found) == f"<2 detections in a picture of 200 x 100: cat 0.90, {rows[1].name} 0.40>"
+    assert str(found).splitlines()[0] == "2 detections in a picture of 200 x 100"
+    assert "0.900  cat " in str(found)
 
 
 def test_empty_results_are_detections_too() -> None:

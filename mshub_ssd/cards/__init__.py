@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode
     from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
     from mshub_ssd.cards.patterns import figure_value_pattern, figures_pattern
+    from mshub_ssd.cards.showing import Uids, shape_text
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
     from mshub_ssd.cards.tasks import (
         Task,
@@ -67,6 +68,8 @@ _HOMES = {
     "SeqNode": "nodes",
     "figure_value_pattern": "patterns",
     "figures_pattern": "patterns",
+    "Uids": "showing",
+    "shape_text": "showing",
     "MAX_BYTES": "source",
     "MAX_NODES": "composing",
     "read_bytes": "source",
@@ -109,6 +112,7 @@ __all__ = [
     "SeqNode",
     "Span",
     "Task",
+    "Uids",
     "Version",
     "card_text",
     "examine_card",
@@ -131,6 +135,7 @@ __all__ = [
     "read_figure",
     "read_value",
     "search_words",
+    "shape_text",
     "task_of",
     "template",
     "told_task",

@@ -19,7 +19,7 @@ from urllib.parse import quote, urljoin
 from mshub_ssd.cards.fields import FORMS
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
-from mshub_ssd.redaction import ENCODE, ambiguous, hide, is_url, scrub
+from mshub_ssd.redaction import ENCODE, ambiguous, hide, is_url
 
 __all__ = [
     "DIGEST",
@@ -111,6 +111,14 @@ class Metric:
     value: float
     spread: float | None = None
 
+    def __repr__(self) -> str:
+        spread = "" if self.spread is None else f", {self.spread!r}"
+        return f"Metric({self.name!r}, {self.value!r}{spread})"
+
+    def __str__(self) -> str:
+        spread = "" if self.spread is None else f" \u00b1 {self.spread:.15g}"
+        return f"{self.name} {self.value:.15g}{spread}"
+
 
 @dataclass(frozen=True, slots=True)
 class Asset:
@@ -140,9 +148,9 @@ class Asset:
         return {**named, "sha256_digits": self.sha256_digits}
 
     def __repr__(self) -> str:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        values["url"] = hide(self.url)
-        return f"Asset({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+        from mshub_ssd.cards.showing import asset_line
+
+        return asset_line(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +214,19 @@ class Card:
     spans: Mapping[str, Span] = field(default_factory=FrozenDict, repr=False)
 
     def __repr__(self) -> str:
-        named = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__ if name != "spans")
-        return scrub(f"Card({named})")
+        from mshub_ssd.cards.showing import line
+
+        return line(self)
+
+    def __str__(self) -> str:
+        from mshub_ssd.cards.showing import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from mshub_ssd.cards.showing import html
+
+        return html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords."""

@@ -255,17 +255,17 @@ def _listing(found: Sequence[Shown], columns: int) -> str:
 
 
 def _description(card: Card, found: Standing, name: str) -> str:
-    from mshub_ssd.cards import is_kind
+    from mshub_ssd.cards import is_kind, shape_text
 
     rows = [
         ("uid", card.uid),
         ("task", card.task or card.module_type),
         ("network", f"{found.key}, by {found.reason}" if found.key else "unknown"),
         ("backbone", card.backbone_name),
-        ("input", _shape(card.input_shape)),
+        ("input", shape_text(card.input_shape)),
         ("data sets", ", ".join(card.datasets)),
         ("classes", ", ".join(card.classes or ())),
-        ("metrics", ", ".join(map(facts.metric_text, card.metrics)) or "none given"),
+        ("metrics", ", ".join(map(str, card.metrics)) or "none given"),
         ("MindSpore", card.mindspore_version),
         ("author", ", ".join(str(part) for part in (card.author, card.update_time) if part)),
         ("licence", card.license or "none given"),
@@ -290,11 +290,3 @@ def _description(card: Card, found: Standing, name: str) -> str:
     else:
         parts.append(python)
     return "\n\n".join(parts)
-
-
-def _shape(shape: tuple[Any, ...] | None) -> str:
-    if not shape:
-        return ""
-    if any(isinstance(side, tuple) for side in shape):
-        return " and ".join(_shape(side if isinstance(side, tuple) else (side,)) for side in shape)
-    return " x ".join(map(str, shape))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd import facts
 from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     answer,
@@ -215,7 +214,7 @@ def demo_command(out: Path, as_json: bool) -> None:
     # fetch has just compared the file with this digest, and load does so once more.
     digest = hub.checkpoint(_DEMO_MODEL).sha256
     if not as_json:
-        figures = ", ".join(map(facts.metric_text, card.metrics)) or "none given"
+        figures = ", ".join(map(str, card.metrics)) or "none given"
         rows = [
             ("card", f"{card.uid}  ({card.path})"),
             ("figures", f"{figures}  (as the card states them)"),

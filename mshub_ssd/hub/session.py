@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import settings as _settings
+from mshub_ssd.cards import Uids
 from mshub_ssd.errors import (
     ArgumentTypeError,
     MissingCardError,
@@ -198,7 +199,7 @@ class Hub(Seeing):
         Raises:
             UsageError: A filter is not text, there is no such order, or `limit` is no number of models.
         """
-        return self.registry.list_models(
+        found = self.registry.list_models(
             pattern,
             task=task,
             dataset=dataset,
@@ -210,6 +211,7 @@ class Hub(Seeing):
             sort=sort or "name",
             limit=limit,
         )
+        return Uids(found)
 
     def search(self, text: str, limit: int | None = None) -> list[str]:
         """Find models by words: names, titles, data sets, tasks, backbones, summaries and bodies; see docs/search.md.
@@ -221,7 +223,7 @@ class Hub(Seeing):
         Returns:
             Of each model its newest uid that can be loaded, else its newest; the best comes first.
         """
-        return [shown.uid for shown in self.registry.search(text, limit)]
+        return Uids(shown.uid for shown in self.registry.search(text, limit))
 
     def plan(self, name: str | Path, source: str | None = None, *, pretrained: bool = True) -> Plan:
         """What `load` would do: the network, why it, and the checkpoint. Nothing is fetched, opened or built.

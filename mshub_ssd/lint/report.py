@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any
 
 from mshub_ssd.lint.finding import SEVERITIES, Finding, Severity
 from mshub_ssd.lint.formats import text
+from mshub_ssd.lint.formats.shared import headline, visible
+from mshub_ssd.terminal import html_block, html_table, html_text
 
 __all__ = ["Report", "Unreadable"]
+
+_FEW = 20
+"""So many findings are shown in a notebook, each with its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,16 @@ class Report:
         return f"<Report: {text.verdict(self)}>"
 
     def _repr_html_(self) -> str:
-        """What notebooks show: the rules that found something, and the counts."""
-        shown = [f"<p>{escape(line)}</p>" for line in text.summary(self)]
+        """What notebooks show: the findings, of many the rules that found something, and the counts."""
+        shown = [f"<p>{html_text(line)}</p>" for line in text.summary(self)]
         if self.findings:
-            head, *rows = text.rule_counts(self)
-            lines = [_row("th", head), *(_row("td", row) for row in rows)]
-            shown.insert(0, f"<table>{''.join(lines)}</table>")
-        return "".join(shown)
+            few = len(self.findings) <= _FEW
+            head, *rows = _finding_rows(self.findings) if few else text.rule_counts(self)
+            shown.insert(0, html_table(rows, head))
+        return html_block(*shown)
 
 
-def _row(tag: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+def _finding_rows(findings: Sequence[Finding]) -> Iterator[tuple[str, ...]]:
+    yield ("place", "severity", "what is wrong, and what to do")
+    for one in findings:
+        yield (f"{visible(one.path)}:{one.line}:{one.column}", one.severity, headline(one))

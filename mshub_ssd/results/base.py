@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import MissingDependencyError, UsageError
 from mshub_ssd.results import drawing
+from mshub_ssd.terminal import html_block, html_table, html_text, plain
 
 if TYPE_CHECKING:
     from typing import Self
 
     from PIL import Image
 
-__all__ = ["Floats", "Result", "check_count", "check_picture", "is_count", "listing"]
+__all__ = ["Floats", "Result", "check_count", "check_picture", "in_one_line", "is_count", "listing", "listing_html"]
 
 Floats = NDArray[np.float32]
 Row = TypeVar("Row")
@@ -181,12 +182,27 @@ def check_count(name: str, value: object, hint: str) -> None:
         raise UsageError(f"{name} must be a positive whole number", got=repr(value), hint=hint)
 
 
+def in_one_line(head: str, rows: Iterable[tuple[str, float]], count: int) -> str:
+    """A result as one line: a headline, its first three names and scores, and how many more there are."""
+    shown = [f"{plain(name, exact=True)} {score:.2f}" for _, (name, score) in zip(range(3), rows, strict=False)]
+    if count > len(shown):
+        shown.append(f"{count - len(shown)} more")
+    return f"<{head}{': ' if shown else ''}{', '.join(shown)}>"
+
+
 def listing(head: str, lines: Iterable[str], count: int) -> str:
     """A result as text: a headline, its first ten lines, and how many more there are."""
-    shown = [line for _, line in zip(range(10), lines, strict=False)]
+    shown = [plain(line, exact=True) for _, line in zip(range(10), lines, strict=False)]
     if count > len(shown):
         shown.append(f"  … and {count - len(shown)} more")
-    return "\n".join([f"<{head}", *shown]) + ">"
+    return "\n".join([head, *shown])
+
+
+def listing_html(head: str, columns: Sequence[str], rows: Iterable[Sequence[str]], count: int) -> str:
+    """A result for a notebook: a headline, its first twenty rows, and how many more there are."""
+    shown = [row for _, row in zip(range(20), rows, strict=False)]
+    more = f"<p>… and {count - len(shown)} more</p>" if count > len(shown) else ""
+    return html_block(f"<p>{html_text(head)}</p>", html_table(shown, columns) if shown else "", more)
 
 
 def check_picture(image: NDArray[Any], image_size: Sequence[int], message: str) -> None:

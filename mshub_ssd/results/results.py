@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.results import drawing
-from mshub_ssd.results.base import Floats, Result, check_count, check_picture, listing
+from mshub_ssd.results.base import Floats, Result, check_count, check_picture, in_one_line, listing, listing_html
 from mshub_ssd.results.coco import CATEGORY_IDS
+from mshub_ssd.terminal import counted
 
 if TYPE_CHECKING:
     from typing import Self
@@ -127,18 +128,23 @@ class Detections(Result[Detection]):
             yield Detection((x1, y1, x2, y2), score, label, name)
 
     def __repr__(self) -> str:
-        height, width = self.image_size
+        return in_one_line(self._head(), zip(self.names, self.scores.tolist(), strict=True), len(self))
+
+    def __str__(self) -> str:
         pad = max((len(name) for name in self.names[:10]), default=0)
-        return listing(
-            f"{len(self)} {'detection' if len(self) == 1 else 'detections'} in a picture of {width} x {height}",
-            (
-                "  {score:.3f}  {name:{pad}}  ({0:.1f}, {1:.1f}) to ({2:.1f}, {3:.1f})".format(
-                    *row.box, score=row.score, name=row.name, pad=pad
-                )
-                for row in self
-            ),
-            len(self),
-        )
+        lines = (f"  {row.score:.3f}  {row.name:{pad}}  {_corners(row.box)}" for row in self)
+        return listing(self._head(), lines, len(self))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows where the picture is not known: a table. Where it is, the picture tells more."""
+        if self.image is not None:
+            return None
+        rows = ((row.name, f"{row.score:.3f}", _corners(row.box)) for row in self)
+        return listing_html(self._head(), ("name", "score", "box"), rows, len(self))
+
+    def _head(self) -> str:
+        height, width = self.image_size
+        return f"{counted(len(self), 'detection')} in a picture of {width} x {height}"
 
     def draw(self, image: NDArray[np.uint8] | None = None) -> Image.Image:
         """Draw the labelled boxes.
@@ -292,12 +298,21 @@ class Classification(Result[ClassScore]):
             yield ClassScore(*row)
 
     def __repr__(self) -> str:
+        return in_one_line(self._head(), zip(self.names, self.scores.tolist(), strict=True), len(self))
+
+    def __str__(self) -> str:
+        return listing(self._head(), (f"  {row.score:.3f}  {row.name}" for row in self), len(self))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows where the picture is not known: a table. Where it is, the picture tells more."""
+        if self.image is not None:
+            return None
+        rows = ((row.name, f"{row.score:.3f}") for row in self)
+        return listing_html(self._head(), ("name", "score"), rows, len(self))
+
+    def _head(self) -> str:
         size = "" if self.image_size is None else f" of {self.image_size[1]} x {self.image_size[0]}"
-        return listing(
-            f"{len(self)} {'class' if len(self) == 1 else 'classes'} of a picture{size}",
-            (f"  {row.score:.3f}  {row.name}" for row in self),
-            len(self),
-        )
+        return f"{counted(len(self), 'class', 'classes')} of a picture{size}"
 
     def draw(self) -> Image.Image:
         """The picture, unchanged, with the names and their probabilities as bars below it.
@@ -332,6 +347,10 @@ class Classification(Result[ClassScore]):
 
     def _columns(self) -> dict[str, Any]:
         return {"name": list(self.names), "label": self.labels, "score": self.scores}
+
+
+def _corners(box: tuple[float, float, float, float]) -> str:
+    return "({:.1f}, {:.1f}) to ({:.1f}, {:.1f})".format(*box)
 
 
 def _touched(low: float, high: float, size: int) -> tuple[int, int]:
