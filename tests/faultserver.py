@@ -295,6 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
         extra: dict[str, str | None] = {"Accept-Ranges": "bytes", "ETag": page.etag}
         if fault.gzip:
             return 200, gzip.compress(body), extra | {"Content-Encoding": "gzip"}
+        if asked.get("if-none-match") == page.etag:
+            return 304, b"", extra
         span = asked.get("range", "")
         fresh = asked.get("if-range", page.etag) == page.etag
         if not span.startswith("bytes=") or fault.ignore_range or not fresh:

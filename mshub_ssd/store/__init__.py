@@ -10,6 +10,7 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 - `verify`, `prune`, `remove`, `add`: maintenance.
 - `find_graph`, `add_graph`: files made here of verified ones.
 - `probe`, `digest_of`: questions about a url, with nothing kept.
+- `read_changed`, `read_expected`: small files into memory, if they changed, or of a digest.
 - `hash_file`: digest and size of any file; `warn_of_weak_digest`: what eight digits prove.
 """
 
@@ -33,6 +34,7 @@ from mshub_ssd.store.maintenance import (
     verify,
 )
 from mshub_ssd.store.probing import Probe, digest_of, probe
+from mshub_ssd.store.small import Validator, read_changed, read_expected
 
 __all__ = [
     "CacheInfo",
@@ -43,6 +45,7 @@ __all__ = [
     "Probe",
     "Removal",
     "StoredGraph",
+    "Validator",
     "add",
     "add_graph",
     "cached",
@@ -57,6 +60,8 @@ __all__ = [
     "plan",
     "probe",
     "prune",
+    "read_changed",
+    "read_expected",
     "read_verified",
     "remove",
     "verify",

@@ -158,15 +158,17 @@ class Client:
             chain = (*chain, url)
 
     @contextlib.contextmanager
-    def body(self, source: str, headers: dict[str, str]) -> Iterator[requests.Response]:
-        """Ask for a file; the answer has status 200, 206 or 416 and no encoding.
+    def body(
+        self, source: str, headers: dict[str, str], wanted: tuple[int, ...] = (200, 206, 416)
+    ) -> Iterator[requests.Response]:
+        """Ask for a file; the answer has one of the statuses that are wanted, and no encoding.
 
         Raises:
             FailedError: Anything else came back.
         """
         with self.answer(source, headers) as (response, chain):
             status = response.status_code
-            if status not in (200, 206, 416):
+            if status not in wanted:
                 via = "" if len(chain) == 1 else f" at {' -> '.join(map(_urls.redact, chain))}"
                 raise FailedError(
                     f"the server answered {status_text(status)}{via}",

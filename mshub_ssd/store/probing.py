@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mshub_ssd.store.client import Client
     from mshub_ssd.store.transfer import Job
 
-__all__ = ["Probe", "digest_of", "probe"]
+__all__ = ["Copying", "Probe", "digest_of", "online", "probe"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def probe(
     from mshub_ssd.store.client import FailedError
     from mshub_ssd.store.transfer import Job, persist
 
-    chosen = _online(url, settings)
+    chosen = online(url, settings)
     job = Job(settings=chosen, allow_private=allow_private)
     job.policy = replace(job.policy, attempts=attempts)
     left = [attempts]
@@ -127,14 +127,14 @@ def digest_of(
     from mshub_ssd.store.transfer import Job, download
     from mshub_ssd.terminal import Progress
 
-    chosen = replace(_online(url, settings), connections=1)
+    chosen = replace(online(url, settings), connections=1)
     job = Job(chosen, max_bytes=max_bytes, allow_private=allow_private, display=Progress(shown=not quiet))
-    with contextlib.closing(Sink() if into is None else _Copying(into)) as sink:
+    with contextlib.closing(Sink() if into is None else Copying(into)) as sink:
         # Any digest begins with nothing.
         return download((url,), sink, Digest(""), job), sink.size
 
 
-class _Copying(Sink):
+class Copying(Sink):
     """A sink that writes the bytes to a file besides."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -142,16 +142,24 @@ class _Copying(Sink):
         super().__init__()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
         super().write(data)
         self._stream.write(data)
 
     def reset(self) -> None:
+        """Begin again with no bytes."""
         super().reset()
         self._stream.seek(0)
         self._stream.truncate()
 
 
-def _online(url: str, settings: Settings | None) -> Settings:
+def online(url: str, settings: Settings | None) -> Settings:
+    """The settings in force, for a url that may be asked.
+
+    Raises:
+        TransferError: It is no such url.
+        OfflineError: `settings.offline` forbids the network.
+    """
     chosen = _settings.current() if settings is None else settings
     _urls.check(url)
     if chosen.offline:
