@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -228,9 +228,14 @@ class Card:
 
         return html(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords."""
-        return {name: _jsonable(getattr(self, name)) for name in self.__slots__ if name != "spans"}
+    def to_dict(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The card as JSON-ready values, without `spans`; urls stand there as in the card, with their passwords.
+
+        Args:
+            names: Only these attributes.
+        """
+        wanted = self.__slots__ if names is None else names
+        return {name: _jsonable(getattr(self, name)) for name in wanted if name != "spans"}
 
     def digest(self) -> str:
         """SHA-256 of all that the card says; where it lies, and how its text is laid out, does not count."""

@@ -98,6 +98,7 @@ def find_leading(name: str, before: str = "") -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=4096)
 def normal(name: str) -> str:
     """A name as keys are compared: without case, ``_`` and ``-``."""
     return name.lower().replace("_", "").replace("-", "")

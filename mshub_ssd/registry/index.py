@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
+import json
 import logging
 import os
 import secrets
@@ -16,25 +18,33 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from mshub_ssd.errors import CardError
 from mshub_ssd.files import is_private, make_folders
-from mshub_ssd.registry.rows import Judge, Row, family_of, order_of, row_of
-from mshub_ssd.registry.source import Entry, Lost, Source, read_entry
+from mshub_ssd.registry.reading import Read, read_rows
+from mshub_ssd.registry.rows import Judge, family_of, order_of
+from mshub_ssd.registry.source import Entry, Lost, Source
 from mshub_ssd.registry.words import deletions
 from mshub_ssd.settings import package_version
+from mshub_ssd.terminal import Bar
 
-__all__ = ["Index", "open_index"]
+__all__ = ["Index", "discard", "open_index"]
 
 _log = logging.getLogger("mshub_ssd.registry")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _FILE = "cards.sqlite3"
-_PATIENCE = 120.0  # seconds to wait for another process that is building the index
+_PATIENCE = 600.0  # seconds to wait for another process that is building the index
+_SLOW = 1.0  # seconds after which a terminal is told what is going on
 _UNUSED = 30 * 24 * 3600  # seconds after which an index that nobody opened may go
 _BATCH = 500
+_REMEMBERED = 200_000  # words and values that are known to be in the index without asking it
+_CACHE = 64 << 10  # KiB of pages that a new index is built in
+_HASH = 16 << 20  # bytes of words that are put in order at once for it; FTS5's own choice is 1 MiB
+# What a new index would not mend: another process at work, a full disk, a file system without locks.
+_NOT_MENDED = ("locked", "full", "I/O", "readonly", "memory", "protocol")
 # A new row for a card that changed leaves the old one's words behind; beyond this share they are worth a new index.
 _WASTE = 0.5
 
@@ -46,19 +56,23 @@ CREATE TABLE card (
     lost INTEGER NOT NULL DEFAULT 0, error TEXT, loadable INTEGER, network TEXT, obstacle TEXT, file TEXT, kind TEXT,
     facts TEXT NOT NULL
 );
-CREATE INDEX card_sort ON card (sort);
-CREATE INDEX card_family ON card (family, age);
-CREATE INDEX card_kind ON card (kind) WHERE kind IS NOT NULL;
-CREATE INDEX card_error ON card (error) WHERE error IS NOT NULL;
 CREATE TABLE value (id INTEGER PRIMARY KEY, facet TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (facet, text));
 CREATE TABLE has (value INTEGER NOT NULL, card INTEGER NOT NULL, PRIMARY KEY (value, card)) WITHOUT ROWID;
-CREATE INDEX has_card ON has (card);
 CREATE VIRTUAL TABLE names USING fts5 (name, title, summary, content='', columnsize=0, tokenize='trigram');
 CREATE VIRTUAL TABLE words USING fts5 (lead, named, about, body, content='', columnsize=0, detail='column',
                                        tokenize="porter unicode61 remove_diacritics 2 tokenchars '.'");
 CREATE TABLE spelling (id INTEGER PRIMARY KEY, word TEXT UNIQUE NOT NULL);
 CREATE VIRTUAL TABLE spelled USING fts5 (word, content='', columnsize=0, tokenize='trigram');
 CREATE TABLE deletion (letters TEXT NOT NULL, word INTEGER NOT NULL, PRIMARY KEY (letters, word)) WITHOUT ROWID;
+"""
+
+# What a new index gets once it is filled: sorting all at once takes less time than keeping order.
+_ORDERS = """
+CREATE INDEX card_sort ON card (sort);
+CREATE INDEX card_family ON card (family, age);
+CREATE INDEX card_kind ON card (kind) WHERE kind IS NOT NULL;
+CREATE INDEX card_error ON card (error) WHERE error IS NOT NULL;
+CREATE INDEX has_card ON has (card);
 """
 
 
@@ -69,12 +83,13 @@ class Index:
         source: The cards.
         judge: Who says which of them can be loaded; None where nobody asks.
         path: The file; None for memory.
+        fresh: There is no such file yet, and nobody else knows of it.
     """
 
-    def __init__(self, source: Source, judge: Judge | None, path: Path | None) -> None:
-        self.source, self._judge, self._path = source, judge, path
+    def __init__(self, source: Source, judge: Judge | None, path: Path | None, *, fresh: bool = False) -> None:
+        self.source, self._judge, self.path = source, judge, path
         self.lock = threading.RLock()
-        self.db = _connect(path)
+        self.db = _create(path) if fresh or path is None else _connect(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -96,24 +111,43 @@ class Index:
             if memo is not None and not complete and self.source.unchanged(memo):
                 return
             try:
-                self._look(memo)
+                if memo is not None:
+                    self._look(memo)
+                    return
+                with self._writing():
+                    if self._meta("memo") is None:
+                        self._fill()
             finally:
                 self.source.close()
 
-    def _look(self, memo: str | None) -> None:
+    def _look(self, memo: str) -> None:
         found = list(self.source.entries())
         changed, gone = self._compare(found)
         news = self.source.memo()
-        if not changed and not gone and memo is not None:
+        if not changed and not gone:
             if news and news != memo:
                 with self._writing():
                     self._set_meta("memo", news)
             return
-        with self._writing():
+        with self._writing(), _bar(len(changed)) as bar:
             # Somebody else may have done it while we waited.
             changed, gone = self._compare(found)
-            self._write(changed, gone)
+            self._write(changed, gone, bar.advance)
             self._set_meta("memo", news)
+
+    def _fill(self) -> None:
+        """Take in everything, for the first time."""
+        for table in ("names", "words"):
+            self.db.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', ?)", (_HASH,))  # noqa: S608
+        with _bar(None) as bar:
+            self._write(self.source.entries(), (), bar.advance)
+        for statement in filter(str.strip, _ORDERS.split(";")):
+            self.db.execute(statement)
+        for table in ("names", "words", "spelled"):
+            self.db.execute(f"INSERT INTO {table} ({table}) VALUES ('optimize')")  # noqa: S608
+        for table in ("names", "words"):
+            self.db.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', 1048576)")  # noqa: S608
+        self._set_meta("memo", self.source.memo())
 
     def wasted(self) -> float:
         """The share of words that belong to cards that are no more."""
@@ -131,68 +165,22 @@ class Index:
                 changed.append(entry)
         return changed, set(known)
 
-    def _write(self, changed: Sequence[Entry | Lost], gone: Iterable[str]) -> None:
-        for uid in [*gone, *(entry.uid for entry in changed)]:
-            self.db.execute("DELETE FROM has WHERE card = (SELECT id FROM card WHERE uid = ?)", (uid,))
-            self.db.execute("DELETE FROM card WHERE uid = ?", (uid,))
-        values: dict[tuple[str, str], int] = {}
-        for entry in changed:
-            if isinstance(entry, Lost):
-                self._add_lost(entry.uid, entry.path, f"lost: {entry.reason}", entry.reason, lost=True)
-                continue
-            try:
-                row = row_of(read_entry(self.source, entry), self._judge)
-            except CardError as error:
-                _log.debug("a card that cannot be read: %s", error)
-                # What lies in something larger may be damaged there: it is read anew when that changes.
-                stamp = "" if self.source.path(entry) is None else entry.stamp
-                self._add_lost(entry.uid, entry.place, stamp, error.message)
-            else:
-                self._add(entry, row, values)
+    def _write(self, changed: Iterable[Entry | Lost], gone: Iterable[str], done: Callable[[int], object]) -> None:
+        left = iter(gone)
+        while uids := list(itertools.islice(left, _BATCH)):
+            self._forget(uids)
+        writer = _Writer(self.db, self.source)
+        for batch in read_rows(self.source, changed, self._judge):
+            self._forget([one.uid for one, _ in batch])
+            writer.write(list({one.uid: (one, row) for one, row in batch}.values()))
+            done(len(batch))
 
-    def _add_lost(self, uid: str, place: str, stamp: str, reason: str, *, lost: bool = False) -> None:
-        self.db.execute(
-            "INSERT INTO card (uid, place, stamp, family, sort, age, updated, lost, error, facts)"
-            " VALUES (?, ?, ?, ?, ?, x'', '', ?, ?, '{}')",
-            (uid, place, stamp, family_of(uid), order_of(uid), lost, reason),
-        )
-
-    def _add(self, entry: Entry, row: Row, values: dict[tuple[str, str], int]) -> None:
-        verdict = row.verdict
-        judged = (None,) * 5 if verdict is None else (verdict.obstacle is None, *verdict)
-        number = self.db.execute(
-            "INSERT INTO card (uid, place, stamp, family, sort, age, updated, size, loadable, network, obstacle, file,"
-            " kind, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(row.uid, entry.place, entry.stamp, row.family, row.order, row.age, row.updated, row.size),
-                *judged,
-                row.facts,
-            ),
-        ).lastrowid
-        for facet in row.facets:
-            if facet not in values:
-                self.db.execute("INSERT OR IGNORE INTO value (facet, text) VALUES (?, ?)", facet)
-                (values[facet],) = self.db.execute(
-                    "SELECT id FROM value WHERE facet = ? AND text = ?", facet
-                ).fetchone()
-            self.db.execute("INSERT OR IGNORE INTO has VALUES (?, ?)", (values[facet], number))
-        self.db.execute(
-            "INSERT INTO names (rowid, name, title, summary) VALUES (?, ?, ?, ?)",
-            (number, row.name, row.title, row.summary),
-        )
-        self.db.execute(
-            "INSERT INTO words (rowid, lead, named, about, body) VALUES (?, ?, ?, ?, ?)",
-            (number, row.lead, row.named, row.about, row.body),
-        )
-        for word in row.spelled:
-            if (word, "") in values:
-                continue
-            values[word, ""] = 0
-            added = self.db.execute("INSERT OR IGNORE INTO spelling (word) VALUES (?)", (word,))
-            if added.rowcount:
-                self.db.execute("INSERT INTO spelled (rowid, word) VALUES (?, ?)", (added.lastrowid, word))
-                rows = [(letters, added.lastrowid) for letters in deletions(word)]
-                self.db.executemany("INSERT OR IGNORE INTO deletion VALUES (?, ?)", rows)
+    def _forget(self, uids: Sequence[str]) -> None:
+        known = self.db.execute(
+            "SELECT id FROM card WHERE uid IN (SELECT value FROM json_each(?))", (json.dumps(uids),)
+        ).fetchall()
+        self.db.executemany("DELETE FROM has WHERE card = ?", known)
+        self.db.executemany("DELETE FROM card WHERE id = ?", known)
 
     def _meta(self, key: str) -> str | None:
         found = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -211,6 +199,71 @@ class Index:
             self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
+
+
+class _Writer:
+    """Puts rows into an index, many at a time."""
+
+    def __init__(self, db: sqlite3.Connection, source: Source) -> None:
+        self._db, self._source = db, source
+        # Numbers are never given twice: words of a card that is no more may still stand under its own.
+        (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'card'").fetchone()
+        self._next: int = last + 1
+        self._values: dict[tuple[str, str], int] = {}
+        self._spelled: set[str] = set()
+
+    def write(self, batch: Sequence[Read]) -> None:
+        """Put in rows of cards that the index has not."""
+        cards, has = list[tuple[Any, ...]](), list[tuple[int, int]]()
+        names, words = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        spelled: dict[str, None] = {}
+        head: tuple[Any, ...]
+        for one, row in batch:
+            number, self._next = self._next, self._next + 1
+            if isinstance(row, str):
+                lost = isinstance(one, Lost)
+                if isinstance(one, Lost):
+                    place, stamp = one.path, f"lost: {row}"
+                else:
+                    # What lies in something larger may be damaged there: it is read anew when that changes.
+                    place, stamp = one.place, "" if self._source.path(one) is None else one.stamp
+                head = (number, one.uid, place, stamp, family_of(one.uid), order_of(one.uid), b"", "", None)
+                cards.append((*head, lost, row, *[None] * 5, "{}"))
+                continue
+            assert isinstance(one, Entry)
+            verdict = row.verdict
+            judged = [None] * 5 if verdict is None else [verdict.obstacle is None, *verdict]
+            head = (number, row.uid, one.place, one.stamp, row.family, row.order, row.age, row.updated, row.size)
+            cards.append((*head, False, None, *judged, row.facts))
+            has += [(self._value(*facet), number) for facet in row.facets]
+            names.append((number, row.name, row.title, row.summary))
+            words.append((number, row.lead, row.named, row.about, row.body))
+            spelled |= dict.fromkeys(row.spelled - self._spelled)
+        self._db.executemany("INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", cards)
+        self._db.executemany("INSERT OR IGNORE INTO has VALUES (?, ?)", has)
+        self._db.executemany("INSERT INTO names (rowid, name, title, summary) VALUES (?, ?, ?, ?)", names)
+        self._db.executemany("INSERT INTO words (rowid, lead, named, about, body) VALUES (?, ?, ?, ?, ?)", words)
+        if len(self._spelled) < _REMEMBERED:
+            self._spelled |= spelled.keys()
+        self._spell(sorted(spelled))
+
+    def _value(self, facet: str, text: str) -> int:
+        number = self._values.get((facet, text))
+        if number is None:
+            self._db.execute("INSERT OR IGNORE INTO value (facet, text) VALUES (?, ?)", (facet, text))
+            asked = self._db.execute("SELECT id FROM value WHERE facet = ? AND text = ?", (facet, text))
+            number = int(asked.fetchone()[0])
+            if len(self._values) < _REMEMBERED:
+                self._values[facet, text] = number
+        return number
+
+    def _spell(self, words: Sequence[str]) -> None:
+        for word in words:
+            added = self._db.execute("INSERT OR IGNORE INTO spelling (word) VALUES (?)", (word,))
+            if added.rowcount:
+                self._db.execute("INSERT INTO spelled (rowid, word) VALUES (?, ?)", (added.lastrowid, word))
+                rows = [(letters, added.lastrowid) for letters in deletions(word)]
+                self._db.executemany("INSERT OR IGNORE INTO deletion VALUES (?, ?)", rows)
 
 
 _in_memory: dict[str, Index] = {}
@@ -245,59 +298,119 @@ def open_index(source: Source, homes: Iterable[Path], judge: Judge | None = None
 
 def _in_home(folder: Path, home: Path, source: Source, judge: Judge | None) -> Index | None:
     try:
-        fresh = not folder.exists()
-        make_folders(folder, 0o700)
-        if not is_private(home, folder.parent, folder):
+        make_folders(folder.parent, 0o700)
+        if not is_private(home, folder.parent) or (folder.exists() and not is_private(folder)):
             return None
     except OSError as error:
         _log.debug("no index in %s: %s", folder, error)
         return None
-    if fresh:
-        _remove_unused(folder.parent)
     for attempt in range(2):
         index = None
         try:
+            if not (folder / _FILE).is_file():
+                _build(folder, source, judge)
             index = Index(source, judge, folder / _FILE)
             index.refresh()
             if index.wasted() > _WASTE:
                 raise sqlite3.DatabaseError("half of it is of cards that are no more")
             os.utime(folder)
-        except sqlite3.OperationalError as error:
-            # Busy for minutes, a full disk, a file system without locks: nothing that a new index would mend.
-            _log.warning("the index of the cards cannot be used, and is made in memory: %s: %s", folder, error)
-        except sqlite3.DatabaseError as error:
-            _log.info("the index of the cards is made anew: %s: %s", folder, error)
-            if attempt == 0:
-                if index is not None:
-                    index.close()
-                _discard(folder)
-                with contextlib.suppress(OSError):
-                    make_folders(folder, 0o700)
-                continue
+        except (sqlite3.Error, OSError) as error:
+            if index is not None:
+                index.close()
+            told = str(error)
+            if attempt or (isinstance(error, sqlite3.OperationalError) and any(word in told for word in _NOT_MENDED)):
+                _log.warning("the index of the cards cannot be used, and is made in memory: %s: %s", folder, told)
+                return None
+            _log.info("the index of the cards is made anew: %s: %s", folder, told)
+            discard(folder)
+        except BaseException:
+            if index is not None:
+                index.close()
+            raise
         else:
             return index
-        if index is not None:
-            index.close()
-        return None
     return None
 
 
-def _discard(folder: Path) -> None:
+def _build(folder: Path, source: Source, judge: Judge | None) -> None:
+    """Make an index beside its place, and put it there whole. One process does so; the others wait for it."""
+    with _alone(folder.with_name(f"{folder.name}.lock")):
+        if (folder / _FILE).is_file():  # another one was quicker
+            return
+        _remove_unused(folder)
+        new = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)  # of one who was killed
+        make_folders(new, 0o700)
+        try:
+            index = Index(source, judge, new / _FILE, fresh=True)
+            try:
+                index.refresh()
+                # Others read while one writes; from now on, for the file remembers it.
+                index.db.execute("PRAGMA locking_mode = NORMAL")
+                index.db.execute("PRAGMA journal_mode = WAL")
+            finally:
+                index.close()
+            _sync(new / _FILE)
+            if folder.exists():
+                discard(folder)
+            new.rename(folder)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+
+
+def _sync(path: Path) -> None:
+    """A file that got its name before its bytes were on the disk would be damaged by a power failure."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock, which the system takes back from whoever dies; SQLite knows how on each system."""
+    lock = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # there is something in the file
+            path.write_bytes(b"")
+            lock.execute("BEGIN EXCLUSIVE")
+        yield
+    finally:
+        lock.close()
+
+
+def discard(folder: Path) -> None:
     """Take an index away with all its files at once: another process may be about to use some of them."""
     grave = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.old")
     with contextlib.suppress(OSError):
         folder.rename(grave)
-        shutil.rmtree(grave, ignore_errors=True)
+        _remove(grave)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove indexes of other sources and versions that nobody has opened for a month."""
+    """Remove what is left of this index, and others that nobody has opened for a month."""
     now = time.time()
     with contextlib.suppress(OSError):
-        for old in list(folder.iterdir()):
+        for old in list(folder.parent.iterdir()):
             with contextlib.suppress(OSError):
-                if old.stat().st_mtime < now - _UNUSED:
-                    _discard(old)
+                if old.name.endswith(".old"):
+                    _remove(old)
+                elif old.lstat().st_mtime < now - _UNUSED and not old.name.startswith(folder.name):
+                    discard(old)
+
+
+def _bar(total: int | None) -> Bar:
+    return Bar("indexing cards", total, unit=" cards", delay=_SLOW, shown=_log.isEnabledFor(logging.WARNING))
 
 
 def _name(source: Source, judge: Judge | None) -> str:
@@ -315,22 +428,36 @@ def _code() -> str:
     return f"{package_version()} {states}"
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        ":memory:" if path is None else path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-    )
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        if path is not None:
-            # A power failure may cost the last changes, and nothing else; the next look takes them in again.
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-        if db.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
-            db.execute("BEGIN IMMEDIATE")
-            if db.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
-                for statement in filter(str.strip, _TABLES.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            db.execute("COMMIT")
+        # A power failure may cost the last changes, and nothing else; the next look takes them in again.
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"it is of version {version}, and not {_SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _create(path: Path | None) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None, check_same_thread=False)
+    try:
+        # Whoever is killed leaves a file that nobody looks at: there is nothing to roll back.
+        for pragma in (
+            "journal_mode = OFF",
+            "synchronous = OFF",
+            "locking_mode = EXCLUSIVE",
+            f"cache_size = -{_CACHE}",
+        ):
+            if path is not None:
+                db.execute(f"PRAGMA {pragma}")
+        for statement in filter(str.strip, _TABLES.split(";")):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     except BaseException:
         db.close()
         raise

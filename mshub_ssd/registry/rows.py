@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -89,7 +91,7 @@ class Shown:
     versions: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen ones take much longer to make, and there are many
 class Row:
     """A card as the index keeps it."""
 
@@ -111,13 +113,35 @@ class Row:
     body: str
     spelled: frozenset[str]
 
+    def to_list(self) -> list[Any]:
+        """The row as JSON takes it."""
+        values = [getattr(self, name) for name in self.__slots__]
+        return [
+            value.decode("latin-1")
+            if isinstance(value, bytes)
+            else list(value)
+            if isinstance(value, frozenset)
+            else value
+            for value in values
+        ]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Row:
+        """The row that `to_list` was asked for."""
+        told = dict(zip(cls.__slots__, values, strict=True))
+        for name in ("order", "age"):
+            told[name] = told[name].encode("latin-1")
+        told["verdict"] = told["verdict"] and Verdict(*told["verdict"])
+        told["facets"] = tuple((facet, text) for facet, text in told["facets"])
+        told["spelled"] = frozenset(told["spelled"])
+        return cls(**told)
+
 
 def row_of(card: Card, judge: Judge | None) -> Row:
     """What is kept of a card."""
     from mshub_ssd.cards import search_words
 
     verdict = None if judge is None else judge(card)
-    values = card.to_dict()
     version = str(card.mindspore_version or "")
     publisher = card.uid.split("/")[0] if "/" in card.uid else ""
     named = card.network.name if card.network else None
@@ -141,7 +165,7 @@ def row_of(card: Card, judge: Judge | None) -> Row:
         age=version_order(_uid_version(card.uid) or version),
         updated=card.update_time.isoformat() if card.update_time else "",
         size=card.assets[0].size if card.assets else None,
-        facts=json.dumps({name: values[name] for name in _SHOWN}, ensure_ascii=False, separators=(",", ":")),
+        facts=json.dumps(card.to_dict(_SHOWN), ensure_ascii=False, separators=(",", ":")),
         verdict=verdict,
         facets=tuple((kind, text) for kind, texts in facets.items() for text in dict.fromkeys(texts) if text),
         name=_both(names),
@@ -149,9 +173,9 @@ def row_of(card: Card, judge: Judge | None) -> Row:
         summary=fold(card.summary or ""),
         lead=" ".join(dict.fromkeys(_leads(card))),
         named=" ".join(dict.fromkeys([*tokens(" ".join(names)), *_PARTS.findall(fold(" ".join(names)))])),
-        about=" ".join(tokens(" ".join(others))),
+        about=" ".join(word for text in others for word in _seen(text).tokens),
         body=" ".join(tokens(" ".join([card.summary or "", card.body]))),
-        spelled=frozenset(spelled([*names, *others])),
+        spelled=frozenset[str]().union(*(_seen(text).spelled for text in (*names, *others))),
     )
 
 
@@ -200,7 +224,19 @@ def _uid_version(uid: str) -> str:
 
 def _both(texts: list[str]) -> str:
     """Texts as they are written, and without what people leave out."""
-    return "\n".join(dict.fromkeys(form for text in texts for form in (fold(text), squeezed(text))))
+    return "\n".join(dict.fromkeys(form for text in texts for form in _seen(text).forms))
+
+
+class _Seen(NamedTuple):
+    forms: tuple[str, str]
+    tokens: tuple[str, ...]
+    spelled: frozenset[str]
+
+
+@functools.lru_cache(maxsize=4096)
+def _seen(text: str) -> _Seen:
+    """A text as it is searched; many cards share what their task and data sets are called."""
+    return _Seen((fold(text), squeezed(text)), tuple(tokens(text)), frozenset(spelled([text])))
 
 
 def _leads(card: Card) -> list[str]:
