@@ -20,7 +20,7 @@ _STEMS = (
     "resnet vgg ssd yolov3 yolov5 bert gpt tinybert mobilenetv2 mobilenetv3 efficientnet googlenet densenet lenet "
     "alexnet unet deeplabv3 fasterrcnn maskrcnn ctpn crnn transformer lstm gru wide_deep deepfm ncf dlrm gat gcn "
     "pointnet fairmot retinaface centerface openpose simplepose stylegan cyclegan srcnn edsr wdsr tacotron fasttext"
-).split()
+)
 _KINDS = {
     "cv-object_detection": "object detection",
     "cv-classification": "image classification",
@@ -30,7 +30,8 @@ _KINDS = {
     "recommend-ranking": "click-through rate prediction",
 }
 _DATA = ("imagenet2012", "cifar10", "voc2012", "widerface", "squadv1.1", "wmt14", "criteo", "cora", "kinetics400")
-_SYLLABLES = [a + b for a in "b c d f g k l m n p r s t v z st tr pl".split() for b in "a e i o u an er in or".split()]
+_STARTS = (*"bcdfgklmnprstvz", "st", "tr", "pl")
+_SYLLABLES = [start + end for start in _STARTS for end in (*"aeiou", "an", "er", "in", "or")]
 _PUBLISHERS = ("mindspore/ascend", "mindspore/gpu", "noah-cvlab/gpu", "zidonglab", "openlab", "atelier/cpu")
 
 
@@ -39,6 +40,7 @@ class Generated:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.kind = "index"
         self.label = self.key = f"generated:{count}"
         words = random.Random(1)
         self._words = ["".join(words.choices(_SYLLABLES, k=words.randint(2, 4))) for _ in range(4000)]
@@ -75,10 +77,13 @@ class Generated:
     def path(self, entry: Entry) -> None:
         """No file."""
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def _name(self, family: int) -> tuple[str, str, str]:
         """A family's name, data set and publisher."""
         chance = random.Random(family)
-        stem = chance.choice(_STEMS)
+        stem = chance.choice(_STEMS.split())
         spelt = _base36(family)
         other = self._words[family % 4000]
         data = "coco2017" if family % 2 else chance.choice(_DATA)
@@ -107,7 +112,7 @@ class Generated:
             paragraphs.append(f"The {RARE} variant.")
         summary = f"{name} is used for {_KINDS[kind]} on {data}"
         if number % 100 == 0:
-            summary = f"{name}用于目标检测，训练数据集为{data}，作者提供推理脚本。"
+            summary = f"{name}用于目标检测\uff0c训练数据集为{data}\uff0c作者提供推理脚本。"
         return (
             f"# {name}\n\n---\n\nmodel-name: {name}\n\nbackbone-name: {stem}\n\nmodule-type: {kind}\n\n"
             f"fine-tunable: True\n\nmodel-version: {version}\n\ntrain-dataset: {data}\n\n"
@@ -119,7 +124,8 @@ class Generated:
             f"    asset-link: <https://download.example.com/models/r{version}/{name}_{data}.ckpt>\n"
             f"    asset-sha256: {digest}\n\nlicense: Apache2.0\n\nsummary: {summary}\n\n---\n\n## Introduction\n\n"
             + "\n\n".join(paragraphs)
-            + f"\n\n## Usage\n\n```python\nimport mindspore_hub as mshub\nnetwork = mshub.load('{self.uid(number)}')\n```\n"
+            + "\n\n## Usage\n\n```python\nimport mindspore_hub as mshub\n"
+            + f"network = mshub.load('{self.uid(number)}')\n```\n"
         )
 
     def write(self, root: Path) -> None:
