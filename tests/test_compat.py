@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import datetime
 import importlib.util
 import inspect
@@ -249,13 +250,18 @@ def test_a_cards_facts_have_the_official_names(official: ModuleType, shelf: Shel
 def test_cards_are_validated_and_written_down(official: ModuleType, shelf: Shelf, tmp_path: Path) -> None:
     check = official._utils.check
     path = shelf.put(module_type="cv-object_detection", train_dataset="coco2017", mindspore_version='"1.8"')
-    header = check.ValidMarkdown(str(path)).check_markdown_file()
+    header, card = check.ValidMarkdown(str(path)).check_markdown_file(), mshub.info(UID)
     assert (header["module-type"], header["module-type-detail"]) == ("cv", "object_detection")
     assert (header["markdown_name"], header["asset-id"]) == ("tiny_pets", 0)
     check.ValidMarkdown(path).extract_info_to_json(tmp_path / "one.json")
     assert json.loads((tmp_path / "one.json").read_text())["model-name"] == "tiny"
     check.sanity_check(tmp_path / "all.json", path.parent)
     assert [json.loads(line)["uid"] for line in (tmp_path / "all.json").read_text().splitlines()] == ["tiny_pets"]
+    with pytest.MonkeyPatch.context() as patch:  # a card of an archive is no file
+        patch.setattr(mshub.Hub, "info", lambda *_: dataclasses.replace(card, path=None))
+        assert official.info.CellInfo(UID).name == "tiny"
+        with pytest.raises(FileNotFoundError):
+            check.ValidMarkdown(UID).check_markdown_file()
     shelf.put(fine_tunable="perhaps")
     with pytest.raises(ValueError, match="fine-tunable") as caught:
         check.ValidMarkdown(path).check_markdown_file()

@@ -134,7 +134,9 @@ class ValidMarkdown:
             CardError: The linter finds an error in it (a `ValueError`).
         """
         card = _card(self.filename)
-        errors = [one for one in validation.validate(card.path or "").findings if one.severity == "error"]
+        if card.path is None:  # of an archive or a repository
+            raise MissingCardError("this card is no file", where=card.uid, hint="give the path of a .md file")
+        errors = [one for one in validation.validate(card.path).findings if one.severity == "error"]
         for first in errors[:1]:
             more = f" (and {len(errors) - 1} more)" if errors[1:] else ""
             error = CardError(
