@@ -34,10 +34,12 @@ class OnnxModel:
 
     Attributes:
         path: The verified file.
+        digest: Its SHA-256.
         config: The network's configuration, which its family goes by.
     """
 
     path: Path
+    digest: str
     config: Any
 
 
@@ -59,7 +61,7 @@ def onnx_for(plan: Plan, settings: Settings, *, force: bool = False) -> OnnxMode
     key = _key(recipe, _whole_digest(checkpoint, settings))
     if not force and (found := store.find_graph(key, settings)) is not None:
         try:
-            return OnnxModel(found.path, networks.config_from_dict(found.facts.get("config")))
+            return OnnxModel(found.path, found.digest, networks.config_from_dict(found.facts.get("config")))
         except IntegrityError as error:
             _log.warning("%s: the graph in the cache is made anew: %s", uid, error.message)
     for doubt in plan.doubts:
@@ -80,7 +82,7 @@ def onnx_for(plan: Plan, settings: Settings, *, force: bool = False) -> OnnxMode
             checkpoint=str(key["checkpoint"]),
             settings=settings,
         )
-    return OnnxModel(stored.path, recording.config)
+    return OnnxModel(stored.path, stored.digest, recording.config)
 
 
 def of_arrays(recipe: Recipe, arrays: Mapping[str, NDArray[Any]], config: Any) -> bytes | None:

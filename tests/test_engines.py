@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import logging
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,12 +67,87 @@ def test_without_a_nesting_outputs_come_as_they_are(engine: str) -> None:
     assert isinstance(engines.runner(one, engine).run(batch(size=4)), np.ndarray)
 
 
-def test_results_stay_what_they_are(engine: str) -> None:
+def arrays(nest: object) -> list[np.ndarray]:
+    return [leaf for part in nest for leaf in arrays(part)] if isinstance(nest, tuple) else [nest]
+
+
+@pytest.mark.parametrize("options", [{}, {"streams": 2}], ids=["plain", "streams"])
+def test_results_are_the_callers_own(engine: str, options: dict[str, int]) -> None:
+    runner = engines.runner(onnxlab.small(), engine, **options)
+    batches = [batch(1 + number % 3, seed=number) for number in range(12)]
+    kept = runner.run_many(batches)
+    views = [array[..., ::2] for array in arrays(runner.run(batches[0]))]
+    want = [view.copy() for view in views]
+    for result in runner.run_many(batches):
+        for array in arrays(result):
+            array[:] = np.nan
+    runner.close()
+    assert all(map(close, kept, map(onnxlab.small_answer, batches)))
+    assert all(map(np.array_equal, views, want))
+
+
+def test_results_are_gone_when_nobody_has_them(engine: str) -> None:
+    runner = engines.runner(onnxlab.small(), engine, streams=2)
+    one, many = runner.run(batch()), runner.run_many([batch(), batch(2)])
+    seen = [weakref.ref(array) for nest in (one, *many) for array in arrays(nest)]
+    gc.disable()  # nothing may wait for the collector: new results would take new memory until it comes
+    try:
+        del one, many
+        assert [ref() for ref in seen] == [None] * len(seen)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_five_hundred_runs_take_no_more_memory_than_a_few(engine: str) -> None:
     runner = engines.runner(onnxlab.small(), engine)
-    first = runner.run(batch(seed=1))
-    before = first[0][0].copy()
-    runner.run(batch(seed=2))
-    assert np.array_equal(first[0][0], before)
+
+    def taken() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    picture = batch(8)
+    size = sum(array.nbytes for array in arrays(runner.run(picture)))
+    for _ in range(20):
+        kept = runner.run(picture)
+    before = taken()
+    for _ in range(500):
+        kept = runner.run(picture)
+    assert close(kept, onnxlab.small_answer(picture))
+    assert taken() - before < 50 * size
+
+
+def test_another_batch_size_is_compiled_from_the_file_that_was_verified(tmp_path: Path) -> None:
+    file, content = tmp_path / "small.onnx", onnxlab.small()
+    file.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    for counts in ((1, 3, 1, 2), (3, 1, 2)):
+        runner = engines.runner(file, "openvino", digest=digest)
+        for count in counts:
+            assert close(runner.run(batch(count)), onnxlab.small_answer(batch(count)))
+    altered = bytearray(content)
+    altered[len(content) // 2] ^= 1
+    for change in (lambda: file.write_bytes(altered), lambda: file.unlink()):
+        file.write_bytes(content)
+        runner = engines.runner(file, "openvino", digest=digest)
+        want = runner.run(batch())
+        change()
+        with pytest.raises(UsageError, match="changed" if file.exists() else "cannot be read") as caught:
+            runner.run(batch(2))
+        assert caught.value.where == str(file)
+        assert close(runner.run(batch()), want, 0)
+        file.write_bytes(content)
+        assert close(runner.run(batch(2)), onnxlab.small_answer(batch(2)))
+
+
+def test_a_file_that_nobody_verified_is_read_once(engine: str, tmp_path: Path) -> None:
+    file = tmp_path / "small.onnx"
+    file.write_bytes(onnxlab.small())
+    runner = engines.runner(file, engine)
+    runner.run(batch())
+    file.unlink()
+    assert close(runner.run(batch(3)), onnxlab.small_answer(batch(3)))
+    with pytest.raises(UsageError, match="cannot be read"):
+        engines.runner(file, engine)
 
 
 @pytest.mark.parametrize("options", [{}, {"streams": 2, "threads": 2}], ids=["plain", "streams"])
@@ -208,7 +286,7 @@ def test_auto_takes_the_first_that_is_there_and_tells_it_once(
     told: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = set(engines.ENGINES)
-    monkeypatch.setattr(choosing, "_is_there", lambda name: name in there)
+    monkeypatch.setattr(choosing, "is_installed", lambda name: name in there)
     monkeypatch.setattr(choosing, "_device", lambda: "CPU")
     caplog.set_level(logging.INFO, "mshub_ssd")
     for name in engines.ENGINES:
@@ -224,7 +302,7 @@ def test_auto_takes_the_first_that_is_there_and_tells_it_once(
 
 @pytest.mark.parametrize("name", engines.ENGINES)
 def test_an_engine_that_is_not_installed_is_named_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "_is_there", lambda asked: asked != name)
+    monkeypatch.setattr(choosing, "is_installed", lambda asked: asked != name)
     with pytest.raises(MissingDependencyError) as caught:
         engines.choose(name)
     assert caught.value.hint == f"pip install 'mshub_ssd[{name}]'"

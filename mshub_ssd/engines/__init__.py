@@ -17,8 +17,8 @@ from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_ta
 from mshub_ssd.engines.onnx_file import EMITTER_VERSION, onnx_bytes, onnx_chunks
 from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
 from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Runner
-from mshub_ssd.errors import UsageError
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Runner, Source
+from mshub_ssd.errors import UsageError, is_installed
 
 __all__ = [
     "EMITTER_VERSION",
@@ -61,6 +61,7 @@ def runner(
     precision: str = "f32",
     threads: int | None = None,
     streams: int | None = None,
+    digest: str | None = None,
 ) -> Runner:
     """A Runner for an ONNX model.
 
@@ -70,6 +71,7 @@ def runner(
         precision: ``f32``, or ``bf16`` where the CPU has it (OpenVINO only).
         threads: So many threads at most; None for as many as the engine likes, within the container's limits.
         streams: So many batches at once in `Runner.run_many`; they share the threads.
+        digest: The file's SHA-256, where it has just been verified; it is then not held in memory.
 
     Raises:
         MissingDependencyError: The engine is not installed.
@@ -77,8 +79,7 @@ def runner(
     """
     options = Options(precision, threads, streams)
     if engine == "auto":
-        there = installed()
-        engine = next((name for name in ENGINES[:2] if name in there), "openvino")
+        engine = next(filter(is_installed, ENGINES[:2]), "openvino")
     name = choose(engine).name
     if name == "mindspore":
         raise UsageError(
@@ -87,4 +88,5 @@ def runner(
             got="engine='mindspore'",
             hint="mshub_ssd.load gives the Cell",
         )
-    return OpenVinoRunner(model, options) if name == "openvino" else OnnxRuntimeRunner(model, options)
+    source = Source(model, digest)
+    return OpenVinoRunner(source, options) if name == "openvino" else OnnxRuntimeRunner(source, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import logging
 import sys
@@ -38,13 +37,14 @@ class Choice(NamedTuple):
 
 def installed() -> dict[str, str]:
     """Versions of the engines that are installed, in the order of `ENGINES`; none is imported."""
+    import importlib.metadata  # which few need, and takes its time
+
     found = {}
-    for name in ENGINES:
-        if is_installed(name):
-            try:
-                found[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:  # built from source, or another distribution of it
-                found[name] = "of unknown version"
+    for name in _there():
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # built from source, or another distribution of it
+            found[name] = "of unknown version"
     return found
 
 
@@ -63,15 +63,16 @@ def choose(engine: str = "auto") -> Choice:
     """
     if engine not in ("auto", *ENGINES):
         raise UsageError("no such engine", expected=", ".join(("auto", *ENGINES)), got=repr(engine)[:80])
-    there = installed()
     if engine != "auto":
-        if engine not in there:
+        if not is_installed(engine):
+            there = _there()
             raise MissingDependencyError(
                 f"the engine {engine} is not installed",
                 got=f"{', '.join(there)} installed" if there else None,
                 hint=f"pip install 'mshub_ssd[{engine}]'",
             )
         return Choice(engine, "it was asked for")
+    there = _there()
     if not there:
         raise MissingDependencyError(
             "no engine is installed that could run a network",
@@ -82,12 +83,16 @@ def choose(engine: str = "auto") -> Choice:
     if device != "CPU":
         choice = Choice("mindspore", f"MindSpore's device is {device}")
     else:
-        name = next(iter(there))
+        name = there[0]
         missing = ENGINES[: ENGINES.index(name)]
         passed = f"; {' and '.join(missing)} not installed" if missing else ", the fastest on a CPU"
-        choice = Choice(name, f"{name} {there[name]} is installed{passed}")
+        choice = Choice(name, f"{name} is installed{passed}")
     _tell(choice)
     return choice
+
+
+def _there() -> list[str]:
+    return list(filter(is_installed, ENGINES))
 
 
 @functools.cache

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, source_of
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
 from mshub_ssd.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ class OnnxRuntimeRunner:
     """A model in ONNX Runtime; see `Runner`.
 
     Args:
-        model: The bytes of an ONNX file, or its path.
+        source: An ONNX file.
         options: How to run it.
 
     Raises:
@@ -30,7 +29,7 @@ class OnnxRuntimeRunner:
 
     name = "onnxruntime"
 
-    def __init__(self, model: bytes | str | Path, options: Options) -> None:
+    def __init__(self, source: Source, options: Options) -> None:
         if options.precision != "f32":
             raise UsageError(
                 "ONNX Runtime computes in float32 on CPUs",
@@ -52,14 +51,14 @@ class OnnxRuntimeRunner:
         if threads is not None:
             # Whoever runs a batch works, too; the streams share the threads.
             chosen.intra_op_num_threads = max(1, threads // self._streams)
-        where = source_of(model)
         try:
-            session = onnxruntime.InferenceSession(
-                model if isinstance(model, bytes) else str(model), chosen, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(source.model, chosen, providers=["CPUExecutionProvider"])
         except Exception as error:  # its kinds have no other base in common
             raise UsageError(
-                "ONNX Runtime cannot run this model", where=where, got=str(error)[:300], hint="make the file anew"
+                "ONNX Runtime cannot run this model",
+                where=source.where,
+                got=str(error)[:300],
+                hint="make the file anew",
             ) from error
         self._signature = Signature(
             [
@@ -68,7 +67,7 @@ class OnnxRuntimeRunner:
             ],
             [one.name for one in session.get_outputs()],
             session.get_modelmeta().custom_metadata_map.get(OUTPUTS_KEY),
-            where,
+            source.where,
         )
         self._session: Any = session
 

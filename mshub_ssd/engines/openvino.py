@@ -8,11 +8,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import cpu
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, source_of
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
 from mshub_ssd.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class OpenVinoRunner:
     """A model in OpenVINO; see `Runner`.
 
     Args:
-        model: The bytes of an ONNX file, or its path.
+        source: An ONNX file.
         options: How to run it.
 
     Raises:
@@ -42,7 +41,7 @@ class OpenVinoRunner:
 
     name = "openvino"
 
-    def __init__(self, model: bytes | str | Path, options: Options) -> None:
+    def __init__(self, source: Source, options: Options) -> None:
         core, _ = _opened()
         if options.precision == "bf16" and not has_bf16():
             raise UsageError(
@@ -52,13 +51,13 @@ class OpenVinoRunner:
                 hint='precision="f32" runs everywhere',
             )
         self.precision = options.precision
-        self._where = source_of(model)
+        self._where = source.where
         with self._explained("read"):
-            self._model: Any = core.read_model(model if isinstance(model, bytes) else str(model))
+            model = core.read_model(source.model)
         self._signature = Signature(
-            [(one.get_any_name(), _shape(one)) for one in self._model.inputs],
-            [one.get_any_name() for one in self._model.outputs],
-            _metadata(self._model),
+            [(one.get_any_name(), _shape(one)) for one in model.inputs],
+            [one.get_any_name() for one in model.outputs],
+            _metadata(model),
             self._where,
         )
         # Its own default is bf16 where the CPU has it, so the precision is always stated.
@@ -72,56 +71,58 @@ class OpenVinoRunner:
         self._streams = options.streams or 1
         self._compiling = threading.Lock()
         self._compiled: dict[int | None, _Compiled] = {}
+        # Until it is compiled; a model that was read takes more than its file. Few are needed for another size.
+        self._model: Any = model
+        self._source: Source | None = source
         self._closed = False
 
     def run(self, batch: NDArray[Any]) -> Any:
         """See `Runner.run`."""
         batch = self._checked(batch)
         compiled = self._for(batch.shape[0])
-        request = compiled.take()
-        try:
-            with self._explained("run"):
-                # Shared: the batch outlives the call. Outputs are copied, for the request will be used again.
-                results = request.infer({0: batch}, share_inputs=True)
-            outputs = [results[index] for index in range(len(self._signature.outputs))]
-        finally:
-            compiled.give_back(request)
-        return self._signature.nested(dict(zip(self._signature.outputs, outputs, strict=True)))
+        with self._explained("run"):
+            outputs = compiled.finish(compiled.start(batch))
+        return self._nested(outputs)
 
     def run_many(self, batches: Sequence[NDArray[Any]]) -> list[Any]:
         """See `Runner.run_many`."""
         if self._streams == 1 or len(batches) < 2:
             return list(map(self.run, batches))
         checked = list(map(self._checked, batches))
-        done: list[Any] = [None] * len(checked)
-        names = self._signature.outputs
-        for count in dict.fromkeys(batch.shape[0] for batch in checked):
-            compiled = self._for(count)
-            # One queue per call: a queue is for one thread.
-            queue = compiled.queue(2 * self._streams)
-
-            def keep(request: Any, index: int) -> None:
-                arrays = [request.get_output_tensor(number).data.copy() for number in range(len(names))]
-                done[index] = self._signature.nested(dict(zip(names, arrays, strict=True)))
-
-            queue.set_callback(keep)
+        done: list[Any] = []
+        running: deque[tuple[_Compiled, Any]] = deque()
+        try:
             with self._explained("run"):
-                for index, batch in enumerate(checked):
-                    if batch.shape[0] == count:
-                        queue.start_async({0: batch}, index, share_inputs=True)
-                queue.wait_all()
+                for batch in checked:
+                    # Each stream has one to go on with while Python looks after another.
+                    if len(running) == 2 * self._streams:
+                        compiled, first = running.popleft()
+                        done.append(self._nested(compiled.finish(first)))
+                    compiled = self._for(batch.shape[0])
+                    running.append((compiled, compiled.start(batch)))
+                while running:
+                    compiled, first = running.popleft()
+                    done.append(self._nested(compiled.finish(first)))
+        finally:
+            for _, left in running:  # after a failure, which is told; they read the batches
+                with contextlib.suppress(RuntimeError):
+                    left.wait()
         return done
 
     def close(self) -> None:
         """See `Runner.close`."""
-        self._closed = True
-        self._model = None
-        self._compiled = {}
+        with self._compiling:
+            self._closed = True
+            self._model = self._source = None
+            self._compiled = {}
 
     def _checked(self, batch: Any) -> NDArray[Any]:
         if self._closed:
             raise UsageError("this Runner is closed", hint="make a new one")
         return self._signature.check(batch)
+
+    def _nested(self, outputs: list[NDArray[Any]]) -> Any:
+        return self._signature.nested(dict(zip(self._signature.outputs, outputs, strict=True)))
 
     def _for(self, count: int) -> _Compiled:
         """The model compiled for that many pictures: on its own for one, which is quicker, and once for all others."""
@@ -131,16 +132,24 @@ class OpenVinoRunner:
             if self._closed:
                 raise UsageError("this Runner is closed", hint="make a new one")
             if key not in self._compiled:
-                core, _ = _opened()
-                model = self._model
-                with self._explained("compile"):
-                    if key is not None:
-                        import openvino
-
-                        model = model.clone()
-                        model.reshape(openvino.PartialShape([key, *self._signature.shape[1:]]))
-                    self._compiled[key] = _Compiled(core.compile_model(model, "CPU", self._config))
+                self._compiled[key] = self._compile(key)
+                if len(self._compiled) == (2 if free else 1):
+                    self._source = None
             return self._compiled[key]
+
+    def _compile(self, count: int | None) -> _Compiled:
+        core, _ = _opened()
+        model, self._model = self._model, None
+        if model is None and self._source is not None:
+            again = self._source.again()
+            with self._explained("read"):
+                model = core.read_model(again)
+        with self._explained("compile"):
+            if count is not None:
+                import openvino
+
+                model.reshape(openvino.PartialShape([count, *self._signature.shape[1:]]))
+            return _Compiled(core.compile_model(model, "CPU", self._config))
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -160,21 +169,26 @@ class _Compiled:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._outputs = range(len(model.outputs))
         self._free: deque[Any] = deque()
 
-    def take(self) -> Any:
+    def start(self, batch: NDArray[Any]) -> Any:
+        """Let a request run a batch, which must stay as it is until that is done."""
         try:
-            return self._free.pop()
+            request = self._free.pop()
         except IndexError:
-            return self._model.create_infer_request()
+            request = self._model.create_infer_request()
+        # Tensors and no dictionaries: OpenVINO's own way from one to the other takes 3 % of a small network's time.
+        request.set_input_tensor(0, _tensor(batch))
+        request.start_async()
+        return request
 
-    def give_back(self, request: Any) -> None:
+    def finish(self, request: Any) -> list[NDArray[Any]]:
+        """The outputs, when they are there: copies, for the request will be used again."""
+        request.wait()
+        outputs = [request.get_output_tensor(number).data.copy() for number in self._outputs]
         self._free.append(request)
-
-    def queue(self, jobs: int) -> Any:
-        import openvino
-
-        return openvino.AsyncInferQueue(self._model, jobs)
+        return outputs
 
 
 def has_bf16() -> bool:
@@ -215,6 +229,13 @@ def _opened() -> tuple[Any, frozenset[str]]:
 
 def _shape(port: Any) -> list[int | None]:
     return [size.get_length() if size.is_static else None for size in port.get_partial_shape()]
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    """An array for OpenVINO; shared, where it may be written to, which OpenVINO insists on."""
+    import openvino
+
+    return openvino.Tensor(array, shared_memory=array.flags.writeable)
 
 
 def _metadata(model: Any) -> str | None:

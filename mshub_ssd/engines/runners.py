@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -14,9 +15,11 @@ from mshub_ssd.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Options", "Runner", "Signature"]
+__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Options", "Runner", "Signature", "Source"]
 
 _log = logging.getLogger(__name__)
+
+_ANEW = "make a new Predictor, or compile it again: its file is then made anew"
 
 PRECISIONS = ("f32", "bf16")
 
@@ -153,16 +156,59 @@ class Signature:
 
     def nested(self, arrays: dict[str, NDArray[Any]]) -> Any:
         """Outputs by name, nested as the Cell returns them."""
-
-        def place(names: Any) -> Any:
-            return arrays[names] if isinstance(names, str) else tuple(map(place, names))
-
-        return place(self._nested)
+        return _placed(self._nested, arrays)
 
 
-def source_of(model: bytes | str | Path) -> str:
-    """What a model is called in messages."""
-    return "the model given as bytes" if isinstance(model, bytes) else str(model)
+class Source:
+    """An ONNX file, which an engine may want to read again, for a batch of another size.
+
+    Args:
+        model: Its bytes, or its path.
+        digest: Its SHA-256, where somebody has verified the file just now. Then it is read where it lies, and later
+            only if it is still the same; any other file is held in memory.
+
+    Attributes:
+        model: The bytes or the path, for the first reading.
+        where: What it is called in messages.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+
+    def __init__(self, model: bytes | str | Path, digest: str | None = None) -> None:
+        self.where = "the model given as bytes" if isinstance(model, bytes) else str(model)
+        self._digest = digest
+        self.model = model if isinstance(model, bytes) else str(model)
+        if not isinstance(self.model, bytes) and digest is None:
+            self.model = self._read(self.model)
+
+    def again(self) -> bytes:
+        """The bytes that were read first.
+
+        Raises:
+            UsageError: The file is not there any more, or has changed.
+        """
+        if isinstance(self.model, bytes):
+            return self.model
+        content = self._read(self.model)
+        got = hashlib.sha256(content).hexdigest()
+        if got != self._digest:
+            raise UsageError(
+                "the file of this network has changed since it was first read",
+                where=self.where,
+                expected=f"sha256 {self._digest}",
+                got=f"sha256 {got}",
+                hint=_ANEW,
+            )
+        return content
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                "the file of this network cannot be read", where=self.where, got=error.strerror, hint=_ANEW
+            ) from error
 
 
 def _parsed(text: str) -> Any:
@@ -174,6 +220,11 @@ def _parsed(text: str) -> Any:
 
 def _tuples(names: Any) -> Any:
     return tuple(map(_tuples, names)) if isinstance(names, list) else names
+
+
+def _placed(names: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    # No function inside of `nested` that calls itself: it would hold the arrays until the collector comes along.
+    return arrays[names] if isinstance(names, str) else tuple(_placed(name, arrays) for name in names)
 
 
 def _flat(names: Any) -> list[str]:

@@ -48,10 +48,12 @@ class StoredGraph:
 
     Attributes:
         path: The verified file.
+        digest: Its SHA-256.
         facts: What its maker wrote beside it.
     """
 
     path: Path
+    digest: str
     facts: Mapping[str, Any]
 
 
@@ -84,7 +86,7 @@ def find_graph(key: Mapping[str, Any], settings: Settings | None = None) -> Stor
             continue
         look = graphs.look(digest, always=chosen.verify_always)
         if look.path is not None:
-            return StoredGraph(look.path, known["facts"])
+            return StoredGraph(look.path, digest, known["facts"])
         if look.fault is not None:
             logger.warning("a graph in the cache is damaged, and made anew: %s", look.fault)
             with contextlib.suppress(IntegrityError):  # in a read-only cache it stays, and is not used
@@ -137,7 +139,7 @@ def add_graph(
         replace_file(target, _canonical({**record, "check": _check(record)}), scratch=cache.tmp)
     except OSError as error:
         raise disk_error(error, target, "the record of a graph could not be written") from error
-    return StoredGraph(path, json.loads(_canonical(facts)))
+    return StoredGraph(path, digest, json.loads(_canonical(facts)))
 
 
 def record_of(cache: Cache, path: Path) -> dict[str, Any] | None:
