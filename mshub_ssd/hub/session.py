@@ -26,6 +26,7 @@ from mshub_ssd.errors import (
     UsageError,
     needing_extra,
 )
+from mshub_ssd.hub.locking import Locking
 from mshub_ssd.hub.seeing import Seeing
 from mshub_ssd.settings import Settings
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mshub_ssd.bundles import Bundle, Installed
     from mshub_ssd.cards import Card
     from mshub_ssd.compiling import Compiled
-    from mshub_ssd.lockfile import Difference
     from mshub_ssd.providers import Checkpoint, Plan, Standing
     from mshub_ssd.registry import Registry
     from mshub_ssd.store import Plan as DownloadPlan
@@ -51,7 +51,7 @@ _SOURCES = (None, "local", "gitee", "github")
 Folders = str | Path | Sequence[str | Path]
 
 
-class Hub(Seeing):
+class Hub(Seeing, Locking):
     """A session with settings, model cards and loaded networks of its own; may be used by many threads.
 
     What is not given here follows from the environment and the user's file as they are when the Hub is made. The
@@ -433,74 +433,6 @@ class Hub(Seeing):
         from mshub_ssd import bundles
 
         return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
-
-    def lock(
-        self, names: Sequence[str | Path], path: str | Path = "mshub.lock", *, dry_run: bool = False
-    ) -> dict[str, list[Difference] | None]:
-        """Write a lock file: the digests of the cards and checkpoints of models, and what loading goes by.
-
-        The models named are added or renewed, the others in the file stay; without names all of them are renewed.
-
-        Args:
-            names: Uids or paths of card files.
-            path: The lock file.
-            dry_run: Write nothing.
-
-        Returns:
-            For each model in what it differs from what was locked, None for a new one.
-
-        Raises:
-            MshubError: A model has no checkpoint that could be loaded, or the file cannot be read or written.
-        """
-        from mshub_ssd import lockfile
-
-        file = Path(path)
-        models = lockfile.read_lock(file) if file.exists() or not names else {}
-        found: dict[str, list[Difference] | None] = {}
-        for name in names or list(models):
-            plan = self.plan(name)
-            now = lockfile.locked_model(plan)
-            uid = plan.card.uid
-            found[uid] = list(lockfile.differences(models[uid], now)) if uid in models else None
-            models[uid] = now
-        if not dry_run:
-            lockfile.write_lock(file, models)
-        return found
-
-    def sync(
-        self, path: str | Path = "mshub.lock", *, locked: bool = False, bundle: str | Path | None = None
-    ) -> dict[str, Path | MshubError]:
-        """Bring the checkpoints of a lock file's models to the cache: from there, a bundle, or the network.
-
-        Args:
-            path: The lock file.
-            locked: Refuse cards that say something else by now; otherwise the file is renewed.
-            bundle: A bundle whose cards and checkpoints are taken in first.
-
-        Returns:
-            By uid the verified file, or the error that kept it away: one failure does not stop the others.
-
-        Raises:
-            MshubError: The lock file or the bundle cannot be read.
-        """
-        from mshub_ssd import lockfile
-
-        file = Path(path)
-        models = lockfile.read_lock(file)
-        if bundle is not None:
-            self.install_bundle(bundle)
-        if not locked:
-            self.lock([], file)
-        results: dict[str, Path | MshubError] = {}
-        for uid in models:
-            try:
-                if locked:
-                    lockfile.check(uid, self.plan(uid), models, file)
-            except MshubError as error:
-                results[uid] = error
-        wanted = [uid for uid in models if uid not in results]
-        results.update(zip(wanted, self.fetch_many(wanted), strict=True))
-        return {uid: results[uid] for uid in models}
 
     def compile(
         self,
