@@ -21,7 +21,7 @@ from mshub_ssd.registry import static
 from mshub_ssd.registry.folder import Folder
 from mshub_ssd.registry.source import Entry, Lost, Source
 from mshub_ssd.registry.static import Part, Root
-from mshub_ssd.terminal import Bar
+from mshub_ssd.terminal import Advance
 
 __all__ = ["Built", "build"]
 
@@ -77,7 +77,9 @@ class _EditedError(Exception):
     """A card says something else than a moment ago."""
 
 
-def build(source: str | Path | Source, out: Path, *, prune: bool = False) -> Built:
+def build(
+    source: str | Path | Source, out: str | Path, *, prune: bool = False, advance: Advance | None = None
+) -> Built:
     """Write the static form of a folder of cards, or change the one that is there.
 
     Parts have their digests for names, are written first, and never changed; the root comes last and at once. Whoever
@@ -87,6 +89,7 @@ def build(source: str | Path | Source, out: Path, *, prune: bool = False) -> Bui
         source: The cards.
         out: The folder; made if it is missing.
         prune: Remove parts that neither the new root nor the one before names.
+        advance: Called with the number of cards that were read since.
 
     Raises:
         UsageError: The folder holds another ``index.json``; or the source is no folder.
@@ -95,12 +98,13 @@ def build(source: str | Path | Source, out: Path, *, prune: bool = False) -> Bui
         TransferError: The folder cannot be written.
     """
     chosen = Folder(source) if isinstance(source, str | Path) else source
-    before = _before(out)
-    with _telling(out):
-        make_folders(out)
+    folder = Path(out)
+    before = _before(folder)
+    with _telling(folder):
+        make_folders(folder)
         for left in reversed(range(_TRIES)):
             try:
-                built = _Build(chosen, out, before).run()
+                built = _Build(chosen, folder, before).run(advance or _ignored)
                 break
             except _EditedError as error:
                 if not left:
@@ -121,16 +125,13 @@ class _Build:
         self.built = Built(out)
         self.named: set[str] = set()
 
-    def run(self) -> Built:
+    def run(self, advance: Advance) -> Built:
         built = self.built
-        with Bar("reading cards", unit=" cards") as bar:
-            cards = sorted(self._cards(bar), key=lambda card: (card.bits, card.entry.uid))
+        cards = sorted(self._cards(advance), key=lambda card: (card.bits, card.entry.uid))
         parts = []
-        with Bar("writing cards", len(cards), unit=" cards") as bar:
-            for prefix, some in static.split(cards, lambda card: card.bits, lambda card: card.size):
-                data = static.encode_shard((card.entry.uid, self._read(card)) for card in some)
-                parts.append(self._write(prefix, data))
-                bar.advance(len(some))
+        for prefix, some in static.split(cards, lambda card: card.bits, lambda card: card.size):
+            data = static.encode_shard((card.entry.uid, self._read(card)) for card in some)
+            parts.append(self._write(prefix, data))
         pages = [self._write(prefix, data) for prefix, data in static.encode_pages(parts)]
         root = static.encode_root(len(cards), pages or parts, paged=bool(pages))
         built.cards, built.bytes = len(cards), built.bytes + len(root)
@@ -140,7 +141,7 @@ class _Build:
             self._write_root(root)
         return built
 
-    def _cards(self, bar: Bar) -> Iterator[_Card]:
+    def _cards(self, advance: Advance) -> Iterator[_Card]:
         for found in self._source.entries():
             if isinstance(found, Lost):
                 self.built.left_out.append((found.path, found.reason))
@@ -154,7 +155,7 @@ class _Build:
                 parse_card(text, uid=found.uid)
             except CardError as error:
                 self.built.unreadable.append((found.uid, error.message))
-            bar.advance(1)
+            advance(1)
             # Texts are read once more rather than kept: a million of them take gigabytes.
             yield _Card(static.bits_of(found.uid), found, len(text), static.stamp_of(text))
 
@@ -195,6 +196,10 @@ class _Build:
             later = math.floor(max(earlier, now)) + 1
             os.utime(path, (later, later))
         self.built.written_bytes += len(data)
+
+
+def _ignored(_count: int) -> None:
+    """Nobody watches."""
 
 
 def _holds(path: Path, data: bytes) -> bool:
