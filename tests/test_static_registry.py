@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
+from commands import SOURCE
 from faultserver import HTML, Fault, FaultServer
 
+from mshub_ssd.cli.registry_build import build_command
 from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, TransferError, UnknownModelError, UsageError
 from mshub_ssd.registry import Folder, Registry, Web, build
 from mshub_ssd.settings import Settings
@@ -156,6 +160,19 @@ def test_a_list_fetches_each_part_once_and_then_what_changed(
     fresh = Registry([Web(url, ours, seconds=0)], ours.homes)
     assert [shown.uid for shown in fresh.search("quokka")] == [SSD]
     assert asked(fault_server, before).count("part") == 1
+
+
+def test_what_helpers_index_is_remembered(tmp_path: Path, ours: Settings, fault_server: FaultServer) -> None:
+    root = tmp_path / "small"
+    root.mkdir()
+    for number in range(1100):
+        (root / f"net{number}.md").write_text(f"# Net {number}\n\n---\nmodel-name: net{number}\n---\n")
+    build(root, tmp_path / "out")
+    url = publish(fault_server, tmp_path / "out")
+    assert len(Registry([Web(url, ours)], ours.homes).uids()) == 1100
+    before = len(fault_server.requests)
+    assert len(Registry([Web(url, ours, seconds=0)], ours.homes).uids()) == 1100
+    assert asked(fault_server, before) == ["root"]
 
 
 def test_within_a_minute_the_server_is_not_asked_again(
@@ -639,6 +656,28 @@ def test_a_killed_build_leaves_the_registry_that_was_there(
     build(cards, out)
     url = publish(fault_server, out, under="/next")
     assert state(Web(url, ours)) == state(Folder(cards))
+
+
+def test_the_command(cards: Path, tmp_path: Path) -> None:
+    def run(*args: object) -> Result:
+        return CliRunner().invoke(build_command, [str(arg) for arg in args])
+
+    told = json.loads(run(cards, "-o", tmp_path / "site", "--json").stdout)
+    assert (told["cards"], told["changed"], told["unreadable"][0][0]) == (61, True, ODD)
+    done = run(cards, "-o", tmp_path / "site")
+    assert "61 cards" in done.stdout
+    assert "nothing new" in done.stdout
+    assert ODD in done.stderr
+    (cards / "away.md").symlink_to(tmp_path / "elsewhere.md")
+    assert run(cards, "-o", tmp_path / "site").exit_code == 1
+
+
+def test_the_example_in_the_docs(cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (SOURCE / "docs" / "static.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    assert (tmp_path / "site" / "index.json").is_file()
 
 
 def test_pythons_own_server_will_do(cards: Path, out: Path, ours: Settings) -> None:

@@ -107,9 +107,9 @@ class Web:
             IntegrityError: It sends something else.
             OfflineError: Parts are missing here, and the network is forbidden.
         """
-        revision, found = self._consistently(self._all)
-        yield from found
-        self._looked.revision = revision
+        # Now, and not bit by bit: the memo is for the thread that asks, whichever threads take the entries.
+        self._looked.revision, found = self._consistently(self._all)
+        return iter(found)
 
     def memo(self) -> str:
         """See `Source.memo`: the revision of the last look in this thread."""
