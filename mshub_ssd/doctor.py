@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mshub_ssd import cpu, engines, networks, providers, settings
-from mshub_ssd.cards import examine_card, read_bytes
+from mshub_ssd.cards import examine_card
 from mshub_ssd.errors import MshubError
 from mshub_ssd.facts import asset_facts, digest_text
 from mshub_ssd.hub import Hub, default_hub
@@ -120,11 +120,11 @@ def _engines() -> Diagnosis:
 def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagnosis]:
     """From a name to matched parameters; `builds` says whether networks can be built here at all."""
     try:
-        card = hub.info(name)
+        card, data = hub.read_card(name)
     except MshubError as error:
         yield _fault("card", error)
         return
-    yield from _card(card)
+    yield from _card(card, data)
     network = _tried("network", _network, card)
     yield network
     if network.state == "ok":
@@ -140,15 +140,10 @@ def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagno
         yield _tried("parameters", _parameters, hub, name, here)
 
 
-def _card(card: Card) -> Iterator[Diagnosis]:
-    path = Path(card.path or "")  # it was read from there
-    yield Diagnosis("card", "ok", str(path), facts={"uid": card.uid, "path": str(path)})
-    try:
-        data = read_bytes(path)
-    except OSError as error:  # it could be read a moment ago
-        yield Diagnosis("card", "fault", f"the card cannot be read any more: {error.strerror}")
-        return
-    for problem in examine_card(data, uid=card.uid, path=path).problems:
+def _card(card: Card, data: bytes) -> Iterator[Diagnosis]:
+    path = None if card.path is None else str(card.path)
+    yield Diagnosis("card", "ok", card.place, facts={"uid": card.uid, "path": path, "origin": card.origin})
+    for problem in examine_card(data, uid=card.uid, path=card.path, origin=card.origin).problems:
         place = f"{problem.span.line}:{problem.span.column}: " if problem.span else ""
         yield Diagnosis("card", "note", f"{place}{problem.message}", problem.hint, {"code": problem.code})
 

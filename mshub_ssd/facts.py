@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.errors import MshubError, UnknownModelError
-from mshub_ssd.redaction import hide
+from mshub_ssd.redaction import hide, is_url
 
 if TYPE_CHECKING:
     from mshub_ssd import store
@@ -94,7 +94,7 @@ def expand(hub: Hub, names: Iterable[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for name in names:
-        if not set(name) & set("*?[") or Path(name).is_file():
+        if is_url(name) or not set(name) & set("*?[") or Path(name).is_file():
             found[name] = None
             continue
         fitting = hub.list_models(name)

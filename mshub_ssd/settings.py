@@ -3,13 +3,16 @@
 A cache chosen by `set_home` comes before all of them, until the process ends.
 
 The user's file is ``config.toml`` in the platform's configuration folder for ``mshub``, e.g.
-``~/.config/mshub/config.toml``; its keys are the field names of `Settings`.
+``~/.config/mshub/config.toml``; its keys are the field names of `Settings`. Beside it lies ``registries.json``, which
+``mshub registry`` writes.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -19,9 +22,18 @@ from typing import Any
 
 from mshub_ssd.errors import ArgumentTypeError, UsageError
 from mshub_ssd.files import read_regular
-from mshub_ssd.redaction import redact
+from mshub_ssd.redaction import hide, is_url, redact
 
-__all__ = ["Settings", "current", "package_version", "set_home", "user_file"]
+__all__ = [
+    "AddedRegistry",
+    "Settings",
+    "current",
+    "package_version",
+    "registries_file",
+    "set_home",
+    "user_file",
+    "valid_registry_name",
+]
 
 _log = logging.getLogger(__name__)
 _told: set[Path] = set()
@@ -32,13 +44,33 @@ _TRUE = {"1", "true", "yes", "on", "always"}
 _FALSE = {"", "0", "false", "no", "off", "auto", "never"}
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class AddedRegistry:
+    """A registry that ``mshub registry add`` gave a name.
+
+    Attributes:
+        name: Its name.
+        where: A url, or an absolute path, of a repository perhaps with ``@REVISION``.
+    """
+
+    name: str
+    where: str
+
+    def __repr__(self) -> str:
+        return f"AddedRegistry(name={self.name!r}, where={hide(self.where)!r})"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting, resolved.
 
     Attributes:
         home: Root of the download cache (``MSHUB_HOME``, the first of its folders).
-        registry: Further card folders, searched before the bundled one (``MSHUB_REGISTRY``).
+        registry: Further places with cards, searched before all others (``MSHUB_REGISTRY``): paths, and as text urls
+            and names of added registries.
         offline: Forbid the network (``MSHUB_OFFLINE``).
         endpoint: A mirror, tried first as ``<endpoint>/<host>/<path>`` (``MSHUB_ENDPOINT``).
         token: Secret sent to the endpoint's host only (``MSHUB_TOKEN``).
@@ -47,16 +79,18 @@ class Settings:
             searched; the first that can be written receives new files.
         connections: Connections per download (``MSHUB_CONNECTIONS``, 1 to 16). More than one helps where a server
             limits each connection's speed, and nowhere else.
+        added: What ``mshub registry add`` gave names, in the order they are searched.
     """
 
     home: Path
-    registry: tuple[Path, ...] = ()
+    registry: tuple[Path | str, ...] = ()
     offline: bool = False
     endpoint: str | None = None
     token: str | None = None
     verify_always: bool = False
     more_homes: tuple[Path, ...] = ()
     connections: int = 1
+    added: tuple[AddedRegistry, ...] = ()
 
     @property
     def homes(self) -> tuple[Path, ...]:
@@ -66,7 +100,9 @@ class Settings:
     def __repr__(self) -> str:
         # No secret must reach a log by way of a repr.
         endpoint = None if self.endpoint is None else redact(self.endpoint)
+        registry = tuple(hide(place) if isinstance(place, str) else place for place in self.registry)
         shown = {**self.__dict__, "token": None if self.token is None else "***", "endpoint": endpoint}
+        shown["registry"] = registry
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
@@ -103,11 +139,20 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         listed = found if isinstance(found, list | tuple) else str(found or "").split(os.pathsep)
         return tuple(_folder(str(item), name) for item in listed if str(item))
 
+    def places(key: str) -> tuple[Path | str, ...]:
+        name, found = value(key)
+        if isinstance(found, os.PathLike):
+            found = [found]
+        listed = found if isinstance(found, list | tuple) else _split(str(found or ""), name)
+        return tuple(_place(str(item), name, added) for item in listed if str(item))
+
+    added = _read_registries()
     homes = folders("home") or (_default_home(),)
     return Settings(
         home=homes[0],
         more_homes=homes[1:],
-        registry=folders("registry"),
+        registry=places("registry"),
+        added=added,
         offline=_switch(*value("offline")),
         endpoint=text("endpoint"),
         token=text("token"),
@@ -153,6 +198,16 @@ def user_file() -> Path:
     return _at_home(platformdirs.user_config_dir) / "config.toml"
 
 
+def registries_file() -> Path:
+    """Path of the file with the registries that were added; it need not exist."""
+    return user_file().with_name("registries.json")
+
+
+def valid_registry_name(text: str) -> bool:
+    """Whether a registry can be called so: letters, digits, ``.``, ``_`` and ``-``, 64 at most."""
+    return _NAME.fullmatch(text) is not None
+
+
 def package_version() -> str:
     """Version of the installed package, ``0+unknown`` when run from a bare source tree."""
     from importlib.metadata import PackageNotFoundError, version
@@ -193,6 +248,31 @@ def _folder(name: str, variable: str) -> Path:
         ) from error
 
 
+def _split(text: str, variable: str) -> list[str]:
+    """The places in a text: `os.pathsep` stands between them, or ``;``, which a url needs."""
+    found: list[str] = []
+    for piece in map(str.strip, text.split(";")):
+        if is_url(piece):
+            found.append(piece)
+            continue
+        if "://" in piece:
+            raise UsageError(
+                f"{variable} holds a url beside something else",
+                expected="`;` before and behind each url",
+                got=repr(hide(piece)),
+                hint=f"set {variable}='FOLDER;https://HOST/PATH'",
+            )
+        found += piece.split(os.pathsep)
+    return found
+
+
+def _place(text: str, variable: str, added: tuple[AddedRegistry, ...]) -> Path | str:
+    """A place with cards; who means a folder that is called like an added registry writes ``./NAME``."""
+    if is_url(text) or any(text == one.name for one in added):
+        return text
+    return _folder(text, variable)
+
+
 def _switch(name: str, value: object) -> bool:
     word = str("" if value is None else value).strip().lower()
     if word in _TRUE:
@@ -224,8 +304,8 @@ def _is_there(path: Path) -> bool:
     try:
         path.lstat()
     except PermissionError as error:
-        if path not in _told:
-            _told.add(path)
+        if path.parent not in _told:
+            _told.add(path.parent)
             _log.warning(
                 "settings are left aside, their folder may not be entered: %s: %s", path.parent, error.strerror
             )
@@ -233,6 +313,26 @@ def _is_there(path: Path) -> bool:
     except (OSError, ValueError):  # its folder cannot exist: a file or a link to itself above it, too long a name
         return False
     return True
+
+
+def _read_registries() -> tuple[AddedRegistry, ...]:
+    path = registries_file()
+    try:
+        rows = json.loads(read_regular(path, 1 << 20))["registries"]
+        found = tuple(AddedRegistry(row["name"], row["where"]) for row in rows)
+        if not all(valid_registry_name(one.name) and isinstance(one.where, str) and one.where for one in found):
+            raise ValueError("a name or a place in it is none")
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        if isinstance(error, OSError) and not _is_there(path):
+            return ()
+        raise UsageError(
+            f"cannot read the list of added registries: {getattr(error, 'strerror', None) or error}",
+            where=str(path),
+            hint="correct or delete it, and add them again: mshub registry add NAME WHERE",
+        ) from error
+    return found
 
 
 def _read_user_file() -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mshub_ssd import providers, store
-from mshub_ssd.bundles.archive import Advance, Archive, Bundle, Member, opened, reading
+from mshub_ssd.bundles.archive import Advance, Archive, Bundle, Member, opened
 from mshub_ssd.bundles.staging import Staging, refuse_card_as_asset
-from mshub_ssd.cards import Card, parse_card, read_bytes
+from mshub_ssd.cards import Card, parse_card
 from mshub_ssd.errors import CardError, IntegrityError, TransferError, UsageError
-from mshub_ssd.registry import default_registry, installed_cards
+from mshub_ssd.registry import all_places, default_registry, installed_cards
 from mshub_ssd.settings import Settings
 
 __all__ = ["Installed", "install"]
@@ -147,24 +147,27 @@ def _decide(
         UsageError: Another one of its uid is in the way.
     """
     registry = default_registry(settings)
-    earlier = [*settings.registry, *map(installed_cards, settings.homes)]
+    roles = dict(zip(registry.sources, all_places(settings), strict=True))
+    own = list(map(installed_cards, settings.homes))
     decided: dict[str, _Incoming] = {}
     conflicts = []
     for card, data in cards:
         path, fate, ours = folder / f"{card.uid}.md", "new", True
-        if registry.find(card.uid) is not None:
-            old = registry.path(card.uid)
+        found = registry.find(card.uid)
+        if found is not None:
+            source, entry = found
+            old, place = source.path(entry), roles[source]
             ours = old == path
-            with reading(old, "cannot read the card", CardError):
-                fate = "present" if read_bytes(old) == data else "replaced"
-            if fate == "replaced" and not ours and any(map(old.is_relative_to, earlier[: earlier.index(folder)])):
+            fate = "present" if source.read(entry) == data else "replaced"
+            earlier = place.role == "named" or place.where in own[: own.index(folder)]
+            if fate == "replaced" and not ours and earlier:
                 raise UsageError(
-                    f"the card {card.uid} would be hidden by another one, whose folder is searched earlier",
-                    where=str(old),
-                    hint="take its folder out of MSHUB_REGISTRY or MSHUB_HOME, or rename that card",
+                    f"the card {card.uid} would be hidden by another one, whose registry is searched earlier",
+                    where=source.origin(entry),
+                    hint="take its registry out of MSHUB_REGISTRY or MSHUB_HOME, or rename that card",
                 )
             if fate == "replaced" and not force:
-                conflicts.append(f"{card.uid} ({old})")
+                conflicts.append(f"{card.uid} ({source.origin(entry)})")
         decided[card.uid] = _Incoming(card, path, data, fate, beside=ours or fate == "replaced")
     if conflicts:
         raise UsageError(

@@ -19,13 +19,12 @@ from mshub_ssd.bundles.archive import (
     encode,
     header,
     padding,
-    reading,
     total,
     travels,
 )
 from mshub_ssd.bundles.staging import hash_of, refuse_card_as_asset, writing
-from mshub_ssd.cards import Card, parse_card, read_bytes
-from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, UsageError
+from mshub_ssd.cards import Card
+from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
 from mshub_ssd.files import new_file
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import is_digest
@@ -33,19 +32,19 @@ from mshub_ssd.store import is_digest
 __all__ = ["write"]
 
 
-def write(cards: Sequence[Card], out: Path, *, settings: Settings, force: bool = False) -> Bundle:
+def write(cards: Sequence[tuple[Card, bytes]], out: Path, *, settings: Settings, force: bool = False) -> Bundle:
     """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
     The same cards give the same bytes. The file appears when it is whole.
 
     Args:
-        cards: The cards, read from files.
+        cards: The cards, each with the bytes it was read from.
         out: The archive.
         settings: The caches, and how to download.
         force: Overwrite it.
 
     Raises:
-        MshubError: A card cannot be read again, a checkpoint cannot be had, or `out` cannot be written.
+        MshubError: A card cannot travel, a checkpoint cannot be had, or `out` cannot be written.
     """
     if not cards:
         raise UsageError("a bundle needs a card", expected="at least one uid")
@@ -88,27 +87,22 @@ def write(cards: Sequence[Card], out: Path, *, settings: Settings, force: bool =
     return bundle
 
 
-def _read(cards: Sequence[Card]) -> list[tuple[Card, bytes]]:
+def _read(cards: Sequence[tuple[Card, bytes]]) -> list[tuple[Card, bytes]]:
     """The cards with the bytes they were read from, in the archive's order, each once."""
     found: dict[str, tuple[Card, bytes]] = {}
-    for card in cards:
-        assert card.path is not None  # it was read from a file
-        with reading(card.path, "cannot read the card", CardError):
-            data = read_bytes(card.path)
-        # The bytes that travel are the ones that were understood.
-        again = parse_card(data, uid=card.uid, path=card.path)
+    for card, data in cards:
         if not travels(card.uid):
             raise UsageError(
                 "the card's name is no uid, and no registry would list it",
-                where=str(card.path),
+                where=card.place,
                 expected="letters, digits, `.`, `_` and `-`, e.g. ssd300_coco2017.md",
                 got=repr(card.uid),
                 hint="rename the file",
             )
-        if found.setdefault(card.uid, (again, data))[1] != data:
+        if found.setdefault(card.uid, (card, data))[1] != data:
             raise UsageError(
                 f"two different cards have the uid {card.uid}",
-                got=f"{found[card.uid][0].path} and {card.path}",
+                got=f"{found[card.uid][0].place} and {card.place}",
                 hint="leave one of them out",
             )
     return [found[uid] for uid in sorted(found, key=lambda uid: f"{uid}.md")]

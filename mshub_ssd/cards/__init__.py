@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mshub_ssd.cards.model import DIGEST, Asset, Card, FrozenDict, Metric, NetworkRef, Span, Version
     from mshub_ssd.cards.names import is_card_name, natural_key, valid_uid, version_key
     from mshub_ssd.cards.nodes import MapNode, Node, Problem, Scalar, SeqNode
-    from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card
+    from mshub_ssd.cards.parse import Examination, examine_card, parse_card, read_card, read_card_with_text
     from mshub_ssd.cards.patterns import figure_value_pattern, figures_pattern
     from mshub_ssd.cards.showing import Uids, shape_text
     from mshub_ssd.cards.source import MAX_BYTES, read_bytes
@@ -61,6 +61,7 @@ _HOMES = {
     "examine_card": "parse",
     "parse_card": "parse",
     "read_card": "parse",
+    "read_card_with_text": "parse",
     "MapNode": "nodes",
     "Node": "nodes",
     "Problem": "nodes",
@@ -131,6 +132,7 @@ __all__ = [
     "parse_metric",
     "read_bytes",
     "read_card",
+    "read_card_with_text",
     "read_evaluation",
     "read_figure",
     "read_value",

@@ -26,7 +26,7 @@ from mshub_ssd.cards.tasks import task_of
 from mshub_ssd.errors import CardError
 from mshub_ssd.redaction import hide, scrub
 
-__all__ = ["Examination", "Problem", "examine_card", "parse_card", "read_card"]
+__all__ = ["Examination", "Problem", "examine_card", "parse_card", "read_card", "read_card_with_text"]
 
 _NOTHING = {"", "-", "~", "null"}
 _NO_VALUE = _NOTHING | {"no", "none", "n/a", "na", "nil"}
@@ -89,6 +89,11 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
     Raises:
         CardError: The file cannot be read, or the card cannot be used.
     """
+    return read_card_with_text(path, uid)[0]
+
+
+def read_card_with_text(path: str | Path, uid: str | None = None) -> tuple[Card, bytes]:
+    """`read_card`, and the bytes that the card was read from."""
     file = Path(path)
     try:
         data = read_bytes(file)
@@ -102,7 +107,7 @@ def read_card(path: str | Path, uid: str | None = None) -> Card:
         ) from error
     if uid is None:
         uid = file.name[:-3] if file.name.lower().endswith(".md") else file.name
-    return parse_card(data, uid=uid, path=file)
+    return parse_card(data, uid=uid, path=file), data
 
 
 def examine_card(

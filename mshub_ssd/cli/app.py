@@ -33,6 +33,7 @@ _COMMANDS = {
     "list": "models:list_command",
     "lock": "lock:lock_command",
     "new": "new:new_command",
+    "registry": "registry:registry_group",
     "schema": "validate:schema_command",
     "search": "models:search_command",
     "sync": "lock:sync_command",

@@ -111,7 +111,7 @@ def search_command(text: tuple[str, ...], limit: int | None, as_json: bool) -> N
 def info_command(uid: str, as_json: bool) -> None:
     """Show what a model's card says.
 
-    UID is a name as `mshub list` shows it, or the path of a card file.
+    UID is a name as `mshub list` shows it, the path of a card file, or the url of one.
     """
     hub = default_hub()
     card = hub.info(uid)
@@ -275,7 +275,7 @@ def _description(card: Card, found: Standing, name: str) -> str:
         rows.append((asset.file_format or "asset", hide(asset.url)))
         rows.append(("  size", None if asset.size is None else size_text(asset.size)))
         rows.append(("  sha256", facts.digest_text(asset.sha256, asset.sha256_digits)))
-    rows.append(("card", str(card.path or "")))
+    rows.append(("card", hide(card.place)))
     known = [(label, str(text)) for label, text in rows if text]
     parts = [card.title or card.uid, *([card.summary] if card.summary else []), table(known)]
     if found.obstacle:

@@ -216,7 +216,7 @@ def demo_command(out: Path, as_json: bool) -> None:
     if not as_json:
         figures = ", ".join(map(str, card.metrics)) or "none given"
         rows = [
-            ("card", f"{card.uid}  ({card.path})"),
+            ("card", f"{card.uid}  ({card.place})"),
             ("figures", f"{figures}  (as the card states them)"),
             ("checkpoint", f"{checkpoint}  ({size_text(checkpoint.stat().st_size)})"),
             ("sha256", f"{digest}  verified"),

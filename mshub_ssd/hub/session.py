@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from mshub_ssd import settings as _settings
 from mshub_ssd.cards import Uids
 from mshub_ssd.errors import (
     ArgumentTypeError,
-    MissingCardError,
     MshubError,
     UnknownModelError,
     UnsupportedFormatError,
@@ -27,7 +25,9 @@ from mshub_ssd.errors import (
     needing_extra,
 )
 from mshub_ssd.hub.locking import Locking
+from mshub_ssd.hub.naming import CardUrls, card_file
 from mshub_ssd.hub.seeing import Seeing
+from mshub_ssd.redaction import is_url
 from mshub_ssd.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,15 +38,12 @@ if TYPE_CHECKING:
     from mshub_ssd.cards import Card
     from mshub_ssd.compiling import Compiled
     from mshub_ssd.providers import Checkpoint, Plan, Standing
-    from mshub_ssd.registry import Registry
+    from mshub_ssd.registry import Account, Registry
     from mshub_ssd.store import Plan as DownloadPlan
 
 __all__ = ["Hub", "default_hub"]
 
 _log = logging.getLogger(__name__)
-
-# The official client's words for where its cards lie; the cards are part of this library.
-_SOURCES = (None, "local", "gitee", "github")
 
 Folders = str | Path | Sequence[str | Path]
 
@@ -58,7 +55,8 @@ class Hub(Seeing, Locking):
     cards are looked up anew each time, so what is edited, added or removed is seen.
 
     Args:
-        registry: Folders of cards that are searched before the package's own, instead of ``MSHUB_REGISTRY``.
+        registry: Places with cards that are searched before all others, instead of ``MSHUB_REGISTRY``: folders,
+            archives, bare repositories, urls, names of added registries.
         home: Root of the download cache, or several of them, instead of ``MSHUB_HOME``.
         offline: Forbid the network, or allow it.
         endpoint: A mirror, tried first as ``<endpoint>/<host>/<path>``.
@@ -98,6 +96,7 @@ class Hub(Seeing, Locking):
             connections=connections,
         )
         self._closed = False
+        self._urls = CardUrls()
 
     def __enter__(self) -> Hub:
         return self
@@ -136,35 +135,48 @@ class Hub(Seeing, Locking):
         return default_registry(self.settings, CardJudge())
 
     def info(self, name: str | Path, source: str | None = None) -> Card:
-        """The card of a uid or of a card file.
+        """The card of a uid, of a card file, or at a url.
 
         Args:
-            name: A uid such as ``mindspore/1.7/ssdresnet50fpn_coco2017``, or the path of a card file.
+            name: A uid such as ``mindspore/1.7/ssdresnet50fpn_coco2017``, the path of a card file, or the url of one:
+                of the file itself, or of GitHub's or Gitee's page that shows it.
             source: ``"local"`` forces `name` to be a path; ``"gitee"`` and ``"github"`` are accepted and mean a uid.
 
         Raises:
             UnknownModelError: No such uid, no such file.
             CardError: The card cannot be read.
+            TransferError: It is a url, and cannot be downloaded.
+            OfflineError: It is a url, and the network is forbidden.
             ArgumentTypeError: `name` is neither text nor a path.
             UsageError: `source` is not one of the known words.
         """
-        if source not in _SOURCES:
-            raise UsageError(
-                "unknown source", expected='None, "local", "gitee" or "github"', got=repr(source), hint="leave it out"
-            )
-        if not isinstance(name, str | Path):
-            wanted = "a uid or the path of a card"
-            raise ArgumentTypeError("a model is named by text", expected=wanted, got=repr(type(name)))
-        path = _card_file(name)
-        looks_like_path = isinstance(name, Path) or name.endswith(".md")
-        if source == "local" or (source is None and looks_like_path and path is not None):
-            if path is None:
-                raise MissingCardError("no such card file", where=str(name), hint="give the path of a .md file")
-            # Listing goes through this module and needs no parser.
-            from mshub_ssd.cards import read_card
+        return self.read_card(name, source)[0]
 
-            return read_card(path)
-        return self.registry.card(str(name))
+    def read_card(self, name: str | Path, source: str | None = None) -> tuple[Card, bytes]:
+        """`info`, and the bytes that the card was read from."""
+        path = card_file(name, source)
+        if path is not None:
+            # Listing goes through this module and needs no parser.
+            from mshub_ssd.cards import read_card_with_text
+
+            return read_card_with_text(path)
+        if isinstance(name, str) and is_url(name):
+            return self._urls.read(name, self.settings)
+        from mshub_ssd.registry import read_with_text
+
+        return read_with_text(*self.registry.entry(str(name)))
+
+    def registries(self, name: str | None = None, *, complete: bool = False) -> Iterator[Account]:
+        """What there is to tell about each place with cards, in the order they are searched.
+
+        Args:
+            name: Only those of this name.
+            complete: Look at every card now, even where nothing seems to have changed.
+        """
+        from mshub_ssd.hub.judging import CardJudge
+        from mshub_ssd.registry import accounts
+
+        return accounts(self.settings, CardJudge(), name=name, complete=complete)
 
     def list_models(
         self,
@@ -406,8 +418,8 @@ class Hub(Seeing, Locking):
 
         cards = []
         for name in names:
-            cards.append(self.info(name))
-            self._checkpoint(cards[-1])  # or the refusal of one without a checkpoint would name no sibling
+            cards.append(self.read_card(name))
+            self._checkpoint(cards[-1][0])  # or the refusal of one without a checkpoint would name no sibling
         return bundles.write(cards, Path(out), settings=self.settings, force=force)
 
     def install_bundle(
@@ -516,17 +528,3 @@ def _check_switches(**switches: object) -> None:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise ArgumentTypeError(f"`{name}` is neither True nor False", expected="a bool", got=repr(value)[:200])
-
-
-def _card_file(name: str | Path) -> Path | None:
-    """The file of that name, if there is one; what is there and cannot be read is told by whoever reads it."""
-    try:
-        path = Path(name).expanduser()
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError):  # RuntimeError: ~ of nobody
-        return None
-    except OSError as error:
-        # Too long for a name, or below a folder that may not be entered: a uid, unless it is surely a path.
-        _log.debug("no card file: %r: %s", name, error.strerror)
-        return None
-    return None if path.is_dir() else path

@@ -32,12 +32,9 @@ from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, UsageError
 from mshub_ssd.files import open_regular
 from mshub_ssd.registry.rows import is_version
-from mshub_ssd.registry.source import OFFICIAL, TICK, Entry, Lost
+from mshub_ssd.registry.source import ENDINGS, OFFICIAL, TICK, Entry, Lost
 
-__all__ = ["ENDINGS", "Archive"]
-
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
-"""How the names of archives end."""
+__all__ = ["Archive"]
 
 _MEMBERS = 1_000_000
 _UNPACKED = 4 << 30  # most bytes that a compressed tar may become

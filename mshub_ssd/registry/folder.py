@@ -45,7 +45,8 @@ class Folder:
             raise UsageError(
                 f"a folder of model cards {wrong}",
                 where=str(root),
-                expected="folders that exist, in MSHUB_REGISTRY or in the settings file",
+                expected="a folder, an archive (.zip, .tar, .tar.gz, .tar.xz), a bare git repository, a url, or the "
+                "name of an added registry",
                 hint="create the folder, or take it out of MSHUB_REGISTRY",
             )
         official = Path(root, OFFICIAL)

@@ -18,9 +18,9 @@ from typing import IO
 
 from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, MissingDependencyError, UsageError
-from mshub_ssd.registry.source import OFFICIAL, Entry, Lost
+from mshub_ssd.registry.source import OFFICIAL, Entry, Lost, is_bare
 
-__all__ = ["Git", "is_bare", "valid_revision"]
+__all__ = ["Git", "valid_revision"]
 
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*(?:[~^][0-9]*)*")
 _PATIENCE = 120.0  # seconds for one answer
@@ -53,6 +53,7 @@ class Git:
         self._lock = threading.Lock()
         self._reader: subprocess.Popen[bytes] | None = None
         self._many = False
+        self._looked = ("", "")
         if not is_bare(self._path) or not valid_revision(revision):
             raise self._unusable("it is no git repository" if valid_revision(revision) else "no revision is named so")
         self._tree()
@@ -60,11 +61,12 @@ class Git:
     def entries(self) -> Iterator[Entry | Lost]:
         """See `Source.entries`."""
         self._many = True
-        return iter(self._table().values())
+        self._looked = self._tree()
+        return iter(self._table(self._looked).values())
 
     def memo(self) -> str:
         """See `Source.memo`: the hash of the folder with the cards."""
-        return " ".join(self._tree())
+        return " ".join(self._looked)
 
     def unchanged(self, memo: str) -> bool:
         """See `Source.unchanged`."""
@@ -72,7 +74,7 @@ class Git:
 
     def find(self, uid: str) -> Entry | None:
         """See `Source.find`."""
-        found = self._table().get(uid)
+        found = self._table(self._tree()).get(uid)
         return found if isinstance(found, Entry) else None
 
     def read(self, entry: Entry) -> bytes:
@@ -132,9 +134,9 @@ class Git:
             raise self._unusable(f"it has no revision {self._revision}, or no commit")
         return (trees[1], f"{OFFICIAL}/") if trees[1] is not None else (trees[0], "")
 
-    def _table(self) -> Table:
+    def _table(self, folder: tuple[str, str]) -> Table:
         """What is in the folder with the cards; the same hash means the same, for ever."""
-        tree, before = self._tree()
+        tree, before = folder
         known = (f"{self.key} {before}", tree)
         if known not in _tables:
             listed = self._ask("ls-tree", "-r", "-z", "--full-tree", tree)
@@ -217,11 +219,6 @@ class Git:
             expected="a bare repository, or PATH@REVISION",
             hint="correct it, or take it out of MSHUB_REGISTRY or `mshub registry`",
         )
-
-
-def is_bare(path: Path) -> bool:
-    """Whether a folder is a git repository by itself, without files that are checked out."""
-    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
 def valid_revision(text: str) -> bool:

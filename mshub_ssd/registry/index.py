@@ -149,6 +149,21 @@ class Index:
             self.db.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', 1048576)")  # noqa: S608
         self._set_meta("memo", self.source.memo())
 
+    def memo(self) -> str:
+        """What the source remembers of its last complete look; empty if nothing."""
+        with self.lock:
+            return self._meta("memo") or ""
+
+    def size(self) -> int | None:
+        """Bytes of its files; None in memory."""
+        if self.path is None:
+            return None
+        sizes = 0
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                sizes += self.path.with_name(self.path.name + ending).stat().st_size
+        return sizes
+
     def wasted(self) -> float:
         """The share of words that belong to cards that are no more."""
         with self.lock:

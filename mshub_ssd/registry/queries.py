@@ -24,6 +24,7 @@ __all__ = [
     "Word",
     "alike",
     "best_of",
+    "count",
     "damaged",
     "facet_values",
     "families",
@@ -210,6 +211,17 @@ def facet_values(index: Index, facet: str) -> list[str]:
             "SELECT text FROM value WHERE facet = ? AND EXISTS (SELECT 1 FROM has WHERE value = id)", (facet,)
         )
         return [text for (text,) in rows]
+
+
+def count(index: Index, among: Collection[str] | None = None) -> int:
+    """How many cards can be read, of all or of these uids."""
+    where = "" if among is None else " AND uid IN (SELECT value FROM json_each(?))"
+    with index.lock:
+        (number,) = index.db.execute(
+            f"SELECT count(*) FROM card WHERE error IS NULL{where}",  # noqa: S608
+            [] if among is None else [json.dumps(sorted(among))],
+        ).fetchone()
+    return int(number)
 
 
 def damaged(index: Index) -> list[tuple[str, str]]:

@@ -401,7 +401,7 @@ class Registry:
                     f"cannot read the card: {found.reason}",
                     where=found.path,
                     expected="a readable file in a readable folder",
-                    hint=f"look at it: ls -ld {shlex.quote(found.path)}",
+                    hint=f"look at it: ls -ld {shlex.quote(found.path)}" if source.kind == "folder" else None,
                 )
         return None
 

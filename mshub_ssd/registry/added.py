@@ -1,0 +1,79 @@
+"""Registries with names: what ``mshub registry add`` and ``remove`` write for `mshub_ssd.settings` to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.files import make_folders, replace_file
+from mshub_ssd.redaction import is_url
+from mshub_ssd.registry.places import open_source
+from mshub_ssd.settings import AddedRegistry, Settings, registries_file, valid_registry_name
+
+__all__ = ["add_registry", "remove_registry"]
+
+
+def add_registry(name: str, where: str, settings: Settings, *, first: bool = False) -> AddedRegistry:
+    """Give a place with cards a name, under which it is searched from now on.
+
+    Args:
+        name: The name.
+        where: A folder, an archive, a bare repository (perhaps ``PATH@REVISION``), or a url of a static registry.
+        settings: What has been added already.
+        first: Whether it is searched before the others that were added, and not behind them.
+
+    Raises:
+        UsageError: The name is taken or none, or there is no such place.
+    """
+    if not valid_registry_name(name):
+        raise UsageError(
+            "a registry cannot be called so",
+            expected="letters, digits, `.`, `_` and `-`, 64 at most, e.g. lab",
+            got=repr(name)[:100],
+        )
+    if any(one.name == name for one in settings.added):
+        raise UsageError(
+            f"there is a registry called {name} already",
+            hint=f"choose another name, or: mshub registry remove {shlex.quote(name)}",
+        )
+    place: str | Path = where if is_url(where) else Path(os.path.abspath(Path(where).expanduser()))
+    open_source(place, settings)
+    new = AddedRegistry(name, str(place))
+    _write([new, *settings.added] if first else [*settings.added, new])
+    return new
+
+
+def remove_registry(name: str, settings: Settings) -> AddedRegistry:
+    """Forget a registry; its cards stay where they are.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    gone = next((one for one in settings.added if one.name == name), None)
+    if gone is None:
+        raise UsageError(
+            "no registry of that name was added",
+            expected=", ".join(one.name for one in settings.added) or "there is none",
+            got=repr(name)[:100],
+            hint="mshub registry list",
+        )
+    _write([one for one in settings.added if one is not gone])
+    return gone
+
+
+def _write(registries: Sequence[AddedRegistry]) -> None:
+    path = registries_file()
+    told = {"registries": [{"name": one.name, "where": one.where} for one in registries]}
+    try:
+        make_folders(path.parent)
+        replace_file(path, (json.dumps(told, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UsageError(
+            f"the list of added registries cannot be written: {error.strerror}",
+            where=str(path),
+            hint="see to it that its folder can be written, or name the cards in MSHUB_REGISTRY",
+        ) from error
