@@ -24,7 +24,7 @@ from typing import Any
 
 from mshub_ssd.files import is_private, make_folders
 from mshub_ssd.registry.reading import Read, read_rows
-from mshub_ssd.registry.rows import Judge, family_of, order_of
+from mshub_ssd.registry.rows import Judge, order_of
 from mshub_ssd.registry.source import Entry, Lost, Source
 from mshub_ssd.registry.words import deletions
 from mshub_ssd.settings import package_version
@@ -34,15 +34,16 @@ __all__ = ["Index", "discard", "open_index"]
 
 _log = logging.getLogger("mshub_ssd.registry")
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _FILE = "cards.sqlite3"
 _PATIENCE = 600.0  # seconds to wait for another process that is building the index
 _SLOW = 1.0  # seconds after which a terminal is told what is going on
 _UNUSED = 30 * 24 * 3600  # seconds after which an index that nobody opened may go
 _BATCH = 500
 _REMEMBERED = 200_000  # words and values that are known to be in the index without asking it
-_CACHE = 64 << 10  # KiB of pages that a new index is built in
-_HASH = 16 << 20  # bytes of words that are put in order at once for it; FTS5's own choice is 1 MiB
+_CACHE = 32 << 10  # KiB of pages that a new index is built in
+_KEPT = 32 << 10  # KiB of pages of an index that is asked
+_HASH = 8 << 20  # bytes of words that are put in order at once for it; FTS5's own choice is 1 MiB
 # What a new index would not mend: another process at work, a full disk, a file system without locks.
 _NOT_MENDED = ("locked", "full", "I/O", "readonly", "memory", "protocol")
 # A new row for a card that changed leaves the old one's words behind; beyond this share they are worth a new index.
@@ -50,12 +51,16 @@ _WASTE = 0.5
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE card (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT UNIQUE NOT NULL, place TEXT NOT NULL, stamp TEXT NOT NULL,
-    family TEXT NOT NULL, sort BLOB NOT NULL, age BLOB NOT NULL, updated TEXT NOT NULL, size INTEGER,
-    lost INTEGER NOT NULL DEFAULT 0, error TEXT, loadable INTEGER, network TEXT, obstacle TEXT, file TEXT, kind TEXT,
-    facts TEXT NOT NULL
+CREATE TABLE model (
+    id INTEGER PRIMARY KEY, family TEXT UNIQUE NOT NULL, folded TEXT NOT NULL, last TEXT NOT NULL
 );
+CREATE INDEX model_last ON model (last);
+CREATE TABLE card (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT UNIQUE NOT NULL, stamp TEXT NOT NULL, model INTEGER, best BLOB,
+    sort BLOB NOT NULL, age BLOB NOT NULL, updated TEXT NOT NULL, size INTEGER, lost INTEGER NOT NULL, error TEXT,
+    loadable INTEGER, network TEXT, file TEXT, kind TEXT
+);
+CREATE TABLE told (id INTEGER PRIMARY KEY, obstacle TEXT, facts TEXT NOT NULL);
 CREATE TABLE value (id INTEGER PRIMARY KEY, facet TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (facet, text));
 CREATE TABLE has (value INTEGER NOT NULL, card INTEGER NOT NULL, PRIMARY KEY (value, card)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE names USING fts5 (name, title, summary, content='', columnsize=0, tokenize='trigram');
@@ -69,9 +74,12 @@ CREATE TABLE deletion (letters TEXT NOT NULL, word INTEGER NOT NULL, PRIMARY KEY
 # What a new index gets once it is filled: sorting all at once takes less time than keeping order.
 _ORDERS = """
 CREATE INDEX card_sort ON card (sort);
-CREATE INDEX card_family ON card (family, age);
+CREATE INDEX card_new ON card (updated DESC, age DESC, sort);
+CREATE INDEX card_model ON card (model, best);
+CREATE INDEX card_best ON card (id, model, best);
 CREATE INDEX card_kind ON card (kind) WHERE kind IS NOT NULL;
 CREATE INDEX card_error ON card (error) WHERE error IS NOT NULL;
+CREATE INDEX card_file ON card (file) WHERE file IS NOT NULL;
 CREATE INDEX has_card ON has (card);
 """
 
@@ -195,6 +203,7 @@ class Index:
             "SELECT id FROM card WHERE uid IN (SELECT value FROM json_each(?))", (json.dumps(uids),)
         ).fetchall()
         self.db.executemany("DELETE FROM has WHERE card = ?", known)
+        self.db.executemany("DELETE FROM told WHERE id = ?", known)
         self.db.executemany("DELETE FROM card WHERE id = ?", known)
 
     def _meta(self, key: str) -> str | None:
@@ -229,38 +238,55 @@ class _Writer:
 
     def write(self, batch: Sequence[Read]) -> None:
         """Put in rows of cards that the index has not."""
-        cards, has = list[tuple[Any, ...]](), list[tuple[int, int]]()
+        head: tuple[Any, ...]
+        cards, told, has = list[tuple[Any, ...]](), list[tuple[Any, ...]](), list[tuple[int, int]]()
         names, words = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         spelled: dict[str, None] = {}
-        head: tuple[Any, ...]
         for one, row in batch:
             number, self._next = self._next, self._next + 1
             if isinstance(row, str):
-                lost = isinstance(one, Lost)
+                # What lies in something larger may be damaged there: it is read anew when that changes.
+                kept = isinstance(one, Entry) and self._source.path(one) is not None
+                stamp = f"lost: {row}" if isinstance(one, Lost) else one.stamp if kept else ""
+                head = (number, one.uid, stamp, None, None, order_of(one.uid), b"", "", None)
+                cards.append((*head, isinstance(one, Lost), row, *[None] * 4))
                 if isinstance(one, Lost):
-                    place, stamp = one.path, f"lost: {row}"
-                else:
-                    # What lies in something larger may be damaged there: it is read anew when that changes.
-                    place, stamp = one.place, "" if self._source.path(one) is None else one.stamp
-                head = (number, one.uid, place, stamp, family_of(one.uid), order_of(one.uid), b"", "", None)
-                cards.append((*head, lost, row, *[None] * 5, "{}"))
+                    told.append((number, one.path, "{}"))
                 continue
             assert isinstance(one, Entry)
             verdict = row.verdict
-            judged = [None] * 5 if verdict is None else [verdict.obstacle is None, *verdict]
-            head = (number, row.uid, one.place, one.stamp, row.family, row.order, row.age, row.updated, row.size)
-            cards.append((*head, False, None, *judged, row.facts))
+            model = self._model(row.family)
+            head = (number, row.uid, one.stamp, model, row.best, row.order, row.age, row.updated, row.size, False, None)
+            if verdict is None:
+                cards.append((*head, *[None] * 4))
+            else:
+                cards.append((*head, verdict.obstacle is None, verdict.network, verdict.file, verdict.kind))
+            told.append((number, verdict and verdict.obstacle, row.facts))
             has += [(self._value(*facet), number) for facet in row.facets]
             names.append((number, row.name, row.title, row.summary))
             words.append((number, row.lead, row.named, row.about, row.body))
             spelled |= dict.fromkeys(row.spelled - self._spelled)
-        self._db.executemany("INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", cards)
+        self._db.executemany("INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", cards)
+        self._db.executemany("INSERT INTO told VALUES (?, ?, ?)", told)
         self._db.executemany("INSERT OR IGNORE INTO has VALUES (?, ?)", has)
         self._db.executemany("INSERT INTO names (rowid, name, title, summary) VALUES (?, ?, ?, ?)", names)
         self._db.executemany("INSERT INTO words (rowid, lead, named, about, body) VALUES (?, ?, ?, ?, ?)", words)
         if len(self._spelled) < _REMEMBERED:
             self._spelled |= spelled.keys()
         self._spell(sorted(spelled))
+
+    def _model(self, family: str) -> int:
+        number = self._values.get((family, ""))
+        if number is None:
+            folded = family.lower()
+            self._db.execute(
+                "INSERT OR IGNORE INTO model (family, folded, last) VALUES (?, ?, ?)",
+                (family, folded, folded.rsplit("/", 1)[-1]),
+            )
+            number = int(self._db.execute("SELECT id FROM model WHERE family = ?", (family,)).fetchone()[0])
+            if len(self._values) < _REMEMBERED:
+                self._values[family, ""] = number
+        return number
 
     def _value(self, facet: str, text: str) -> int:
         number = self._values.get((facet, text))
@@ -449,6 +475,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         # A power failure may cost the last changes, and nothing else; the next look takes them in again.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA cache_size = -{_KEPT}")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, and not {_SCHEMA_VERSION}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mshub_ssd.registry.index import Index
-from mshub_ssd.registry.rows import Shown, is_version
+from mshub_ssd.registry.rows import Shown, called, is_version
 from mshub_ssd.registry.words import allowed_edits, deletions, fold, near, squeezed, tokens
 from mshub_ssd.registry.words import is_version as whole_version
 
@@ -31,14 +31,18 @@ __all__ = [
     "fits",
     "hits",
     "is_version",
+    "lost",
     "models",
     "newest_of_kind",
     "occurs",
     "of_family",
     "shared",
     "spellings",
+    "uids",
     "words_of",
 ]
+
+T = TypeVar("T")
 
 _SHOWN = "uid, family, error, loadable, network, obstacle, size, facts, file, sort, age, updated"
 # By age, what says no version or date comes last; by size, what says none.
@@ -47,6 +51,7 @@ _ORDERS = {
     "newest": "updated DESC, age DESC, sort",
     "size": "size IS NULL, size, sort",
 }
+_CARDS = "card JOIN told USING (id) JOIN model ON model.id = card.model"
 SORTS = tuple(_ORDERS)
 """What answers can be sorted by."""
 
@@ -94,7 +99,7 @@ class Query:
         Args:
             hidden: Uids that a source before has, too.
         """
-        clauses, values = ["error IS NULL"], list[Any]()
+        clauses, values = ["model IS NOT NULL"], list[Any]()
         if len(self.pattern) > _LONGEST:
             clauses.append("FALSE")
         elif self.pattern != "*":
@@ -102,7 +107,7 @@ class Query:
             values.append(self.pattern.lower().replace("[!", "[^"))
         for facet, texts in self.facets.items():
             clauses.append(
-                "id IN (SELECT card FROM has WHERE value IN"
+                "card.id IN (SELECT card FROM has WHERE value IN"
                 " (SELECT id FROM value WHERE facet = ? AND text IN (SELECT value FROM json_each(?))))"
             )
             values += [facet, json.dumps(sorted(texts))]
@@ -151,33 +156,71 @@ def models(index: Index, query: Query, hidden: Collection[str] = (), sort: str =
     """Cards that fit, one by one."""
     where, values = query.where(hidden)
     with index.lock:
-        cursor = index.db.execute(f"SELECT {_SHOWN} FROM card WHERE {where} ORDER BY {_ORDERS[sort]}", values)  # noqa: S608
+        cursor = index.db.execute(f"SELECT card.id FROM card WHERE {where} ORDER BY {_ORDERS[sort]}", values)  # noqa: S608
     while True:
         with index.lock:  # not while others work with what they got
             rows = cursor.fetchmany(_CHUNK)
+            numbers = [number for (number,) in rows]
+            shown = {row[0]: row[1:] for row in index.db.execute(_BY_NUMBER, (json.dumps(numbers),))}
         if not rows:
             return
-        for found in map(_found, rows):
+        # One that went meanwhile is left out.
+        for found in (_found(shown[number]) for number in numbers if number in shown):
             if query.loadable is None or bool(found.shown.loadable) is query.loadable:
                 yield found
 
 
-def families(index: Index, query: Query, hidden: Collection[str] = ()) -> list[Found]:
-    """Of each family its newest card that can be loaded, else its newest, and how many there are."""
-    where, values = query.where(hidden)
+_BY_NUMBER = f"SELECT card.id, {_SHOWN} FROM {_CARDS} WHERE card.id IN (SELECT value FROM json_each(?))"  # noqa: S608
+
+
+def uids(index: Index, hidden: Collection[str] = ()) -> list[tuple[bytes, str]]:
+    """What sorts a card, and its uid, of all that can be read."""
+    where, values = Query().where(hidden)
     with index.lock:
-        rows = index.db.execute(
-            f"SELECT {_SHOWN}, versions FROM (SELECT *, count(*) OVER w AS versions, row_number() OVER"  # noqa: S608
-            " (PARTITION BY family ORDER BY loadable IS 1 DESC, age DESC, updated DESC, sort DESC) AS first"
-            f" FROM card WHERE {where} WINDOW w AS (PARTITION BY family)) WHERE first = 1",
-            values,
+        return index.db.execute(f"SELECT sort, uid FROM card WHERE {where}", values).fetchall()  # noqa: S608
+
+
+def families(
+    index: Index,
+    query: Query,
+    hidden: Collection[str] = (),
+    sort: str = "name",
+    limit: int | None = None,
+    only: Collection[str] | None = None,
+) -> list[Found]:
+    """Of each family its newest card that can be loaded, else its newest, and how many there are.
+
+    Args:
+        index: The cards.
+        query: Which are wanted.
+        hidden: Uids that a source before has, too.
+        sort: Their order.
+        limit: The first of them.
+        only: Of these families.
+    """
+    where, values = query.where(hidden)
+    if only is not None:
+        where += " AND model IN (SELECT id FROM model WHERE family IN (SELECT value FROM json_each(?)))"
+        values.append(json.dumps(sorted(only)))
+    with index.lock:
+        numbers = index.db.execute(
+            f"SELECT id, versions FROM (SELECT id, max(best), count(*) AS versions FROM card WHERE {where}"  # noqa: S608
+            f" GROUP BY model) JOIN card USING (id) ORDER BY {_ORDERS[sort]} LIMIT ?",
+            # Of a file that should lie beside its card, only a look tells whether it does.
+            [*values, -1 if limit is None or query.loadable is not None else limit],
         ).fetchall()
-    found = []
-    for row in rows:
-        one = _found(row[:-1])
-        one = replace(one, shown=replace(one.shown, versions=row[-1]))
-        if query.loadable is None or bool(one.shown.loadable) is query.loadable:
-            found.append(one)
+    found = _with(index, numbers, lambda one, many: replace(one, shown=replace(one.shown, versions=many)))
+    return [one for one in found if query.loadable is None or bool(one.shown.loadable) is query.loadable][:limit]
+
+
+def _with(index: Index, rows: Sequence[tuple[int, T]], made: Callable[[Found, T], Found]) -> list[Found]:
+    """What is shown of cards by their numbers, each with what is known of it."""
+    found: list[Found] = []
+    for at in range(0, len(rows), _CHUNK):
+        chunk = dict(rows[at : at + _CHUNK])
+        with index.lock:
+            shown = {row[0]: row[1:] for row in index.db.execute(_BY_NUMBER, (json.dumps(list(chunk)),))}
+        found += [made(_found(shown[number]), more) for number, more in chunk.items() if number in shown]
     return found
 
 
@@ -187,8 +230,9 @@ def of_family(index: Index, family: str, hidden: Collection[str] = ()) -> list[F
     where, values = Query().where(hidden)
     with index.lock:
         rows = index.db.execute(
-            f"SELECT {_SHOWN} FROM card WHERE {where} AND (lower(family) = ? OR substr(lower(family), ?) = ?)",  # noqa: S608
-            [*values, name, -len(name) - 1, f"/{name}"],
+            f"SELECT {_SHOWN} FROM {_CARDS} WHERE {where} AND model IN"  # noqa: S608
+            " (SELECT id FROM model WHERE last = ? AND (folded = ? OR substr(folded, ?) = ?))",
+            [*values, name.rsplit("/", 1)[-1], name, -len(name) - 1, f"/{name}"],
         ).fetchall()
     return list(map(_found, rows))
 
@@ -198,7 +242,7 @@ def newest_of_kind(index: Index, kind: str, hidden: Collection[str] = ()) -> Fou
     where, values = Query(loadable=True).where(hidden)
     with index.lock:
         rows = index.db.execute(
-            f"SELECT {_SHOWN} FROM card WHERE {where} AND kind = ? ORDER BY updated DESC, age DESC, sort DESC",  # noqa: S608
+            f"SELECT {_SHOWN} FROM {_CARDS} WHERE {where} AND kind = ? ORDER BY updated DESC, age DESC, sort DESC",  # noqa: S608
             [*values, kind],
         )
         return next((found for found in map(_found, rows) if found.shown.loadable), None)
@@ -230,13 +274,23 @@ def damaged(index: Index) -> list[tuple[str, str]]:
         return index.db.execute("SELECT uid, error FROM card WHERE error IS NOT NULL ORDER BY sort").fetchall()
 
 
+def lost(index: Index, uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Of uids what is named like a card or a folder of cards and cannot be read: why, and where it lies."""
+    with index.lock:
+        rows = index.db.execute(
+            "SELECT uid, error, obstacle FROM card JOIN told USING (id)"
+            " WHERE lost AND uid IN (SELECT value FROM json_each(?))",
+            (json.dumps(uids),),
+        )
+        return {uid: (reason, path) for uid, reason, path in rows}
+
+
 def shared(index: Index, other: Index) -> set[str]:
     """Uids of an index that another one has, too."""
     if index is other:
         return set()
     with index.lock, other.lock:
-        sizes = [one.db.execute("SELECT count(*) FROM card").fetchone()[0] for one in (index, other)]
-        few, many = (index, other) if sizes[0] <= sizes[1] else (other, index)
+        few, many = (index, other) if count(index) <= count(other) else (other, index)
         found: set[str] = set()
         cursor = few.db.execute("SELECT uid FROM card WHERE NOT lost")
         while rows := cursor.fetchmany(_CHUNK):
@@ -272,10 +326,7 @@ def words_of(text: str) -> list[Word]:
 def occurs(index: Index, word: Word) -> bool:
     """Whether any card has a word."""
     with index.lock:
-        return any(
-            index.db.execute(f"SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT 1", (match,)).fetchone()  # noqa: S608
-            for _, table, match in _matches(word)
-        )
+        return any(index.db.execute(f"{sql} LIMIT 1", (match,)).fetchone() for _, sql, match in _matches(index, word))
 
 
 def spellings(index: Index, word: str, *, looser: bool = False) -> dict[str, int]:
@@ -332,8 +383,10 @@ def hits(
     *,
     every: bool = True,
     farthest: int | None = None,
+    limit: int | None = None,
+    only: Collection[str] | None = None,
 ) -> list[Found]:
-    """The best card of each family in which words occur.
+    """The best card of each family in which words occur, best first.
 
     Args:
         index: The cards.
@@ -341,35 +394,47 @@ def hits(
         hidden: Uids that a source before has, too.
         every: All words must occur; otherwise the more the better.
         farthest: The last of the places where a word counts.
+        limit: The first of them.
+        only: Of these families.
     """
     parts, values = list[str](), list[Any]()
     for number, word in enumerate(words):
-        for place, table, match in _matches(word):
+        for place, sql, match in _matches(index, word):
             if farthest is not None and place > farthest:
                 continue
-            parts.append(f"SELECT rowid AS id, {number} AS word, {place} AS place FROM {table} WHERE {table} MATCH ?")  # noqa: S608
+            parts.append(f"SELECT id, {number} AS word, {place} AS place FROM ({sql})")  # noqa: S608
             values.append(match)
     if not parts:
         return []
     where, more = Query().where(hidden)
+    if only is not None:
+        where += " AND model IN (SELECT id FROM model WHERE family IN (SELECT value FROM json_each(?)))"
+        more.append(json.dumps(sorted(only)))
     absent = len(_PLACES) + _MISSPELT + 1
-    rows_sql = (
-        f"WITH hit AS ({' UNION ALL '.join(parts)}),"  # noqa: S608
-        " best AS (SELECT id, min(place) AS place FROM hit GROUP BY id, word),"
-        f" scored AS (SELECT id, sum(place - {absent}) AS score, count(*) AS many FROM best GROUP BY id)"
-        f" SELECT {_SHOWN}, score, versions FROM (SELECT card.*, score,"
-        " count(*) OVER (PARTITION BY family) AS versions,"
-        " row_number() OVER (PARTITION BY family ORDER BY score, loadable IS 1 DESC, age DESC, updated DESC) AS first"
-        f" FROM scored JOIN card USING (id) WHERE {where}{' AND many = ?' if every else ''})"
-        " WHERE first = 1"
+    if len(words) == 1:
+        scored = f"SELECT id, min(place) - {absent} AS score, 1 AS many FROM hit GROUP BY id"  # noqa: S608
+    else:
+        scored = (
+            f"SELECT id, sum(place - {absent}) AS score, count(*) AS many FROM"  # noqa: S608
+            " (SELECT id, min(place) AS place FROM hit GROUP BY id, word) GROUP BY id"
+        )
+    numbers_sql = (
+        f"WITH hit AS ({' UNION ALL '.join(parts)}), scored AS ({scored})"  # noqa: S608
+        # The other columns come from the row with the greatest key: the best place, then the best card.
+        " SELECT id, score, versions FROM (SELECT id, score, count(*) AS versions, max(key) FROM"
+        " (SELECT id, score, model, printf('%09d', 100000000 - score) || hex(best) AS key FROM scored"
+        f" JOIN card USING (id) WHERE {where}{' AND many = ?' if every else ''}) GROUP BY model)"
+        " JOIN card USING (id) ORDER BY score, updated DESC, age DESC, sort LIMIT ?"
     )
     with index.lock:
-        rows = index.db.execute(rows_sql, [*values, *more, *([len(words)] if every else [])]).fetchall()
-    found = []
-    for row in rows:
-        one = _found(row[:-2])
-        found.append(replace(one, shown=replace(one.shown, versions=row[-1]), score=row[-2] + absent * len(words)))
-    return found
+        rows = index.db.execute(
+            numbers_sql, [*values, *more, *([len(words)] if every else []), -1 if limit is None else limit]
+        ).fetchall()
+    return _with(
+        index,
+        [(number, (score, versions)) for number, score, versions in rows],
+        lambda one, more: replace(one, shown=replace(one.shown, versions=more[1]), score=more[0] + absent * len(words)),
+    )
 
 
 def best_of(found: Iterable[Found]) -> Iterator[Found]:
@@ -386,8 +451,8 @@ def best_of(found: Iterable[Found]) -> Iterator[Found]:
     return iter(families.values())
 
 
-def _matches(word: Word) -> Iterator[tuple[int, str, str]]:
-    """Where to look for a word: how good the place is, the table, and what it must match."""
+def _matches(index: Index, word: Word) -> Iterator[tuple[int, str, str]]:
+    """Where to look for a word: how good the place is, the cards' numbers in SQL, and its value."""
     behind = _MISSPELT if word.misspelt else 0
     pairs = not word.texts[0].isascii() and not word.misspelt
     for place, (table, column, beginning) in enumerate(_PLACES):
@@ -396,9 +461,21 @@ def _matches(word: Word) -> Iterator[tuple[int, str, str]]:
             texts = [] if pairs else [text for text in word.texts if len(text) >= 3]
         else:
             texts = list(word.texts)
-        if texts:
-            quoted = [f"{_quoted(text)}{' *' if beginning else ''}" for text in texts]
-            yield place + behind, table, f"{column} : ({(' AND ' if pairs else ' OR ').join(quoted)})"
+        if not texts:
+            continue
+        quoted = [f"{_quoted(text)}{' *' if beginning else ''}" for text in texts]
+        sql = f"SELECT rowid AS id FROM {table} WHERE {table} MATCH ?"  # noqa: S608
+        yield place + behind, sql, f"{column} : ({(' AND ' if pairs else ' OR ').join(quoted)})"
+        if column == "title":  # so are the words for its task, which many cards share
+            tasks = [task for task in facet_values(index, "task") if any(called(task, text) for text in texts)]
+            if tasks:
+                yield place + behind, _OF_TASKS, json.dumps(tasks)
+
+
+_OF_TASKS = (
+    "SELECT card AS id FROM has WHERE value IN"
+    " (SELECT id FROM value WHERE facet = 'task' AND text IN (SELECT value FROM json_each(?)))"
+)
 
 
 def _quoted(text: str) -> str:

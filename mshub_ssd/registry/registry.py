@@ -8,7 +8,7 @@ import itertools
 import shlex
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -16,11 +16,11 @@ from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.registry import queries
 from mshub_ssd.registry.folder import Folder
-from mshub_ssd.registry.index import Index, open_index
+from mshub_ssd.registry.index import Index, discard, open_index
 from mshub_ssd.registry.queries import Found, Query
 from mshub_ssd.registry.rows import FACETS, Judge, Shown
-from mshub_ssd.registry.source import Entry, Lost, Source, read_entry
-from mshub_ssd.registry.words import squeezed
+from mshub_ssd.registry.source import Entry, Source, read_entry
+from mshub_ssd.registry.words import spelled, squeezed
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -29,8 +29,11 @@ __all__ = ["Registry"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Asking = Callable[[Index, frozenset[str], int | None, Collection[str] | None], list[Found]]
 
 _NEAREST = 3
+_FEW = 5000  # uids that a misspelt one is compared with one by one
+_COMPARED = 300  # of more
 # How filters are called in the library and on the command line.
 _EXAMPLES = {"mindspore_version": '"1.10"', "dataset": '"coco2017"', "task": '"object-detection"'}
 
@@ -45,6 +48,13 @@ def _question(method: Callable[P, T]) -> Callable[P, T]:
             state.depth, state.indexes = 0, None
         state.depth += 1
         try:
+            return method(*args, **kwargs)
+        except sqlite3.DatabaseError:
+            if state.depth > 1:
+                raise
+            # An index was damaged where no look at the sources came by. Made anew, it is asked once more.
+            state.indexes = None
+            getattr(args[0], "_throw_away")()  # noqa: B009
             return method(*args, **kwargs)
         finally:
             state.depth -= 1
@@ -81,7 +91,8 @@ class Registry:
     @_question
     def uids(self) -> list[str]:
         """All uids in natural order (1.9 before 1.10)."""
-        return [found.shown.uid for found in self._merged(Query(), "name")]
+        found = [row for index, hidden in self._indexes() for row in queries.uids(index, hidden)]
+        return [uid for _, uid in sorted(found)]
 
     @_question
     def entry(self, name: str) -> tuple[Source, Entry]:
@@ -198,10 +209,14 @@ class Registry:
         """
         query = self._query(pattern, filters)
         _check_order(sort, limit)
-        found = queries.best_of(
-            one for index, hidden in self._indexes() for one in queries.families(index, query, hidden)
+        return self._families(query, sort, limit)
+
+    def _families(self, query: Query, sort: str, limit: int | None) -> list[Shown]:
+        return self._first(
+            lambda index, hidden, count, only: queries.families(index, query, hidden, sort, count, only),
+            lambda one: _order(one, sort),
+            limit,
         )
-        return [one.shown for one in sorted(found, key=lambda one: _order(one, sort))[:limit]]
 
     @_question
     def search(self, text: str, limit: int | None = None) -> list[Shown]:
@@ -225,9 +240,15 @@ class Registry:
         from mshub_ssd.cards import matching_tasks
 
         tasks = set(matching_tasks(text))
-        found = self._found(words, None, farthest=queries.SUMMARY)
-        named = {shown.uid for shown in self._found(words, None, farthest=queries.NAME)}
-        return [shown for shown in found if shown.uid in named or shown.facts.get("task") in tasks][:limit]
+        count = limit
+        while True:
+            found = self._found(words, count, farthest=queries.SUMMARY)
+            others = {shown.family for shown in found if shown.facts.get("task") not in tasks}
+            named = {shown.uid for shown in self._found(words, None, farthest=queries.NAME, only=others)}
+            meant = [shown for shown in found if shown.uid in named or shown.facts.get("task") in tasks]
+            if limit is None or count is None or len(meant) >= limit or len(found) < count:
+                return meant[:limit]
+            count *= 4
 
     @_question
     def nearest(self, text: str, limit: int = _NEAREST) -> list[Shown]:
@@ -303,6 +324,14 @@ class Registry:
             self._opened = [open_index(source, self._homes, self._judge) for source in self.sources]
             return self._opened
 
+    def _throw_away(self) -> None:
+        with self._lock:
+            for index in self._opened or ():
+                index.close()
+                if index.path is not None:
+                    discard(index.path.parent)
+            self._opened = None
+
     def _merged(self, query: Query, sort: str) -> Iterator[Found]:
         streams = [queries.models(index, query, hidden, sort) for index, hidden in self._indexes()]
         return heapq.merge(*streams, key=lambda found: _order(found, sort))
@@ -326,18 +355,52 @@ class Registry:
         return Query(pattern, facets, None if loadable is None else bool(loadable))
 
     def _found(
-        self, words: Sequence[queries.Word], limit: int | None, *, every: bool = True, farthest: int | None = None
+        self,
+        words: Sequence[queries.Word],
+        limit: int | None,
+        *,
+        every: bool = True,
+        farthest: int | None = None,
+        only: Collection[str] | None = None,
     ) -> list[Shown]:
-        found = queries.best_of(
-            one
-            for index, hidden in self._indexes()
-            for one in queries.hits(index, words, hidden, every=every, farthest=farthest)
+        return self._first(
+            lambda index, hidden, count, some: queries.hits(
+                index, words, hidden, every=every, farthest=farthest, limit=count, only=only if some is None else some
+            ),
+            # Where it was found, then the newest, then names.
+            lambda one: (one.score, _Backwards((one.updated, one.age)), one.sort),
+            limit,
         )
-        # Stable sorting, the least important first: names, then the newest, then where it was found.
-        ranked = sorted(found, key=lambda one: one.sort)
-        ranked.sort(key=lambda one: (one.updated, one.age), reverse=True)
-        ranked.sort(key=lambda one: one.score)
-        return [one.shown for one in ranked[:limit]]
+
+    def _first(self, ask: _Asking, key: Callable[[Found], Any], limit: int | None) -> list[Shown]:
+        """The first families of an answer; those of several sources are one.
+
+        Args:
+            ask: Answers for an index and the uids hidden in it: the first so many, or some families only.
+            key: What sorts the answer.
+            limit: So many.
+        """
+        indexes = self._indexes()
+        count = limit
+        while True:
+            answers = [ask(index, hidden, count, None) for index, hidden in indexes]
+            cut = [number for number, found in enumerate(answers) if count is not None and len(found) >= count]
+            if cut and len(indexes) > 1:
+                # What one source has of a family is missing where it came too late in another one.
+                known = {one.shown.family for found in answers for one in found}
+                ends = [key(answers[number][-1]) for number in cut]
+                for number in cut:
+                    missing = known - {one.shown.family for one in answers[number]}
+                    answers[number] += ask(*indexes[number], None, missing) if missing else []
+            merged = sorted(queries.best_of(one for found in answers for one in found), key=key)[:limit]
+            if (
+                count is None
+                or not cut
+                or len(indexes) == 1
+                or (len(merged) == limit and not any(end < key(merged[-1]) for end in ends))
+            ):
+                return [one.shown for one in merged]
+            count *= 4
 
     def _spelled(self, words: Sequence[queries.Word]) -> list[queries.Word] | None:
         """The words as they are meant; None where one of them means nothing."""
@@ -371,11 +434,7 @@ class Registry:
         for tasks in (matching_tasks(text), [task] if task else [], kin_of(matching_tasks(text) or [task or ""])):
             known = set(self.values("task")).intersection(tasks)
             if known:
-                query = Query(facets={"task": known})
-                found = queries.best_of(
-                    one for index, hidden in self._indexes() for one in queries.families(index, query, hidden)
-                )
-                return [one.shown for one in sorted(found, key=lambda one: _order(one, "newest"))[:limit]]
+                return self._families(Query(facets={"task": known}), "newest", limit)
         return []
 
     def _spelt_like(self, text: str, limit: int) -> list[Shown]:
@@ -393,15 +452,15 @@ class Registry:
             return None
         parts = uid.removesuffix(".md").split("/")
         names = ["/".join(parts), *("/".join(parts[:count]) + "/" for count in range(len(parts) - 1, 0, -1))]
-        for source in self.sources:
-            lost = {found.uid: found for found in source.entries() if isinstance(found, Lost)}
-            found = next((lost[name] for name in names if name in lost), None)
-            if found is not None:
+        for index, _ in self._indexes():
+            lost = queries.lost(index, names)
+            if found := next((lost[name] for name in names if name in lost), None):
+                reason, path = found
                 return CardError(
-                    f"cannot read the card: {found.reason}",
-                    where=found.path,
+                    f"cannot read the card: {reason}",
+                    where=path,
                     expected="a readable file in a readable folder",
-                    hint=f"look at it: ls -ld {shlex.quote(found.path)}" if source.kind == "folder" else None,
+                    hint=f"look at it: ls -ld {shlex.quote(path)}" if index.source.kind == "folder" else None,
                 )
         return None
 
@@ -434,13 +493,25 @@ class Registry:
                 exact = [one for one in found if one.shown.uid.casefold() == asked]
                 newest = sorted(found, key=lambda one: one.newness, reverse=True)
                 return [one.shown.uid for one in [*exact, *newest]][: 1 if exact else _NEAREST]
-        rows = [one.shown.uid for one in self._merged(Query(), "name")] if len(asked) > 2 else []
+        rows = self._candidates(last) if len(asked) > 2 else []
         lower = {known.casefold(): known for known in rows}
         near = difflib.get_close_matches(asked, lower, n=_NEAREST, cutoff=0.6)
         if not near:
             names = {folded.rsplit("/", 1)[-1]: folded for folded in lower}
             near = [names[name] for name in difflib.get_close_matches(last, names, n=_NEAREST, cutoff=0.6)]
         return [lower[folded] for folded in near] or [shown.uid for shown in self.nearest(last)]
+
+    def _candidates(self, name: str) -> list[str]:
+        """Uids that a misspelt one is compared with: all, or of very many those that share words with it."""
+        if sum(queries.count(index) for index, _ in self._indexes()) <= _FEW:
+            return self.uids()
+        words = []
+        for word in sorted(spelled([name])):
+            like = {near for index, _ in self._indexes() for near in queries.alike(index, word)}
+            if like:
+                words.append(queries.Word(tuple(sorted(like)), misspelt=True))
+        found = self._found(words, _COMPARED, every=False, farthest=queries.NAME + 2) if words else []
+        return [shown.uid for shown in found]
 
 
 def _is_task(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "Shown",
     "Verdict",
+    "called",
     "family_of",
     "is_version",
     "order_of",
@@ -113,6 +115,13 @@ class Row:
     body: str
     spelled: frozenset[str]
 
+    @property
+    def best(self) -> bytes:
+        """What is greatest for the best card of a family: one that can be loaded, then the newest."""
+        loadable = self.verdict is not None and self.verdict.obstacle is None
+        tie = zlib.crc32(self.uid.encode()).to_bytes(4, "big")
+        return b"".join([b"\1" if loadable else b"\0", self.age or b"\0", self.updated.encode(), b"\0", tie])
+
     def to_list(self) -> list[Any]:
         """The row as JSON takes it."""
         values = [getattr(self, name) for name in self.__slots__]
@@ -157,7 +166,8 @@ def row_of(card: Card, judge: Judge | None) -> Row:
         "network": [network],
     }
     names = [text for text in (card.uid, card.model_name, card.backbone_name, network) if text]
-    others = [text for text in (card.title, card.module_type, *card.datasets, *search_words(card.task or "")) if text]
+    others = [text for text in (card.title, card.module_type, *card.datasets) if text]
+    about = [*others, *search_words(card.task)]
     return Row(
         uid=card.uid,
         family=family_of(card.uid),
@@ -173,9 +183,9 @@ def row_of(card: Card, judge: Judge | None) -> Row:
         summary=fold(card.summary or ""),
         lead=" ".join(dict.fromkeys(_leads(card))),
         named=" ".join(dict.fromkeys([*tokens(" ".join(names)), *_PARTS.findall(fold(" ".join(names)))])),
-        about=" ".join(word for text in others for word in _seen(text).tokens),
+        about=" ".join(word for text in about for word in _seen(text).tokens),
         body=" ".join(tokens(" ".join([card.summary or "", card.body]))),
-        spelled=frozenset[str]().union(*(_seen(text).spelled for text in (*names, *others))),
+        spelled=frozenset[str]().union(*(_seen(text).spelled for text in (*names, *about))),
     )
 
 
@@ -220,6 +230,13 @@ def _number(digits: str) -> bytes:
 
 def _uid_version(uid: str) -> str:
     return next((part for part in reversed(uid.split("/")[:-1]) if is_version(part)), "")
+
+
+def called(task: str, text: str) -> bool:
+    """Whether a folded text is part of the words by which people look for a task."""
+    from mshub_ssd.cards import search_words
+
+    return any(text in form for word in search_words(task) for form in _seen(word).forms)
 
 
 def _both(texts: list[str]) -> str:
