@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from commands import SOURCE
+from commands import SOURCE, answer, run
 from faultserver import HTML, Fault, FaultServer
 
-from mshub_ssd.cli.registry_build import build_command
 from mshub_ssd.errors import IntegrityError, MshubError, OfflineError, TransferError, UnknownModelError, UsageError
 from mshub_ssd.registry import Folder, Registry, Web, build
 from mshub_ssd.settings import Settings
@@ -658,18 +656,34 @@ def test_a_killed_build_leaves_the_registry_that_was_there(
     assert state(Web(url, ours)) == state(Folder(cards))
 
 
-def test_the_command(cards: Path, tmp_path: Path) -> None:
-    def run(*args: object) -> Result:
-        return CliRunner().invoke(build_command, [str(arg) for arg in args])
-
-    told = json.loads(run(cards, "-o", tmp_path / "site", "--json").stdout)
+def test_the_commands(
+    cards: Path, tmp_path: Path, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    told = answer("registry", "build", cards, "-o", site)
     assert (told["cards"], told["changed"], told["unreadable"][0][0]) == (61, True, ODD)
-    done = run(cards, "-o", tmp_path / "site")
+    done = run("registry", "build", cards, "-o", site)
     assert "61 cards" in done.stdout
     assert "nothing new" in done.stdout
     assert ODD in done.stderr
+    url = publish(fault_server, site)
+    assert run("registry", "add", "lab", url).exit_code == 0
+    (lab,) = (one for one in answer("registry", "list") if one["name"] == "lab")
+    assert (lab["kind"], lab["cards"], lab["revision"]) == ("index", 60, told["revision"])
+    assert SSD in answer("list", "zoo/*", "--all").__repr__()
+    assert answer("info", SSD)["origin"] == f"{url}{SSD}.md"
+    monkeypatch.setenv("MSHUB_OFFLINE", "1")
+    assert answer("info", SSD)["uid"] == SSD
+    monkeypatch.delenv("MSHUB_OFFLINE")
+    (cards / f"{SSD}.md").unlink()
+    run("registry", "build", cards, "-o", site)
+    publish(fault_server, site)
+    (lab,) = answer("registry", "refresh", "lab")
+    assert lab["cards"] == 59
+    assert run("info", SSD).exit_code == 1
     (cards / "away.md").symlink_to(tmp_path / "elsewhere.md")
-    assert run(cards, "-o", tmp_path / "site").exit_code == 1
+    assert run("registry", "build", cards, "-o", site).exit_code == 1
+    assert run("registry", "build", tmp_path / "absent", "-o", site).exit_code == 1
 
 
 def test_the_example_in_the_docs(cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import click
 
 from mshub_ssd.cli.options import json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import answer, mshub_command, tell, without_secrets
+from mshub_ssd.cli.registry_build import build_command
 from mshub_ssd.errors import UsageError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.redaction import hide, scrub
@@ -31,6 +32,9 @@ def registry_group() -> None:
     url of a static registry. Searched are, in this order: MSHUB_REGISTRY, what bundles installed, the registries that
     were added here, and the cards of the package. A card hides those of the same uid that come later.
     """
+
+
+registry_group.add_command(build_command)
 
 
 @registry_group.command("list")

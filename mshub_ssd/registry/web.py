@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from mshub_ssd import store
 from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, IntegrityError, OfflineError, TransferError, UsageError
-from mshub_ssd.files import is_private, make_folders, new_file, read_regular
+from mshub_ssd.files import is_private, make_folders, new_file, read_regular, unfinished
 from mshub_ssd.redaction import redact
 from mshub_ssd.registry import static
 from mshub_ssd.registry.source import Entry
@@ -409,7 +409,7 @@ class Web:
             for inner in (folder / "parts").iterdir():
                 for path in inner.iterdir():
                     with contextlib.suppress(OSError):
-                        if path.name.partition(".")[0] not in keep and path.stat().st_mtime < old:
+                        if (unfinished(path.name) or path.stem not in keep) and path.stat().st_mtime < old:
                             path.unlink()
 
 
