@@ -39,7 +39,7 @@ def build_command(folder: Path, out: Path, prune: bool, as_json: bool) -> None:
         built = build(folder, out, prune=prune, advance=bar.advance)
     lost = [f"left out, {reason}: {place}" for place, reason in built.left_out]
     odd = [f"taken along, but cannot be read: {uid}: {reason}" for uid, reason in built.unreadable]
-    for told in (lost, odd):
+    for told in () if as_json else (lost, odd):
         for line in told[:_SHOWN]:
             note(line)
         if len(told) > _SHOWN:
