@@ -144,7 +144,11 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         if isinstance(found, os.PathLike):
             found = [found]
         listed = found if isinstance(found, list | tuple) else _split(str(found or ""), name)
-        return tuple(_place(str(item), name, added) for item in listed if str(item))
+        return tuple(
+            _folder(str(item), name) if isinstance(item, os.PathLike) else _place(str(item), name, added)
+            for item in listed
+            if str(item)
+        )
 
     added = _read_registries()
     homes = folders("home") or (_default_home(),)

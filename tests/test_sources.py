@@ -376,6 +376,10 @@ def test_registries_with_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert mshub("registry", "refresh", "nobody")[0] == 1
     for words in (["add", "lab", str(other)], ["add", "../x", str(other)], ["add", "x", str(tmp_path / "none")]):
         assert mshub("registry", *words)[0] == 1
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK")
+    assert mshub("registry", "add", "broken", str(broken))[0] == 1
+    assert "broken" not in mshub("registry", "list")[1]
     shutil.rmtree(other)
     code, _, err = mshub("list")
     assert (code, "mshub registry remove mine" in err) == (1, True)
@@ -388,6 +392,13 @@ def test_registries_with_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_places_that_make_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notes.txt").write_text("x")
+    put(tmp_path / "lab", {"a/1.0/folder.md": text("a/1.0/folder")})
+    put(tmp_path / "other", {"a/1.0/named.md": text("a/1.0/named")})
+    monkeypatch.chdir(tmp_path)
+    assert mshub("registry", "add", "lab", "other")[0] == 0
+    # A text may be a name, a path never is.
+    for place, first in (("lab", "named"), (Path("lab"), "folder"), ("./lab", "folder")):
+        assert str(Hub(registry=[place]).registry.sources[0].label).endswith("other" if first == "named" else "lab")
     for place in (tmp_path / "nothing", tmp_path / "notes.txt", tmp_path / "nothing.zip"):
         with pytest.raises(UsageError, match="an archive") as caught:
             Hub(registry=[place]).list_models()

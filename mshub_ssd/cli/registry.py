@@ -63,16 +63,20 @@ def add_command(name: str, where: str, first: bool, as_json: bool) -> None:
 
     WHERE is a folder, a checkout, an archive, a bare repository (also PATH@REVISION), or the url of a static registry.
     """
-    from mshub_ssd.registry import add_registry
+    from mshub_ssd.registry import add_registry, remove_registry
 
     added = add_registry(name, where, default_hub().settings, first=first)
-    (found,) = default_hub().registries(name)
-    _tell_errors([found])
+    # By its name it may also be one of MSHUB_REGISTRY, which looks the same.
+    found = next(default_hub().registries(name))
+    if found.error is not None:
+        # A registry that cannot be read would be in the way of every command.
+        remove_registry(name, default_hub().settings)
+        raise found.error
     cards = counted(found.cards, "card")
     more = f", {counted(len(found.damaged), 'damaged one')}" if found.damaged else ""
     hidden = f", {found.hidden} of them hidden by earlier registries" if found.hidden else ""
     text = f"added {name}: {cards}{more}{hidden}, in {hide(added.where)}\nNext: {mshub_command()} list"
-    answer(without_secrets(_facts(found)), None if found.error else text, as_json, failed=found.error is not None)
+    answer(without_secrets(_facts(found)), text, as_json)
 
 
 @registry_group.command("refresh")
