@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mshub_ssd import cpu, engines, networks, providers, settings
 from mshub_ssd.cards import examine_card
-from mshub_ssd.errors import MshubError
+from mshub_ssd.errors import MissingDependencyError, MshubError
 from mshub_ssd.facts import asset_facts, digest_text
 from mshub_ssd.hub import Hub, default_hub
 from mshub_ssd.redaction import hide, redact
@@ -30,7 +30,7 @@ class Diagnosis:
 
     Attributes:
         subject: What was looked at.
-        state: ``fault`` is what keeps `load` from working, ``note`` what is worth knowing.
+        state: ``fault`` is what keeps models from being used, ``note`` what is worth knowing.
         text: What was found, in words.
         hint: What to do next.
         facts: The same for programs.
@@ -51,9 +51,12 @@ def diagnose(name: str | None = None, *, fetch: bool = False) -> list[Diagnosis]
         fetch: Download the checkpoint if it is not here, and check it too.
     """
     found = list(_environment())
-    faulty = {one.subject for one in found if one.state == "fault"}
-    if name is not None and "settings" not in faulty:
-        found += _chain(default_hub(), name, fetch, builds=not faulty)
+    states = {one.subject: one.state for one in found}
+    if name is not None and states["settings"] != "fault":
+        prove = None
+        if "fault" not in states.values():
+            prove = _parameters if states["device"] == "ok" else _graph
+        found += _chain(default_hub(), name, fetch, prove)
     return found
 
 
@@ -103,7 +106,15 @@ def _settings() -> Diagnosis:
 
 
 def _device() -> Diagnosis:
-    networks.require_mindspore()
+    try:
+        networks.require_mindspore()
+    except MissingDependencyError as error:
+        # Pictures need an engine; only `load` and training need this one.
+        if "mindspore" in engines.installed() or not engines.installed():
+            raise
+        name = engines.choose().name
+        text = f"MindSpore is not installed: pictures are looked at by {name}; load, load_weights and training need it"
+        return Diagnosis("device", "note", text, error.hint, {"target": None})
     target = engines.device_target()
     return Diagnosis("device", "ok", target, facts={"target": target})
 
@@ -117,8 +128,10 @@ def _engines() -> Diagnosis:
     return Diagnosis("engines", "ok", text, facts=facts)
 
 
-def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagnosis]:
-    """From a name to matched parameters; `builds` says whether networks can be built here at all."""
+def _chain(
+    hub: Hub, name: str, fetch: bool, prove: Callable[[Hub, str, bool], Diagnosis] | None
+) -> Iterator[Diagnosis]:
+    """From a name to matched parameters, which are proven where that can be done here at all."""
     try:
         card, data = hub.read_card(name)
     except MshubError as error:
@@ -136,8 +149,8 @@ def _chain(hub: Hub, name: str, fetch: bool, *, builds: bool) -> Iterator[Diagno
         file = _tried("file", _file, hub, name, fetch)
         here = file.state == "ok"
         yield file
-    if builds and network.state == "ok":
-        yield _tried("parameters", _parameters, hub, name, here)
+    if prove is not None and network.state == "ok":
+        yield _tried("parameters", prove, hub, name, here)
 
 
 def _card(card: Card, data: bytes) -> Iterator[Diagnosis]:
@@ -179,6 +192,18 @@ def _file(hub: Hub, name: str, fetch: bool) -> Diagnosis:
     path = plan.path or hub.fetch(name)
     size = path.stat().st_size
     return Diagnosis("file", "ok", f"verified, {size_text(size)}: {path}", facts={"path": str(path), "size": size})
+
+
+def _graph(hub: Hub, name: str, here: bool) -> Diagnosis:
+    """The proof where MindSpore is not: compile it for an engine."""
+    engine = engines.choose().name
+    if not here:
+        text = f"whether they fit cannot be told without the checkpoint; {engine} would run the network"
+        return Diagnosis("parameters", "note", text, facts={"engine": engine})
+    hub.compile(name, engine).close()
+    return Diagnosis(
+        "parameters", "ok", f"all of the network's found in the checkpoint; {engine} runs it", facts={"engine": engine}
+    )
 
 
 def _parameters(hub: Hub, name: str, here: bool) -> Diagnosis:

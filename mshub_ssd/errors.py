@@ -47,6 +47,7 @@ __all__ = [
     "UnsupportedFormatError",
     "UsageError",
     "WeakDigestWarning",
+    "install_hint",
     "is_installed",
     "needing_extra",
 ]
@@ -227,6 +228,14 @@ def is_installed(package: str) -> bool:
         return sys.modules.get(package) is not None
 
 
+def install_hint(extra: str) -> str:
+    """What to type for an extra; MindSpore's is of no use on a Python for which MindSpore has no package."""
+    command = f"pip install 'mshub_ssd[{extra}]'"
+    if extra == "mindspore" and sys.version_info >= (3, 13):
+        return f"{command} under Python 3.10 to 3.12; MindSpore has no package for newer ones"
+    return command
+
+
 @contextmanager
 def needing_extra(purpose: str) -> Iterator[None]:
     """Say what to install where an import inside fails; also a decorator.
@@ -247,7 +256,7 @@ def needing_extra(purpose: str) -> Iterator[None]:
         with_mindspore = package == "mindspore" or is_installed("mindspore")
         raise MissingDependencyError(
             f"{purpose} needs {package}: {error}",
-            hint="pip install 'mshub_ssd[mindspore]'"
+            hint=install_hint("mindspore")
             if with_mindspore
             else "pip install 'mshub_ssd[openvino]', or [onnxruntime] for the smallest one, or [mindspore]",
         ) from error

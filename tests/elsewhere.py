@@ -182,8 +182,8 @@ def ownerless(status):
     mode = stat.S_IFMT(status.st_mode) | (0o444 if not status.st_mode & stat.S_IWUSR else 0o666)
     fields = list(status)
     fields[0], fields[4], fields[5] = mode | (0o111 if stat.S_ISDIR(mode) else 0), 0, 0
-    named = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
-    return os.stat_result(fields, {**named, "st_mode": fields[0], "st_uid": 0, "st_gid": 0})
+    names = [name for name in dir(status) if name.startswith("st_") and name.endswith(("time", "time_ns"))]
+    return os.stat_result(fields, {name: getattr(status, name) for name in names})
 
 
 def fake_link(source, target, *, src_dir_fd=None, dst_dir_fd=None, follow_symlinks=True):

@@ -15,6 +15,7 @@ import pytest
 from without import run_without
 
 import mshub_ssd
+from mshub_ssd.errors import install_hint
 
 PACKAGE = Path(mshub_ssd.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -243,7 +244,7 @@ def test_the_light_core_lists_and_fetches_without_mindspore_and_numpy(tmp_path: 
         "try: m.load(uid, pretrained=False)\n"
         "except m.errors.MissingDependencyError as e: print(e.hint)\n",
     )
-    assert out.splitlines() == ["b'abc'", "pip install 'mshub_ssd[mindspore]'"]
+    assert out.splitlines() == ["b'abc'", install_hint("mindspore")]
 
 
 if __name__ == "__main__":

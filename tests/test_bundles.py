@@ -104,6 +104,7 @@ def test_what_was_bundled_works_without_a_network(away: Path, bundle: Path, made
 def test_a_network_is_loaded_on_a_machine_without_a_network(
     fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("mindspore")
     card = mshub_ssd.info(DIGITS)
     assert card.path is not None
     weights = (card.path.parent / card.assets[0].url).read_bytes()

@@ -258,7 +258,7 @@ WITHOUT = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"mindspore", "numpy", "cv2", "PIL"}:
+        if name.split(".")[0] in {blocked}:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocked())
 from mshub_ssd.cli import main
@@ -266,16 +266,33 @@ main(sys.argv[1:])
 """
 
 
-def test_without_mindspore_it_says_what_is_missing_and_checks_the_rest(local: Path, checkpoint: Path) -> None:
-    put(local.parents[2], "tiny.ckpt", sha256(checkpoint), network="ssd300")
+def doctor_without(uid: str, *blocked: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and findings by subject, of a machine where these packages are not installed."""
+    program = WITHOUT.replace("{blocked}", repr(set(blocked)))
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, "doctor", UID, "--json"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, "doctor", uid, "--json"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (1, "")
-    answer = json.loads(done.stdout)
-    by_subject = {finding["subject"]: finding for finding in answer["findings"]}
-    assert by_subject["device"]["state"] == "fault"
-    assert "pip install 'mshub_ssd[mindspore]'" in by_subject["device"]["hint"]
-    assert [by_subject[name]["state"] for name in ("card", "network", "asset", "file")] == ["ok"] * 4
-    assert by_subject["network"]["facts"]["constructor"] == "mshub_ssd.networks.ssd.variants:ssd300"
-    assert "parameters" not in by_subject
+    assert done.stderr == ""
+    return done.returncode, {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_without_an_engine_it_says_what_is_missing_and_checks_the_rest(local: Path, checkpoint: Path) -> None:
+    put(local.parents[2], "tiny.ckpt", sha256(checkpoint), network="ssd300")
+    code, found = doctor_without(UID, "mindspore", "numpy", "cv2", "PIL", "openvino", "onnxruntime")
+    assert code == 1
+    assert found["device"]["state"] == found["engines"]["state"] == "fault"
+    assert "pip install 'mshub_ssd[mindspore]'" in found["device"]["hint"]
+    assert "[onnxruntime]" in found["engines"]["hint"]
+    assert [found[name]["state"] for name in ("card", "network", "asset", "file")] == ["ok"] * 4
+    assert found["network"]["facts"]["constructor"] == "mshub_ssd.networks.ssd.variants:ssd300"
+    assert "parameters" not in found
+
+
+def test_without_mindspore_an_engine_is_the_proof(local: Path, checkpoint: Path) -> None:
+    code, found = doctor_without("mshub/1.0/ssdmobilenetv2_digits", "mindspore")
+    assert (code, found["device"]["state"]) == (0, "note")
+    assert "pip install 'mshub_ssd[mindspore]'" in found["device"]["hint"]
+    assert (found["parameters"]["state"], found["parameters"]["facts"]) == ("ok", {"engine": "openvino"})
+    put(local.parents[2], "tiny.ckpt", sha256(checkpoint), network="ssd300")
+    code, found = doctor_without(UID, "mindspore")
+    assert (code, found["parameters"]["facts"]["code"]) == (1, "mismatch"), "it is another network's"

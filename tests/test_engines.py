@@ -20,7 +20,7 @@ from without import run_without
 
 from mshub_ssd import cpu, engines
 from mshub_ssd.engines import choosing
-from mshub_ssd.errors import MissingDependencyError, UsageError
+from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint
 
 pytest.importorskip("openvino")
 pytest.importorskip("onnxruntime")
@@ -233,6 +233,10 @@ def test_a_closed_runner_says_so(engine: str) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         engines.runner(onnxlab.small(), **options)
+
+
+def test_mindspore_runs_no_files() -> None:
+    pytest.importorskip("mindspore")
     with pytest.raises(UsageError, match="Cells"):
         engines.runner(onnxlab.small(), "mindspore")
 
@@ -305,7 +309,8 @@ def test_an_engine_that_is_not_installed_is_named_with_its_command(name: str, mo
     monkeypatch.setattr(choosing, "is_installed", lambda asked: asked != name)
     with pytest.raises(MissingDependencyError) as caught:
         engines.choose(name)
-    assert caught.value.hint == f"pip install 'mshub_ssd[{name}]'"
+    assert caught.value.hint == install_hint(name)
+    assert f"pip install 'mshub_ssd[{name}]'" in caught.value.hint
 
 
 def test_another_device_than_the_cpu_is_left_to_mindspore(told: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,6 +265,7 @@ class TestCompile:
         ids=str,
     )
     def test_mindspore_takes_none_of_these(self, options: dict[str, object]) -> None:
+        pytest.importorskip("mindspore")
         with pytest.raises(UsageError):
             mshub.compile(DIGITS, "mindspore", **options)
 

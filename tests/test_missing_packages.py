@@ -8,10 +8,11 @@ import pytest
 from without import run_without
 
 import mshub_ssd
-from mshub_ssd.errors import MissingDependencyError, needing_extra
+from mshub_ssd.errors import MissingDependencyError, install_hint, is_installed, needing_extra
 
-HINT = "pip install 'mshub_ssd[mindspore]'"
 SMALL = "pip install 'mshub_ssd[openvino]', or [onnxruntime] for the smallest one, or [mindspore]"
+# Where MindSpore is, its extra keeps the others as old as it needs them.
+HINT = install_hint("mindspore") if is_installed("mindspore") else SMALL
 DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
 DEMO = Path(mshub_ssd.__file__).parent / "cli" / "demo_digits.png"
 ALL = {"mindspore", "numpy", "PIL", "cv2", "safetensors"}
@@ -53,8 +54,9 @@ def test_the_library_names_what_is_missing(
     said = [line.split("|") for line in run_without(blocked, code).splitlines()]
     assert len(said) == len(calls)
     for call, (message, hint) in zip(calls, said, strict=True):
-        assert any(name in message for name in package)
-        assert hint == (SMALL if "mindspore" in blocked and "load" not in call else HINT)
+        for_load = "load" in call and ("mindspore" in blocked or not is_installed("mindspore"))
+        assert any(name in message for name in (package if not for_load else ("mindspore",)))
+        assert hint == (install_hint("mindspore") if for_load else SMALL if "mindspore" in blocked else HINT)
 
 
 def test_a_checkpoint_names_the_package_of_its_format(tmp_path: Path) -> None:

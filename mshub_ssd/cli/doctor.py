@@ -39,9 +39,9 @@ def doctor_command(uid: str | None, fetch: bool, as_json: bool) -> None:
         findings = doctor.diagnose(uid, fetch=fetch)
     faults = sum(finding.state == "fault" for finding in findings)
     facts = {"uid": uid, "ok": not faults, "findings": [asdict(finding) for finding in findings]}
-    answer(
-        without_secrets(facts), f"{scrub(_report(findings))}\n\n{_verdict(faults, uid)}", as_json, failed=bool(faults)
-    )
+    loads = all(finding.state == "ok" for finding in findings if finding.subject == "device")
+    text = f"{scrub(_report(findings))}\n\n{_verdict(faults, uid, loads)}"
+    answer(without_secrets(facts), text, as_json, failed=bool(faults))
 
 
 def _report(findings: Sequence[Diagnosis]) -> str:
@@ -54,7 +54,9 @@ def _report(findings: Sequence[Diagnosis]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(faults: int, uid: str | None) -> str:
+def _verdict(faults: int, uid: str | None, loads: bool) -> str:
     if faults:
         return f"{faults} {'fault keeps' if faults == 1 else 'faults keep'} {uid or 'models'} from loading."
+    if not loads:
+        return f"{'Nothing found that would keep it from looking' if uid else 'Models can look'} at pictures here."
     return "Nothing found that would keep it from loading." if uid else "Models can be loaded here."

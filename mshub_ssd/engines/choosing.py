@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mshub_ssd.engines.mindspore import device_target
-from mshub_ssd.errors import MissingDependencyError, UsageError, is_installed
+from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint, is_installed
 
 __all__ = ["ENGINES", "Choice", "choose", "installed"]
 
@@ -69,7 +69,7 @@ def choose(engine: str = "auto") -> Choice:
             raise MissingDependencyError(
                 f"the engine {engine} is not installed",
                 got=f"{', '.join(there)} installed" if there else None,
-                hint=f"pip install 'mshub_ssd[{engine}]'",
+                hint=install_hint(engine),
             )
         return Choice(engine, "it was asked for")
     there = _there()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
-from mshub_ssd.errors import MissingDependencyError, UsageError
+from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class OnnxRuntimeRunner:
             import onnxruntime
         except (ImportError, OSError) as error:
             raise MissingDependencyError(
-                f"ONNX Runtime cannot be imported: {error}", hint="pip install 'mshub_ssd[onnxruntime]'"
+                f"ONNX Runtime cannot be imported: {error}", hint=install_hint("onnxruntime")
             ) from error
         self.precision = options.precision
         self._streams = options.streams or 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import cpu
 from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
-from mshub_ssd.errors import MissingDependencyError, UsageError
+from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -213,7 +213,7 @@ def _opened() -> tuple[Any, frozenset[str]]:
                 import openvino
             except (ImportError, OSError) as error:
                 raise MissingDependencyError(
-                    f"OpenVINO cannot be imported: {error}", hint="pip install 'mshub_ssd[openvino]'"
+                    f"OpenVINO cannot be imported: {error}", hint=install_hint("openvino")
                 ) from error
             hidden = {name: os.environ.pop(name) for name in cpu.ISA_VARIABLES if name in os.environ}
             try:

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.errors import ArgumentTypeError, MissingDependencyError, MshubError, UsageError, is_installed
+from mshub_ssd.errors import (
+    ArgumentTypeError,
+    MissingDependencyError,
+    MshubError,
+    UsageError,
+    install_hint,
+    is_installed,
+)
 from mshub_ssd.networks.constructors import constructor
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ def require_mindspore() -> None:
         if not is_installed(package):
             raise MissingDependencyError(
                 f"{package} is not installed; networks cannot be built without it",
-                hint="pip install 'mshub_ssd[mindspore]'",
+                hint=install_hint("mindspore"),
             )
     import numpy as np
 

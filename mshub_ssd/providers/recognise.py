@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
 from mshub_ssd.checkpoints import LoadReport, match_parameters
+from mshub_ssd.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +77,14 @@ def owner(arrays: Mapping[str, NDArray[Any]], refused: str) -> str | None:
         refused: Key of the network it was refused for.
 
     Returns:
-        E.g. ``the parameters of ssd_mobilenetV2``; None if no known network is more like it than the refused one.
+        E.g. ``the parameters of ssd_mobilenetV2``; None if no known network is more like it than the refused one, or
+        where networks cannot be built to be asked, for want of MindSpore.
     """
+    try:
+        networks.require_mindspore()
+    except MissingDependencyError as error:
+        _log.info("whose parameters these are cannot be told: %s", error.message)
+        return None
     ranking = fits(arrays)
     exact = [fit.key for fit in ranking if fit.exact]
     if refused in exact:
