@@ -286,6 +286,21 @@ def test_the_limit_of_mindspores_onednn_does_not_reach_openvino() -> None:
         assert out.splitlines()[-1] == "SSE41", "the user's variable is left as it was"
 
 
+def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
+    out = python(
+        "import sys, threading, onnxlab\n"
+        "from mshub_ssd import engines\n"
+        "engines.runner(onnxlab.small(), 'openvino')\n"
+        "print('openvino_telemetry' in sys.modules, threading.active_count())\n"
+        "import openvino, openvino_telemetry\n"
+        "print(callable(openvino.convert_model))\n",
+        HOME=str(tmp_path),
+        CI="",
+    )
+    assert out.split() == ["False", "1", "True"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_auto_takes_the_first_that_is_there_and_tells_it_once(
     told: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -210,7 +211,8 @@ def _opened() -> tuple[Any, frozenset[str]]:
     with _once:
         if _core is None:
             try:
-                import openvino
+                with _no_telemetry():
+                    import openvino
             except (ImportError, OSError) as error:
                 raise MissingDependencyError(
                     f"OpenVINO cannot be imported: {error}", hint=install_hint("openvino")
@@ -225,6 +227,24 @@ def _opened() -> tuple[Any, frozenset[str]]:
                 _log.info("%s is kept from OpenVINO, which has a oneDNN of its own", name)
             _core = core, frozenset(capabilities)
         return _core
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Import OpenVINO as if its telemetry were not installed, which it does without.
+
+    The import would write to the user's home folder, start a thread and a process, and tell Google Analytics of it.
+    Whoever wants that imports OpenVINO first.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules or "openvino" in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # Python's own sign of a module that is not there
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _shape(port: Any) -> list[int | None]:
