@@ -18,6 +18,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError
+
 __all__ = [
     "NO_FOLLOW",
     "NO_WAIT",
@@ -39,6 +41,7 @@ __all__ = [
     "read_regular",
     "replace_file",
     "unfinished",
+    "writing",
 ]
 
 POSIX = hasattr(os, "geteuid")
@@ -246,6 +249,32 @@ def unfinished(name: str) -> str | None:
     """The name that a file would have got, if it has that of one which a process was killed writing."""
     found = _UNFINISHED.fullmatch(name)
     return found[1] if found else None
+
+
+@contextlib.contextmanager
+def writing(path: Path, what: str = "the file") -> Iterator[None]:
+    """Tell the system's errors about something that is written as ours.
+
+    Args:
+        path: Where it is written.
+        what: What it is.
+
+    Raises:
+        DiskSpaceError: There is no room.
+        TransferError: It cannot be written for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, MshubError):
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind: type[MshubError] = DiskSpaceError if full else TransferError
+        raise kind(
+            f"{what} cannot be written: {error.strerror or type(error).__name__}",
+            where=str(path),
+            hint="make room there, or choose another place" if full else "choose another place",
+        ) from error
 
 
 def lies_in(path: Path, folder: Path) -> bool:

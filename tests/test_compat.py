@@ -69,7 +69,6 @@ TABLE: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("load", (UID,), {"source": "gitlab"}, ValueError),
     ("load", (UID,), {"source": None}, ValueError),
     ("load", ("https://www.baidu.com",), {}, ValueError),
-    ("load", ("https://example.com/a/b/c.md",), {}, ValueError),
     ("load", (f"{ADDRESS}mindspore",), {}, ValueError),
     ("load", ("tiny-that-nobody-has",), {}, ValueError),
     ("load", ("two/parts",), {}, ValueError),

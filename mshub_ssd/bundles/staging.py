@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from mshub_ssd import store
 from mshub_ssd.bundles.archive import CHUNK, reading
-from mshub_ssd.errors import CardError, DiskSpaceError, IntegrityError, MshubError, TransferError, UsageError
-from mshub_ssd.files import is_link, is_shared, lies_in, move_over, new_file, open_folder, open_regular, unfinished
+from mshub_ssd.errors import CardError, IntegrityError, UsageError
+from mshub_ssd.files import (
+    is_link,
+    is_shared,
+    lies_in,
+    move_over,
+    new_file,
+    open_folder,
+    open_regular,
+    unfinished,
+    writing,
+)
 from mshub_ssd.providers import Checkpoint
 
-__all__ = ["Staging", "hash_of", "refuse_card_as_asset", "writing"]
+__all__ = ["Staging", "hash_of", "refuse_card_as_asset"]
 
 _SCRATCH = re.compile(r"\.new-\d+-[0-9a-f]{8}")  # registries pass over names that begin with a dot
 _STAGED = re.compile(r"\d+(\.old)?")
@@ -182,20 +190,3 @@ def refuse_card_as_asset(checkpoint: Checkpoint) -> None:
             got=checkpoint.path.name,
             hint="correct the asset-link",
         )
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell the system's errors about a file that is written as ours."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, MshubError):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind: type[MshubError] = DiskSpaceError if full else TransferError
-        raise kind(
-            f"the file cannot be written: {error.strerror or type(error).__name__}",
-            where=str(path),
-            hint="make room there, or choose another place" if full else "choose another place",
-        ) from error

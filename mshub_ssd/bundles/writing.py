@@ -22,10 +22,10 @@ from mshub_ssd.bundles.archive import (
     total,
     travels,
 )
-from mshub_ssd.bundles.staging import hash_of, refuse_card_as_asset, writing
+from mshub_ssd.bundles.staging import hash_of, refuse_card_as_asset
 from mshub_ssd.cards import Card
 from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
-from mshub_ssd.files import new_file
+from mshub_ssd.files import new_file, writing
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import is_digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,15 @@ def _ask(key: str, asked: str) -> Any:
     return told
 
 
+def _below(kind: type[MshubError]) -> Iterator[type[MshubError]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _below(narrower)
+
+
 def _rebuilt(error: Mapping[str, str | None]) -> MshubError:
     """The error that the helper raised, of its kind."""
-    kinds = {kind.code: kind for kind in MshubError.__subclasses__()}
+    kinds = {kind.code: kind for kind in _below(MshubError)}
     kind = kinds.get(str(error["code"]), MshubError)
     rest = {name: error[name] for name in ("where", "expected", "got", "hint")}
     return kind(str(error["message"]), **rest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import math
 import os
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd.cards import parse_card
-from mshub_ssd.errors import CardError, DiskSpaceError, MshubError, TransferError, UsageError
-from mshub_ssd.files import make_folders, new_file, read_regular, unfinished
+from mshub_ssd.errors import CardError, UsageError
+from mshub_ssd.files import make_folders, new_file, read_regular, unfinished, writing
 from mshub_ssd.registry import static
 from mshub_ssd.registry.folder import Folder
 from mshub_ssd.registry.source import Entry, Lost, Source
@@ -100,7 +99,7 @@ def build(
     chosen = Folder(source) if isinstance(source, str | Path) else source
     folder = Path(out)
     before = _before(folder)
-    with _telling(folder):
+    with writing(folder, "the registry"):
         make_folders(folder)
         for left in reversed(range(_TRIES)):
             try:
@@ -258,19 +257,3 @@ def _named(out: Path, root: Root) -> Iterator[str]:
         if root.paged:
             with contextlib.suppress(FileNotFoundError):
                 yield from (one.digest for one in static.read_page(read_regular(out / part.name), part).all)
-
-
-@contextlib.contextmanager
-def _telling(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, MshubError):
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind: type[MshubError] = DiskSpaceError if full else TransferError
-        raise kind(
-            f"the registry cannot be written: {error.strerror or type(error).__name__}",
-            where=str(error.filename or out),
-            hint="make room there, or choose another place" if full else "choose another place",
-        ) from error
