@@ -9,6 +9,7 @@ time is that of this process alone, all threads. PyTorch's worker needs PyTorch 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -55,7 +56,7 @@ def start(folder: Path, contestant: str) -> Callable[[], Any]:
         return _cell(folder, batch)
     if contestant == TORCH:
         return _torch(folder, batch)
-    model = (folder / "model.onnx").read_bytes()
+    model = folder / "model.onnx"
     engine, precision = contestant.partition(",")[0].split()
     if engine == "openvino" and os.environ.get("ONEDNN_MAX_CPU_ISA"):
         # This package keeps the variable from OpenVINO; a simulated CPU must have it, so it is read beforehand.
@@ -66,11 +67,12 @@ def start(folder: Path, contestant: str) -> Callable[[], Any]:
         return _bare_openvino(model, batch, precision) if engine == "openvino" else _bare_onnxruntime(model, batch)
     from mshub_ssd import engines
 
-    runner = engines.runner(model, engine, precision)
+    # As a uid's network is run: from a file that the store has verified.
+    runner = engines.runner(model, engine, precision, digest=hashlib.sha256(model.read_bytes()).hexdigest())
     return lambda: runner.run(batch)
 
 
-def _bare_openvino(model: bytes, batch: np.ndarray, precision: str) -> Callable[[], Any]:
+def _bare_openvino(model: Path, batch: np.ndarray, precision: str) -> Callable[[], Any]:
     """What a program does that uses OpenVINO itself."""
     import openvino
 
@@ -81,7 +83,7 @@ def _bare_openvino(model: bytes, batch: np.ndarray, precision: str) -> Callable[
     return lambda: list(compiled([batch]).values())
 
 
-def _bare_onnxruntime(model: bytes, batch: np.ndarray) -> Callable[[], Any]:
+def _bare_onnxruntime(model: Path, batch: np.ndarray) -> Callable[[], Any]:
     """What a program does that uses ONNX Runtime itself."""
     import onnxruntime
 

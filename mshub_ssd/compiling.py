@@ -120,7 +120,9 @@ def ready(
         return Ready(engines.cell_runner(cell), getattr(cell, "config", None), cell)
     if plan is not None:
         found = graphs.onnx_for(plan, settings)
-        return Ready(engines.runner(found.path, name, precision, threads, streams, found.digest), found.config)
+        shelf = graphs.GraphShelf(found, plan, settings)
+        runner = engines.runner(found.path, name, precision, threads, streams, found.digest, shelf)
+        return Ready(runner, found.config)
     key, content = _snapshot(model)
     runner = engines.runner(content, name, precision, threads, streams)
     _log.info("%s: compiled with the weights as they are now; later ones do not count", key)

@@ -74,7 +74,7 @@ def plan_isa_limit(environ: Mapping[str, str], cpu_flags: frozenset[str], librar
 
 def isa_plan() -> IsaPlan:
     """`plan_isa_limit` for this process and machine; changes nothing."""
-    return plan_isa_limit(os.environ, _cpu_flags(), _wheel_libraries())
+    return plan_isa_limit(os.environ, flags(), _wheel_libraries())
 
 
 def ensure_fast_cpu() -> None:
@@ -185,7 +185,7 @@ def _wheel_libraries() -> Path | None:
     return Path(spec.origin).parent / "lib"
 
 
-def _cpu_flags() -> frozenset[str]:
+def flags() -> frozenset[str]:
     """The CPU's features; empty where the system does not tell, or is not x86."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import checkpoints, engines, loading, networks, store
-from mshub_ssd.errors import IntegrityError, UsageError, needing_extra
+from mshub_ssd.errors import DiskSpaceError, IntegrityError, TransferError, UsageError, needing_extra
 from mshub_ssd.providers import Checkpoint, Plan, Recipe
 from mshub_ssd.settings import Settings, package_version
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["OnnxModel", "of_arrays", "onnx_for"]
+__all__ = ["GraphShelf", "OnnxModel", "of_arrays", "onnx_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,42 @@ class OnnxModel:
     path: Path
     digest: str
     config: Any
+
+
+class GraphShelf:
+    """The cache as the place where engines keep what they made of a card's graph (`engines.Shelf`).
+
+    Args:
+        model: The graph.
+        plan: Which network it is of.
+        settings: The caches.
+    """
+
+    def __init__(self, model: OnnxModel, plan: Plan, settings: Settings) -> None:
+        self._graph = model.digest
+        self._label = plan.card.uid
+        self._checkpoint = None if plan.checkpoint is None else _whole_digest(plan.checkpoint, settings)
+        self._settings = settings
+
+    def find(self, key: Mapping[str, Any]) -> engines.Kept | None:
+        """See `engines.Shelf.find`."""
+        found = store.find_graph({"graph": self._graph, **key}, self._settings)
+        return None if found is None else engines.Kept(found.path, found.facts)
+
+    def keep(self, key: Mapping[str, Any], content: bytes | memoryview, facts: Mapping[str, Any]) -> None:
+        """See `engines.Shelf.keep`."""
+        try:
+            store.add_graph(
+                {"graph": self._graph, **key},
+                [content],
+                facts,
+                label=self._label,
+                checkpoint=self._checkpoint,
+                settings=self._settings,
+                lasting=True,
+            )
+        except (DiskSpaceError, TransferError) as error:
+            _log.info("%s: what was compiled is not kept: %s", self._label, error.message)
 
 
 def onnx_for(plan: Plan, settings: Settings, *, force: bool = False) -> OnnxModel:

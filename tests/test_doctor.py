@@ -115,7 +115,7 @@ def test_without_a_uid_it_looks_at_the_machine(monkeypatch: pytest.MonkeyPatch, 
 def test_the_limit_of_the_cpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cpu, "_cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    monkeypatch.setattr(cpu, "flags", lambda: frozenset({"avx2", "avx512f"}))
     facts = examine()["cpu"][0]["facts"]
     assert facts["limit"] == "AVX2"
     assert "AVX-512" in facts["reason"]

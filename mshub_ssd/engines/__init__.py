@@ -17,7 +17,7 @@ from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_ta
 from mshub_ssd.engines.onnx_file import EMITTER_VERSION, onnx_bytes, onnx_chunks
 from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
 from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Runner, Source
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Kept, Options, Runner, Shelf, Source
 from mshub_ssd.errors import UsageError, is_installed
 
 __all__ = [
@@ -27,9 +27,11 @@ __all__ = [
     "CellRunner",
     "Choice",
     "Graph",
+    "Kept",
     "Node",
     "Recording",
     "Runner",
+    "Shelf",
     "call",
     "cell_runner",
     "check_options",
@@ -62,6 +64,7 @@ def runner(
     threads: int | None = None,
     streams: int | None = None,
     digest: str | None = None,
+    shelf: Shelf | None = None,
 ) -> Runner:
     """A Runner for an ONNX model.
 
@@ -72,6 +75,7 @@ def runner(
         threads: So many threads at most; None for as many as the engine likes, within the container's limits.
         streams: So many batches at once in `Runner.run_many`; they share the threads.
         digest: The file's SHA-256, where it has just been verified; it is then not held in memory.
+        shelf: Where OpenVINO may keep the model as it compiled it, which the next process then need not do.
 
     Raises:
         MissingDependencyError: The engine is not installed.
@@ -88,5 +92,5 @@ def runner(
             got="engine='mindspore'",
             hint="mshub_ssd.load gives the Cell",
         )
-    source = Source(model, digest)
+    source = Source(model, digest, shelf)
     return OpenVinoRunner(source, options) if name == "openvino" else OnnxRuntimeRunner(source, options)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import cpu
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Kept, Options, Shelf, Signature, Source
 from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ __all__ = ["OpenVinoRunner", "has_bf16"]
 _log = logging.getLogger(__name__)
 
 _ISA_HINT = f"unset {cpu.ISA_VARIABLES[0]}, or let mshub_ssd make a Runner before other code uses OpenVINO"
+
+# The first version whose import of a compiled model from memory that stays where it is was tried.
+_MAPS_SINCE = (2026, 4)
 
 _once = threading.Lock()
 _core: tuple[Any, frozenset[str]] | None = None
@@ -53,14 +58,19 @@ class OpenVinoRunner:
             )
         self.precision = options.precision
         self._where = source.where
-        with self._explained("read"):
-            model = core.read_model(source.model)
-        self._signature = Signature(
-            [(one.get_any_name(), _shape(one)) for one in model.inputs],
-            [one.get_any_name() for one in model.outputs],
-            _metadata(model),
-            self._where,
-        )
+        self._shelf = _shelf(source, options.precision)
+        # Until it is compiled; a model that was read takes more than its file. Few are needed for another size.
+        self._model: Any = None
+        self._source: Source | None = source
+        kept = self._shelf.find() if self._shelf else None
+        self._kept: Path | None = kept.path if kept else None
+        if kept:
+            self._facts = dict(kept.facts)
+        else:
+            with self._explained("read"):
+                self._model = core.read_model(source.model)
+            self._facts = _told(self._model)
+        self._signature = Signature(where=self._where, **self._facts)
         # Its own default is bf16 where the CPU has it, so the precision is always stated.
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": options.precision}
         if options.threads is not None:
@@ -72,9 +82,6 @@ class OpenVinoRunner:
         self._streams = options.streams or 1
         self._compiling = threading.Lock()
         self._compiled: dict[int | None, _Compiled] = {}
-        # Until it is compiled; a model that was read takes more than its file. Few are needed for another size.
-        self._model: Any = model
-        self._source: Source | None = source
         self._closed = False
 
     def run(self, batch: NDArray[Any]) -> Any:
@@ -140,6 +147,11 @@ class OpenVinoRunner:
 
     def _compile(self, count: int | None) -> _Compiled:
         core, _ = _opened()
+        if count == 1 and self._kept is not None:
+            try:
+                return _Compiled(*_imported(core, self._kept, self._config))
+            except (OSError, RuntimeError) as error:
+                _log.info("%s: compiled anew, for what was kept cannot be used: %s", self._where, error)
         model, self._model = self._model, None
         if model is None and self._source is not None:
             again = self._source.again()
@@ -150,7 +162,10 @@ class OpenVinoRunner:
                 import openvino
 
                 model.reshape(openvino.PartialShape([count, *self._signature.shape[1:]]))
-            return _Compiled(core.compile_model(model, "CPU", self._config))
+            compiled = core.compile_model(model, "CPU", self._config)
+        if count == 1 and self._shelf:
+            self._shelf.keep(compiled, self._facts)
+        return _Compiled(compiled)
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -165,13 +180,70 @@ class OpenVinoRunner:
             ) from error
 
 
+class _CompiledForms:
+    """A source's shelf, for this OpenVINO, CPU and precision."""
+
+    def __init__(self, shelf: Shelf, precision: str) -> None:
+        import openvino
+
+        core, capabilities = _opened()
+        self._shelf = shelf
+        self._key = {
+            "engine": "openvino",
+            "version": openvino.get_version(),
+            "cpu": [core.get_property("CPU", "FULL_DEVICE_NAME"), *sorted(capabilities), *sorted(cpu.flags())],
+            "precision": precision,
+            "form": 1,
+        }
+
+    def find(self) -> Kept | None:
+        kept = self._shelf.find(self._key)
+        return kept if kept is not None and set(kept.facts) == {"inputs", "outputs", "nesting"} else None
+
+    def keep(self, compiled: Any, facts: Mapping[str, Any]) -> None:
+        if self.find() is not None:  # by another process, or one that OpenVINO refuses, as it would the next
+            return
+        try:
+            content = compiled.export_model().getbuffer()
+        except RuntimeError as error:
+            _log.info("this OpenVINO cannot export what it compiled: %s", error)
+            return
+        self._shelf.keep(self._key, content, facts)
+
+
+def _shelf(source: Source, precision: str) -> _CompiledForms | None:
+    """Where compiled forms of the source are kept, if this OpenVINO reads them where they lie."""
+    import openvino
+
+    version = re.match(r"(\d+)\.(\d+)", openvino.get_version())
+    if source.shelf is None or version is None or tuple(map(int, version.groups())) < _MAPS_SINCE:
+        return None
+    return _CompiledForms(source.shelf, precision)
+
+
+def _imported(core: Any, path: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A compiled model as it was kept, and the memory that it lives in.
+
+    Raises:
+        OSError: The file cannot be read.
+        RuntimeError: OpenVINO does not take it.
+    """
+    import numpy as np
+
+    # Mapped, and what is written stays here: OpenVINO insists on memory that may be written to.
+    memory = np.memmap(path, np.uint8, "c") if os.name == "posix" else np.fromfile(path, np.uint8)
+    return core.import_model(_tensor(memory), "CPU", config), memory
+
+
 class _Compiled:
     """A compiled model and the requests that are free: one request is for one thread at a time."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, memory: Any = None) -> None:
         self._model = model
         self._outputs = range(len(model.outputs))
         self._free: deque[Any] = deque()
+        # What the model lives in, of which OpenVINO holds none. Last, so that it goes after model and requests.
+        self._memory = memory
 
     def start(self, batch: NDArray[Any]) -> Any:
         """Let a request run a batch, which must stay as it is until that is done."""
@@ -245,6 +317,15 @@ def _no_telemetry() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+def _told(model: Any) -> dict[str, Any]:
+    """What `Signature` wants to know of a model; fit for JSON."""
+    return {
+        "inputs": [(one.get_any_name(), _shape(one)) for one in model.inputs],
+        "outputs": [one.get_any_name() for one in model.outputs],
+        "nesting": _metadata(model),
+    }
 
 
 def _shape(port: Any) -> list[int | None]:

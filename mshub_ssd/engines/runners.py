@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mshub_ssd import cpu
 from mshub_ssd.errors import UsageError
@@ -15,7 +15,7 @@ from mshub_ssd.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Options", "Runner", "Signature", "Source"]
+__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Kept", "Options", "Runner", "Shelf", "Signature", "Source"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,32 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Let go of the network; the Runner cannot be used any more."""
+
+
+class Kept(NamedTuple):
+    """What an engine made of a model earlier, in a form of its own.
+
+    Attributes:
+        path: The verified file.
+        facts: What the engine wrote beside it.
+    """
+
+    path: Path
+    facts: Mapping[str, Any]
+
+
+class Shelf(Protocol):
+    """Where engines keep what they made of one model, for processes to come."""
+
+    def find(self, key: Mapping[str, Any]) -> Kept | None:
+        """What was kept under this key, if nobody else can have written it.
+
+        Args:
+            key: All that it depends on besides the model; fit for JSON.
+        """
+
+    def keep(self, key: Mapping[str, Any], content: bytes | memoryview, facts: Mapping[str, Any]) -> None:
+        """Keep something; where that cannot be done, it is made anew the next time."""
 
 
 class Options:
@@ -167,6 +193,8 @@ class Source:
         digest: Its SHA-256, where somebody has verified the file just now. Then it is read where it lies, and later
             only if it is still the same; any other file is held in memory.
 
+        shelf: Where what an engine makes of it may be kept.
+
     Attributes:
         model: The bytes or the path, for the first reading.
         where: What it is called in messages.
@@ -175,7 +203,8 @@ class Source:
         UsageError: The file cannot be read.
     """
 
-    def __init__(self, model: bytes | str | Path, digest: str | None = None) -> None:
+    def __init__(self, model: bytes | str | Path, digest: str | None = None, shelf: Shelf | None = None) -> None:
+        self.shelf = shelf
         self.where = "the model given as bytes" if isinstance(model, bytes) else str(model)
         self._digest = digest
         self.model = model if isinstance(model, bytes) else str(model)

@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from mshub_ssd import settings as _settings
-from mshub_ssd.errors import IntegrityError, MshubError
+from mshub_ssd.errors import IntegrityError, MshubError, TransferError
 from mshub_ssd.files import is_private, open_regular, owned, read_regular, replace_file
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import policy
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
 from mshub_ssd.store.digests import is_digest
-from mshub_ssd.store.parts import discard, disk_error, free_parts
+from mshub_ssd.store.parts import SET_HOME, discard, disk_error, free_parts
 
 __all__ = ["StoredGraph", "add_graph", "digest_in", "find_graph", "graphs_of", "key_file", "record_of"]
 
@@ -102,6 +102,7 @@ def add_graph(
     label: str | None = None,
     checkpoint: str | None = None,
     settings: Settings | None = None,
+    lasting: bool = False,
 ) -> StoredGraph:
     """Keep a graph in the first cache that only we can write; where there is none, until the process ends.
 
@@ -112,13 +113,14 @@ def add_graph(
         label: What it is for, e.g. a uid.
         checkpoint: Digest of the checkpoint whose weights it holds.
         settings: Instead of the current ones.
+        lasting: Not for this process alone.
 
     Raises:
         DiskSpaceError, TransferError: It could not be stored.
     """
     pieces = list(pieces)
     digest = _digest(pieces)
-    cache = _receiving(digest, _settings.current() if settings is None else settings)
+    cache = _receiving(digest, _settings.current() if settings is None else settings, lasting)
     graphs = graphs_of(cache)
     part = graphs.part(digest)
     try:
@@ -168,7 +170,7 @@ def digest_in(path: Path) -> str | None:
     return found if isinstance(found, str) and is_digest(found, whole=True) else None
 
 
-def _receiving(digest: str, settings: Settings) -> Cache:
+def _receiving(digest: str, settings: Settings, lasting: bool) -> Cache:
     """The first cache that can be written, and by nobody but us."""
     for cache in CacheSet(settings).caches:
         graphs = graphs_of(cache)
@@ -181,6 +183,8 @@ def _receiving(digest: str, settings: Settings) -> Cache:
             continue
         if is_private(cache.home, graphs.tmp, graphs.blob(digest).parent, key_file(cache, {}).parent):
             return cache
+    if lasting:
+        raise TransferError("no cache can be written by this user alone", hint=SET_HOME)
     logger.info("no cache can be written by this user alone, so the graph is kept for this process only")
     return _passing()
 
