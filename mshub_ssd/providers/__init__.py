@@ -7,7 +7,6 @@ from mshub_ssd.providers.planning import (
     Doubt,
     Obstacle,
     Plan,
-    Recipe,
     Standing,
     checkpoint_of,
     choose_asset,
@@ -18,12 +17,18 @@ from mshub_ssd.providers.planning import (
     plan,
     standing,
 )
+from mshub_ssd.providers.recipes import LEVELS, Call, Code, Input, Level, Recipe
 from mshub_ssd.providers.recognise import Fit, fits, owner
 
 __all__ = [
+    "LEVELS",
+    "Call",
     "Checkpoint",
+    "Code",
     "Doubt",
     "Fit",
+    "Input",
+    "Level",
     "Obstacle",
     "Plan",
     "Recipe",

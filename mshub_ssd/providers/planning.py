@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mshub_ssd import networks
 from mshub_ssd.errors import CardError, IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError
 from mshub_ssd.files import lies_in
 from mshub_ssd.formats import supported_format
+from mshub_ssd.providers.recipes import Recipe
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
@@ -22,7 +23,6 @@ __all__ = [
     "Doubt",
     "Obstacle",
     "Plan",
-    "Recipe",
     "Standing",
     "checkpoint_of",
     "choose_asset",
@@ -33,23 +33,6 @@ __all__ = [
     "plan",
     "standing",
 ]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the network that a card means is built.
-
-    Attributes:
-        key: Architecture key.
-        reason: What in the card says so.
-        arguments: Constructor arguments the card gives.
-        classes: Names of the classes the card gives, without background; None for the network's own.
-    """
-
-    key: str
-    reason: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
