@@ -1,4 +1,4 @@
-"""Recipes: how a card's network is built, as data. Whose code it is, what is called with what, and what was proven of it.
+"""Recipes: how a card's network is built, as data: whose code it is, what is called with what, and what was proven.
 
 A recipe of a file is JSON::
 
