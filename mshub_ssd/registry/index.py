@@ -13,22 +13,24 @@ import itertools
 import json
 import logging
 import os
-import secrets
 import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.files import is_private, make_folders
-from mshub_ssd.registry.reading import Read, read_rows
 from mshub_ssd.registry.rows import Judge, order_of
 from mshub_ssd.registry.source import Entry, Lost, Source
 from mshub_ssd.registry.words import deletions
 from mshub_ssd.settings import package_version
-from mshub_ssd.terminal import Bar
+
+if TYPE_CHECKING:
+    from mshub_ssd.registry.reading import Read
+    from mshub_ssd.terminal import Bar
 
 __all__ = ["Index", "discard", "open_index"]
 
@@ -98,11 +100,13 @@ class Index:
         self.source, self._judge, self.path = source, judge, path
         self.lock = threading.RLock()
         self.db = _create(path) if fresh or path is None else _connect(path)
+        # A connection is part of a cycle (of its statements), and would stay open until the collector comes by.
+        self._closing = weakref.finalize(self, self.db.close)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; done by itself when nobody has the index any more."""
         with self.lock:
-            self.db.close()
+            self._closing()
 
     def refresh(self, *, complete: bool = False) -> None:
         """Take in what changed in the source.
@@ -116,7 +120,7 @@ class Index:
         """
         with self.lock:
             memo = self._meta("memo")
-            if memo is not None and not complete and self.source.unchanged(memo):
+            if memo is not None and not complete and self._unchanged(memo):
                 return
             try:
                 if memo is not None:
@@ -127,6 +131,12 @@ class Index:
                         self._fill()
             finally:
                 self.source.close()
+
+    def _unchanged(self, memo: str) -> bool:
+        try:
+            return self.source.unchanged(memo)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise sqlite3.DatabaseError(f"what it remembers makes no sense: {error}") from error
 
     def _look(self, memo: str) -> None:
         found = list(self.source.entries())
@@ -189,6 +199,8 @@ class Index:
         return changed, set(known)
 
     def _write(self, changed: Iterable[Entry | Lost], gone: Iterable[str], done: Callable[[int], object]) -> None:
+        from mshub_ssd.registry.reading import read_rows  # most questions meet no card that changed
+
         left = iter(gone)
         while uids := list(itertools.islice(left, _BATCH)):
             self._forget(uids)
@@ -412,6 +424,7 @@ def _alone(path: Path) -> Iterator[None]:
     lock = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         try:
+            lock.execute("PRAGMA journal_mode = MEMORY")
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
             raise
@@ -425,7 +438,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 def discard(folder: Path) -> None:
     """Take an index away with all its files at once: another process may be about to use some of them."""
-    grave = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.old")
+    grave = folder.with_name(f"{folder.name}.{os.urandom(4).hex()}.old")
     with contextlib.suppress(OSError):
         folder.rename(grave)
         _remove(grave)
@@ -451,6 +464,8 @@ def _remove_unused(folder: Path) -> None:
 
 
 def _bar(total: int | None) -> Bar:
+    from mshub_ssd.terminal import Bar
+
     return Bar("indexing cards", total, unit=" cards", delay=_SLOW, shown=_log.isEnabledFor(logging.WARNING))
 
 
@@ -472,8 +487,8 @@ def _code() -> str:
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        # A power failure may cost the last changes, and nothing else; the next look takes them in again.
-        db.execute("PRAGMA journal_mode = WAL")
+        # A power failure may cost the last changes, and nothing else; the next look takes them in again. Its journal is
+        # what `_build` chose: to choose again would wait for all others, where somebody has emptied the file.
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA cache_size = -{_KEPT}")
         (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -488,5 +489,8 @@ def _found(row: Sequence[Any]) -> Found:
     judged = None if loadable is None else bool(loadable)
     if judged and file is not None and not Path(file).is_file():
         judged, obstacle = False, "the file beside the card is not there"
-    shown = Shown(uid, family, error, judged, network, obstacle, size, json.loads(facts))
+    try:
+        shown = Shown(uid, family, error, judged, network, obstacle, size, json.loads(facts))
+    except ValueError as wrong:
+        raise sqlite3.DatabaseError(f"what it tells of {uid!r} makes no sense") from wrong
     return Found(shown, sort, age, updated)

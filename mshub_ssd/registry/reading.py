@@ -233,8 +233,10 @@ def _understood(batch: Sequence[Entry | Lost], answer: bytes) -> list[Read]:
 
 def main() -> int:
     """Answer line by line, until there are no more."""
+    import gc
     import signal
 
+    gc.set_threshold(100_000)  # cards leave next to nothing that refers to itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started this one; then its input ends
     lines, out = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what a package of networks prints is no answer

@@ -327,8 +327,7 @@ class Registry:
     def _throw_away(self) -> None:
         with self._lock:
             for index in self._opened or ():
-                index.close()
-                if index.path is not None:
+                if index.path is not None:  # it is not closed: another thread may be asking it
                     discard(index.path.parent)
             self._opened = None
 
