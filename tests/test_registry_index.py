@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -21,7 +22,7 @@ import registrylab as lab
 
 from mshub_ssd.hub import Hub
 from mshub_ssd.hub.judging import CardJudge
-from mshub_ssd.registry import Folder, Registry, index, reading
+from mshub_ssd.registry import Folder, Registry, folder, index, reading
 
 CARDS = 40
 
@@ -58,6 +59,11 @@ def test_a_damaged_index_is_made_anew(root: Path, home: Path, name: str) -> None
     for _ in range(2):
         found = lab.asked(root, home)
         assert found == right or name == lab.BITS
+    if name != lab.BITS:
+        with contextlib.closing(sqlite3.connect(lab.index_file(home))) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            (cards,) = db.execute("SELECT count(*) FROM card").fetchone()
+        assert cards == CARDS, "in the cache, and not in memory"
     assert len(list((home / "index").iterdir())) <= 2, "nothing is left behind"
 
 
@@ -265,9 +271,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_is_seen_by_the_next_question(root: Path, home: Path, name: str) -> None:
-    for card in root.rglob("*.md"):  # old enough for their times to be believed
-        os.utime(card, ns=(10**18, 10**18))
+def test_a_change_is_seen_by_the_next_question(
+    root: Path, home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "TICK", 0)  # the times of files that were just written are believed
     kept = Registry([root], [home], CardJudge())
     before = lab.told(kept)
     CHANGES[name](root)
