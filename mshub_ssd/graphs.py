@@ -2,14 +2,18 @@
 
 What is in a file follows from the network, its arguments and class names, the checkpoint's digest, and the code that
 wrote it down. Found by these in the store, a graph costs neither the checkpoint nor a recording.
+
+What travels to other machines (`written_down`, `take_in`) is the network without weights. These are bound where it
+arrives, from the checkpoint that was verified there: nobody can send a card other weights than its own.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +27,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["GraphShelf", "OnnxModel", "of_arrays", "onnx_for"]
+__all__ = ["GraphShelf", "OnnxModel", "Portable", "of_arrays", "onnx_for", "read_portable", "take_in", "written_down"]
 
 _log = logging.getLogger(__name__)
+
+_PORTABLE = "mshub_ssd network written down"
 
 
 @dataclass(frozen=True)
@@ -103,22 +109,103 @@ def onnx_for(plan: Plan, settings: Settings, *, force: bool = False) -> OnnxMode
     for doubt in plan.doubts:
         _log.warning("%s: %s; %s", uid, doubt.message, doubt.hint)
     with needing_extra("making a graph"):
-        # The file first: a failing download should not cost the time of a recording.
-        arrays = loading.read(checkpoint, settings=settings)
-        recording = engines.record(recipe.key, recipe.arguments, recipe.classes)
-        values, report = checkpoints.match_parameters(arrays, _types(recording.graph))
-        if not report.ok:
-            raise loading.mismatch(plan, arrays, report)
+        recording, values = _recorded(plan, checkpoint, settings)
         _log.info("%s: written down as a graph for other engines than MindSpore", uid)
-        stored = store.add_graph(
-            key,
-            engines.onnx_chunks(recording.graph, values),
-            {"config": networks.config_to_dict(recording.config)},
-            label=uid,
-            checkpoint=str(key["checkpoint"]),
-            settings=settings,
-        )
+        stored = _stored(key, recording, values, uid, settings)
     return OnnxModel(stored.path, stored.digest, recording.config)
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A network that was written down elsewhere, for a card and a checkpoint that are here.
+
+    Attributes:
+        uid: The card's.
+        key: What its graph is found by.
+        recording: What it computes, and its configuration.
+    """
+
+    uid: str
+    key: Mapping[str, Any]
+    recording: engines.Recording
+
+
+def written_down(plan: Plan, settings: Settings) -> bytes:
+    """A card's network for another machine, without its weights: the same bytes each time.
+
+    Args:
+        plan: Which network and which checkpoint; that is read, for a network that it does not fit helps nobody.
+        settings: The caches, and how to download.
+
+    Raises:
+        MshubError: As for `onnx_for`.
+    """
+    if plan.checkpoint is None:
+        raise UsageError("a graph needs weights, and none were asked for", where=plan.card.uid)
+    with needing_extra("writing a network down"):
+        recording, _ = _recorded(plan, plan.checkpoint, settings)
+    key = _key(plan.recipe, _whole_digest(plan.checkpoint, settings))
+    return json.dumps(
+        {"format": _PORTABLE, "key": key, **recording.to_dict()},
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    ).encode()
+
+
+def read_portable(data: bytes, plan: Plan, digest: str) -> Portable | None:
+    """What `written_down` wrote, if this machine would write down the very same.
+
+    Args:
+        data: Its bytes, from wherever they came.
+        plan: Which network and which checkpoint.
+        digest: The checkpoint's SHA-256.
+
+    Returns:
+        None where it is of another network, other arguments, another checkpoint or another version of the code.
+
+    Raises:
+        IntegrityError: It is something else, or damaged.
+    """
+    where = plan.card.uid
+    try:
+        content = json.loads(data, parse_constant=_no_number)
+        stated = content["key"] if content["format"] == _PORTABLE else None
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _no_portable(where, type(error).__name__) from error
+    key = _key(plan.recipe, digest)
+    if not isinstance(stated, dict):
+        raise _no_portable(where, "another format")
+    if stated != json.loads(json.dumps(key)):
+        return None
+    try:
+        recording = engines.Recording.from_dict(content)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError) as error:
+        raise _no_portable(where, type(error).__name__) from error
+    side = getattr(recording.config, "image_size", None)
+    if [shape for _, shape in recording.graph.inputs] != [(None, 3, side, side)]:
+        raise _no_portable(where, "its input is not its configuration's")
+    return Portable(where, key, recording)
+
+
+def take_in(found: Portable, arrays: Callable[[], Mapping[str, NDArray[Any]]], settings: Settings) -> None:
+    """Keep the graph of a network that was written down elsewhere; one that is here already stays.
+
+    Args:
+        found: The network.
+        arrays: Gives the arrays of its checkpoint, verified.
+        settings: The caches.
+
+    Raises:
+        IntegrityError: The checkpoint's parameters are not the network's.
+        CheckpointError: The checkpoint cannot be read.
+        TransferError, DiskSpaceError: The graph cannot be stored, or in no cache that is ours alone to write.
+    """
+    if store.find_graph(found.key, settings) is None:
+        values, report = checkpoints.match_parameters(arrays(), _types(found.recording.graph))
+        if not report.ok:
+            raise _no_portable(found.uid, f"its parameters are not those of the checkpoint: {report}"[:400])
+        _stored(found.key, found.recording, values, found.uid, settings, lasting=True)
 
 
 def of_arrays(recipe: Recipe, arrays: Mapping[str, NDArray[Any]], config: Any) -> bytes | None:
@@ -140,6 +227,53 @@ def of_arrays(recipe: Recipe, arrays: Mapping[str, NDArray[Any]], config: Any) -
     if recording.config != config or shapes != {name: array.shape for name, array in arrays.items()}:
         return None
     return engines.onnx_bytes(recording.graph, arrays)
+
+
+def _recorded(
+    plan: Plan, checkpoint: Checkpoint, settings: Settings
+) -> tuple[engines.Recording, dict[str, NDArray[Any]]]:
+    """A card's network written down, and the values of its parameters."""
+    # The file first: a failing download should not cost the time of a recording.
+    arrays, recipe = loading.read(checkpoint, settings=settings), plan.recipe
+    recording = engines.record(recipe.key, recipe.arguments, recipe.classes)
+    values, report = checkpoints.match_parameters(arrays, _types(recording.graph))
+    if not report.ok:
+        raise loading.mismatch(plan, arrays, report)
+    return recording, values
+
+
+def _stored(
+    key: Mapping[str, Any],
+    recording: engines.Recording,
+    values: Mapping[str, NDArray[Any]],
+    uid: str,
+    settings: Settings,
+    *,
+    lasting: bool = False,
+) -> store.StoredGraph:
+    return store.add_graph(
+        key,
+        engines.onnx_chunks(recording.graph, values),
+        {"config": networks.config_to_dict(recording.config)},
+        label=uid,
+        checkpoint=str(key["checkpoint"]),
+        settings=settings,
+        lasting=lasting,
+    )
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _no_portable(uid: str, got: str) -> IntegrityError:
+    return IntegrityError(
+        "this is no network that mshub_ssd wrote down",
+        where=f"the graph of {uid}",
+        expected="a graph as `mshub bundle --with-graph` writes it, unchanged",
+        got=got,
+        hint="make the bundle anew, or leave its graphs out: mshub bundle install FILE --without-graphs",
+    )
 
 
 def _key(recipe: Recipe, digest: str) -> dict[str, Any]:

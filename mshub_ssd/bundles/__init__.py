@@ -6,12 +6,16 @@ size and SHA-256::
     mshub-bundle.json
     cards/<uid>.md          the cards, as they stand
     files/<sha256>          the checkpoints, each once
+    graphs/<sha256>         on request: what the networks compute, written down, without their weights
 
 Every byte of the archive follows from the manifest and the files: times, owners and modes are fixed. So a reader needs
 no rules about links, devices and climbing paths: what is not the very header the manifest calls for is refused, and no
 name from an archive ever becomes a path. Cards are installed below `mshub_ssd.registry.installed_cards` of the first
 cache that can be written; `default_registry` searches that folder after ``MSHUB_REGISTRY`` and before the package's own
 cards. A file that lies beside its card goes there, too; all other files go into the store.
+
+A graph tells what `mshub_ssd.graphs` wrote down, and of what. Where this machine would write down the very same, it is
+joined with the checkpoint's weights and kept in the cache of graphs; any other is passed over.
 """
 
 from __future__ import annotations

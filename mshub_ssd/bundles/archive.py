@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 MANIFEST = "mshub-bundle.json"
-VERSION = 1
+VERSION = 2  # of bundles with graphs; those without are as they were before there were any
+_WITHOUT_GRAPHS = 1
 
 BLOCK = 512
 CHUNK = 1 << 20
@@ -46,6 +47,8 @@ _MAX_MANIFEST = 4 << 20  # bytes; some 15,000 members
 _MAX_CARD = 1 << 20  # bytes, as for any card
 _MAX_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
 _MAX_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
+_MAX_GRAPH = 16 << 20  # bytes; a hundred times what the largest one here takes
+_MAX_GRAPHS = 64 << 20  # bytes of all graphs together: they are held in memory, too
 
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
@@ -77,9 +80,9 @@ class Member:
     uids: tuple[str, ...]
 
     @property
-    def is_card(self) -> bool:
-        """Whether it is a card rather than a checkpoint."""
-        return self.path.startswith("cards/")
+    def kind(self) -> str:
+        """``card``, ``checkpoint`` or ``graph``."""
+        return {"cards": "card", "graphs": "graph"}.get(self.path.partition("/")[0], "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,11 @@ class Bundle:
     @property
     def uids(self) -> tuple[str, ...]:
         """The cards' uids."""
-        return tuple(member.uids[0] for member in self.members if member.is_card)
+        return tuple(member.uids[0] for member in self.of_kind("card"))
+
+    def of_kind(self, kind: str) -> tuple[Member, ...]:
+        """The members of one kind, in their order."""
+        return tuple(member for member in self.members if member.kind == kind)
 
     @property
     def size(self) -> int:
@@ -158,7 +165,8 @@ def total(sizes: Iterable[int]) -> int:
 def encode(bundle: Bundle) -> bytes:
     """The manifest."""
     members = bundle.to_dict()["members"]
-    return json.dumps({"format": "mshub-bundle", "version": VERSION, "members": members}, indent=1).encode() + b"\n"
+    version = VERSION if bundle.of_kind("graph") else _WITHOUT_GRAPHS
+    return json.dumps({"format": "mshub-bundle", "version": version, "members": members}, indent=1).encode() + b"\n"
 
 
 def _parse_manifest(data: bytes, path: Path) -> Bundle:
@@ -176,7 +184,7 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
         raise IntegrityError(
             "the bundle has a newer format than this mshub_ssd knows",
             where=str(path),
-            expected=f"version {VERSION}",
+            expected=f"version {VERSION} at most",
             got=f"version {version}",
             hint="pip install --upgrade mshub_ssd",
         )
@@ -184,16 +192,20 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
         bundle = Bundle(path, tuple(_parse_member(item) for item in stated["members"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, "the manifest describes something that is no member", str(error)[:200]) from error
-    if version != VERSION or encode(bundle) != data:
+    if encode(bundle) != data:
         raise _broken(path, "the manifest is not as mshub_ssd writes it")
     paths = [member.path for member in bundle.members]
     if paths != sorted(set(paths)):
         raise _broken(path, "the manifest names a member twice, or in a wrong order")
-    if sum(member.size for member in bundle.members if member.is_card) > _MAX_CARDS:
-        raise _broken(path, "the cards are too large")
-    odd = sorted({uid for member in bundle.members if not member.is_card for uid in member.uids} ^ set(bundle.uids))
-    if odd or not bundle.uids:
+    for kind, most in (("card", _MAX_CARDS), ("graph", _MAX_GRAPHS)):
+        if sum(member.size for member in bundle.of_kind(kind)) > most:
+            raise _broken(path, f"the {kind}s are too large")
+    uids = set(bundle.uids)
+    odd = sorted({uid for member in bundle.of_kind("checkpoint") for uid in member.uids} ^ uids)
+    if odd or not uids:
         raise _broken(path, "not every card has a file, or not every file a card", ", ".join(odd[:3]) or "no cards")
+    if odd := sorted({uid for member in bundle.of_kind("graph") for uid in member.uids} - uids):
+        raise _broken(path, "a graph is for a card that is not there", ", ".join(odd[:3]))
     return bundle
 
 
@@ -206,8 +218,12 @@ def _parse_member(item: Any) -> Member:
         raise ValueError(f"size {member.size}, sha256 {member.sha256!r}")
     if list(member.uids) != sorted(set(member.uids)) or not all(map(travels, member.uids)):
         raise ValueError(f"uids {member.uids!r}")
-    own, most = (f"cards/{member.uids[0]}.md", _MAX_CARD) if member.is_card else (f"files/{member.sha256}", _MAX_FILE)
-    if member.path != own or member.size > most or (member.is_card and len(member.uids) > 1):
+    own, most = {
+        "card": (f"cards/{member.uids[0]}.md", _MAX_CARD),
+        "checkpoint": (f"files/{member.sha256}", _MAX_FILE),
+        "graph": (f"graphs/{member.sha256}", _MAX_GRAPH),
+    }[member.kind]
+    if member.path != own or member.size > most or (member.kind == "card" and len(member.uids) > 1):
         raise ValueError(f"path {member.path!r}")
     return member
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from mshub_ssd import providers, store
 from mshub_ssd.bundles.archive import Advance, Archive, Bundle, Member, opened
+from mshub_ssd.bundles.carrying import Carried
 from mshub_ssd.bundles.staging import Staging, refuse_card_as_asset
 from mshub_ssd.cards import Card, parse_card
 from mshub_ssd.errors import CardError, IntegrityError, TransferError, UsageError
@@ -33,6 +34,7 @@ class Installed:
         new: Uids whose cards were installed.
         replaced: Uids whose cards, other ones, were replaced by force.
         present: Uids whose very cards were there already.
+        graphs: Uids of the graphs that are in the cache now; those of the bundle that are missing were passed over.
     """
 
     bundle: Bundle
@@ -40,6 +42,7 @@ class Installed:
     new: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
+    graphs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class _Incoming:
 
     Attributes:
         card: The card.
+        used: The same as it will be found: one that is there already may lie elsewhere.
         path: Where it is to lie.
         data: Its bytes.
         fate: ``new``, ``replaced`` (another card of its uid goes) or ``present`` (the very same card is there).
@@ -55,6 +59,7 @@ class _Incoming:
     """
 
     card: Card
+    used: Card
     path: Path
     data: bytes = field(repr=False)
     fate: str
@@ -67,23 +72,25 @@ def install(
     settings: Settings,
     force: bool = False,
     dry_run: bool = False,
+    with_graphs: bool = True,
     advance: Advance = lambda count: None,
 ) -> Installed:
-    """Take a bundle in: checkpoints into the store, cards to where the registry finds them.
+    """Take a bundle in: checkpoints into the store, cards to where the registry finds them, graphs into their cache.
 
     Every member is verified against the manifest, and every checkpoint against its cards, too. Cards come last, and
-    all of them or none.
+    all of them or none. Graphs that this version would not write down alike are passed over.
 
     Args:
         path: The archive.
         settings: The caches, and the folders of cards.
         force: Replace cards of the same uids that say something else, and files beside them.
         dry_run: Verify the whole archive and decide, and write nothing.
+        with_graphs: Keep its graphs, too.
         advance: Told about the bytes read.
 
     Raises:
-        IntegrityError: The archive is not, byte for byte, what its manifest says, or a file is not the one its cards
-            promise.
+        IntegrityError: The archive is not, byte for byte, what its manifest says, a file is not the one its cards
+            promise, or a graph is none of its card's network.
         CardError: A card in it cannot be read.
         UsageError: A card of that uid, or a file beside it, is there and is another one.
         TransferError, DiskSpaceError: The cache cannot be written.
@@ -98,23 +105,32 @@ def install(
         )
     folder = installed_cards(receiving)
     with opened(path) as archive, closing(Staging(folder, force)) as staging:
-        cards = [_read_card(archive, one, folder, advance) for one in archive.bundle.members if one.is_card]
+        cards = [_read_card(archive, one, folder, advance) for one in archive.bundle.of_kind("card")]
         decided = _decide(archive.bundle, folder, cards, force, settings)
         wanted = [one for one in decided.values() if one.fate != "present"]
         for incoming in wanted:
             staging.claim(incoming.path)
         # All that can be refused is refused before a file is read.
-        files = [member for member in archive.bundle.members if not member.is_card]
+        files = archive.bundle.of_kind("checkpoint")
         uses = {member: list(_uses(archive, member, decided, staging)) for member in files}
+        carried = Carried(archive.bundle, {uid: one.used for uid, one in decided.items()}, settings)
         short = []
         for member, checkpoints in uses.items():
             with archive.member(member, advance) as body:
                 if not dry_run:
-                    short += _take_in(body, member, checkpoints, staging, settings)
+                    stored, more = _take_in(body, member, checkpoints, staging, settings)
+                    short += more
+                    carried.here(member.sha256, stored)
+        for member in archive.bundle.of_kind("graph"):
+            with archive.member(member, advance) as body:
+                data = body.read()
+            if with_graphs:
+                carried.examine(member, data)
         archive.finish()
         if not dry_run:
             for file, checkpoint in short:
                 _record(file, checkpoint, settings)
+            carried.keep()
             for incoming in wanted:
                 staging.add(incoming.path, io.BytesIO(incoming.data))
             staging.publish()
@@ -124,6 +140,7 @@ def install(
         new=tuple(uid for uid, card in decided.items() if card.fate == "new"),
         replaced=tuple(uid for uid, card in decided.items() if card.fate == "replaced"),
         present=tuple(uid for uid, card in decided.items() if card.fate == "present"),
+        graphs=carried.uids,
     )
 
 
@@ -152,13 +169,15 @@ def _decide(
     decided: dict[str, _Incoming] = {}
     conflicts = []
     for card, data in cards:
-        path, fate, ours = folder / f"{card.uid}.md", "new", True
+        path, fate, ours, used = folder / f"{card.uid}.md", "new", True, card
         found = registry.find(card.uid)
         if found is not None:
             source, entry = found
             old, place = source.path(entry), roles[source]
             ours = old == path
             fate = "present" if source.read(entry) == data else "replaced"
+            if fate == "present" and not ours:
+                used = parse_card(data, uid=card.uid, path=old, origin=source.origin(entry))
             earlier = place.role == "named" or place.where in own[: own.index(folder)]
             if fate == "replaced" and not ours and earlier:
                 raise UsageError(
@@ -168,7 +187,7 @@ def _decide(
                 )
             if fate == "replaced" and not force:
                 conflicts.append(f"{card.uid} ({source.origin(entry)})")
-        decided[card.uid] = _Incoming(card, path, data, fate, beside=ours or fate == "replaced")
+        decided[card.uid] = _Incoming(card, used, path, data, fate, beside=ours or fate == "replaced")
     if conflicts:
         raise UsageError(
             "cards of these uids are there already, and say something else",
@@ -218,11 +237,12 @@ def _take_in(
     checkpoints: Sequence[providers.Checkpoint],
     staging: Staging,
     settings: Settings,
-) -> list[tuple[Path, providers.Checkpoint]]:
+) -> tuple[Path | None, list[tuple[Path, providers.Checkpoint]]]:
     """Store a file of the bundle where its cards look for it: in the store first, then beside cards.
 
     Returns:
-        What is left to do once the whole archive is known to be good: to record which file short digests stand for.
+        Where it is now, if it was needed; and what is left to do once the whole archive is known to be good: to record
+        which file short digests stand for.
     """
     short = []
     for one in sorted(checkpoints, key=lambda one: one.path is not None):
@@ -234,7 +254,7 @@ def _take_in(
                 short.append((source, one))
         else:
             source = staging.add(one.path, source, member.sha256)
-    return short
+    return source if isinstance(source, Path) else None, short
 
 
 def _record(file: Path, checkpoint: providers.Checkpoint, settings: Settings) -> None:

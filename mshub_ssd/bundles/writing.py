@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from mshub_ssd import loading, providers
+from mshub_ssd import graphs, loading, providers
 from mshub_ssd.bundles.archive import (
     CHUNK,
     END,
@@ -32,7 +32,14 @@ from mshub_ssd.store import is_digest
 __all__ = ["write"]
 
 
-def write(cards: Sequence[tuple[Card, bytes]], out: Path, *, settings: Settings, force: bool = False) -> Bundle:
+def write(
+    cards: Sequence[tuple[Card, bytes]],
+    out: Path,
+    *,
+    settings: Settings,
+    force: bool = False,
+    with_graph: bool = False,
+) -> Bundle:
     """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
     The same cards give the same bytes. The file appears when it is whole.
@@ -42,9 +49,11 @@ def write(cards: Sequence[tuple[Card, bytes]], out: Path, *, settings: Settings,
         out: The archive.
         settings: The caches, and how to download.
         force: Overwrite it.
+        with_graph: Write the networks down, too, for engines other than MindSpore.
 
     Raises:
-        MshubError: A card cannot travel, a checkpoint cannot be had, or `out` cannot be written.
+        MshubError: A card cannot travel, a checkpoint cannot be had, a network cannot be written down, or `out` cannot
+            be written.
     """
     if not cards:
         raise UsageError("a bundle needs a card", expected="at least one uid")
@@ -61,6 +70,7 @@ def write(cards: Sequence[tuple[Card, bytes]], out: Path, *, settings: Settings,
             (Member(f"files/{digest}", file.stat().st_size, digest, tuple(sorted(uids))), file)
             for digest, (file, uids) in sorted(files.items())
         ),
+        *(_graphs([card for card, _ in read], settings) if with_graph else ()),
     ]
     bundle = Bundle(out, tuple(member for member, _ in found))
     manifest = encode(bundle)
@@ -121,6 +131,18 @@ def _checkpoints(cards: Sequence[Card], settings: Settings) -> dict[str, tuple[P
         digest = stated if is_digest(stated, whole=True) else hash_of(result)
         files.setdefault(digest, (result, []))[1].append(checkpoint.label)
     return files
+
+
+def _graphs(cards: Sequence[Card], settings: Settings) -> list[tuple[Member, bytes | Path]]:
+    """What the cards' networks compute; equal ones with equal checkpoints travel once."""
+    found: dict[str, tuple[bytes, list[str]]] = {}
+    for card in cards:
+        data = graphs.written_down(providers.plan(card), settings)
+        found.setdefault(hashlib.sha256(data).hexdigest(), (data, []))[1].append(card.uid)
+    return [
+        (Member(f"graphs/{digest}", len(data), digest, tuple(sorted(uids))), data)
+        for digest, (data, uids) in sorted(found.items())
+    ]
 
 
 def _copy(source: bytes | Path, stream: BinaryIO, member: Member) -> None:

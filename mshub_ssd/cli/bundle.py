@@ -45,15 +45,17 @@ def bundle_group() -> None:
 @click.argument("uids", nargs=-1, required=True, metavar="UID...", shell_complete=complete_uid)
 @click.option("-o", "--out", type=OUT_FILE, required=True, metavar="FILE", help="The bundle to write.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.option("--with-graph", is_flag=True, help="Write the networks down, too, so that the first `detect` need not.")
 @json_option
 @verbosity_options
-def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
+def make_command(uids: tuple[str, ...], out: Path, force: bool, with_graph: bool, as_json: bool) -> None:
     """Write a bundle; the word `make` may be left out.
 
     Checkpoints come from the cache, or are downloaded. UID may be a wildcard such as 'mindspore/1.8/*'; quote it. The
     same cards give the same bytes.
     """
-    bundle = default_hub().make_bundle(facts.expand(default_hub(), uids), out, force=force)
+    hub = default_hub()
+    bundle = hub.make_bundle(facts.expand(hub, uids), out, force=force, with_graph=with_graph)
     text = f"wrote {out}: {_contents(bundle)}\nOn the other machine: mshub bundle install {shlex.quote(out.name)}"
     answer(bundle.to_dict(), text, as_json)
 
@@ -62,27 +64,42 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, as_json: bool) -
 @click.argument("file", type=OUT_FILE)
 @click.option("--dry-run", is_flag=True, help="Verify the bundle and tell what would be done; write nothing.")
 @click.option("--force", is_flag=True, help="Replace cards of the same uids that say something else.")
+@click.option("--without-graphs", is_flag=True, help="Leave its graphs out; they are made here when they are needed.")
 @json_option
 @verbosity_options
-def install_command(file: Path, dry_run: bool, force: bool, as_json: bool) -> None:
+def install_command(file: Path, dry_run: bool, force: bool, without_graphs: bool, as_json: bool) -> None:
     """Take a bundle in: checkpoints into the cache, cards where all commands find them.
 
-    Every byte is verified before a card is installed; then all cards are, or none.
+    Every byte is verified before a card is installed; then all cards are, or none. Graphs that this version of
+    mshub_ssd would make otherwise are passed over (-v tells why).
     """
     from mshub_ssd import bundles
 
     with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
-        done = default_hub().install_bundle(file, force=force, dry_run=dry_run, advance=bar.advance)
+        done = default_hub().install_bundle(
+            file, force=force, dry_run=dry_run, with_graphs=not without_graphs, advance=bar.advance
+        )
     states = {"new": done.new, "replaced": done.replaced, "present": done.present}
     words = dict(zip(states, ("installed", "replaced", "there already"), strict=True))
     if dry_run:
         words |= {"new": "would be installed", "replaced": "would be replaced"}
     state_of = {uid: words[state] for state, uids in states.items() for uid in uids}
-    sizes = [member.size for member in done.bundle.members if not member.is_card]
+    sizes = [member.size for member in done.bundle.of_kind("checkpoint")]
     verified = f"{counted(len(sizes), 'checkpoint')} verified, {size_text(sum(sizes))}; cards in {done.folder}"
+    carried = {uid for member in done.bundle.of_kind("graph") for uid in member.uids}
+    if carried:
+        passed = len(carried) - len(done.graphs)
+        verified += f"\n{counted(len(done.graphs), 'graph')} {'to keep' if dry_run else 'in the cache'}"
+        verified += f", {passed} passed over" if passed else ""
     following = [] if dry_run else [f"Next: {mshub_command()} info {shlex.quote(done.bundle.uids[0])}"]
     answer(
-        {"bundle": done.bundle.to_dict(), "dry_run": dry_run, "folder": str(done.folder), **states},
+        {
+            "bundle": done.bundle.to_dict(),
+            "dry_run": dry_run,
+            "folder": str(done.folder),
+            **states,
+            "graphs": done.graphs,
+        },
         "\n".join([table([(uid, state_of[uid]) for uid in done.bundle.uids]), "", verified, *following]),
         as_json,
     )
@@ -100,14 +117,18 @@ def ls_command(file: Path, as_json: bool) -> None:
     from mshub_ssd import bundles
 
     bundle = bundles.inspect(file)
-    rows = [("uid", "size", "sha256")]
+    rows = [("uid", "what", "size", "sha256")]
     for uid in bundle.uids:
-        own = [member for member in bundle.members if not member.is_card and uid in member.uids]
-        rows += [(uid if not number else "", size_text(one.size), one.sha256) for number, one in enumerate(own)]
-    answer(bundle.to_dict(), f"{table(rows, right=(1,))}\n\n{_contents(bundle)}", as_json)
+        own = [member for kind in ("checkpoint", "graph") for member in bundle.of_kind(kind) if uid in member.uids]
+        rows += [
+            (uid if not number else "", one.kind, size_text(one.size), one.sha256) for number, one in enumerate(own)
+        ]
+    answer(bundle.to_dict(), f"{table(rows, right=(2,))}\n\n{_contents(bundle)}", as_json)
 
 
 def _contents(bundle: bundles.Bundle) -> str:
-    checkpoints = sum(not member.is_card for member in bundle.members)
-    cards, files = counted(len(bundle.uids), "card"), counted(checkpoints, "checkpoint")
-    return f"{cards}, {files}, {size_text(bundle.size)}"
+    graphs = bundle.of_kind("graph")
+    parts = [counted(len(bundle.of_kind(kind)), kind) for kind in ("card", "checkpoint")]
+    if graphs:
+        parts.append(f"{counted(len(graphs), 'graph')} ({size_text(sum(one.size for one in graphs))})")
+    return ", ".join([*parts, size_text(bundle.size)])

@@ -401,7 +401,9 @@ class Hub(Seeing, Locking):
 
         return loading.plan_fetch(self.checkpoint(name), settings=self.settings)
 
-    def make_bundle(self, names: Sequence[str | Path], out: str | Path, *, force: bool = False) -> Bundle:
+    def make_bundle(
+        self, names: Sequence[str | Path], out: str | Path, *, force: bool = False, with_graph: bool = False
+    ) -> Bundle:
         """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
         The same cards give the same bytes. The file appears when it is whole.
@@ -410,9 +412,11 @@ class Hub(Seeing, Locking):
             names: Uids or paths of card files.
             out: The archive.
             force: Overwrite it.
+            with_graph: Write the networks down, too: where the bundle is installed, the first detection need not.
 
         Raises:
-            MshubError: A card cannot be found or read, a checkpoint cannot be had, or `out` cannot be written.
+            MshubError: A card cannot be found or read, a checkpoint cannot be had, a network cannot be written down,
+                or `out` cannot be written.
         """
         from mshub_ssd import bundles
 
@@ -420,7 +424,7 @@ class Hub(Seeing, Locking):
         for name in names:
             cards.append(self.read_card(name))
             self._checkpoint(cards[-1][0])  # or the refusal of one without a checkpoint would name no sibling
-        return bundles.write(cards, Path(out), settings=self.settings, force=force)
+        return bundles.write(cards, Path(out), settings=self.settings, force=force, with_graph=with_graph)
 
     def install_bundle(
         self,
@@ -428,14 +432,19 @@ class Hub(Seeing, Locking):
         *,
         force: bool = False,
         dry_run: bool = False,
+        with_graphs: bool = True,
         advance: Callable[[int], None] = lambda count: None,
     ) -> Installed:
         """Take a bundle in: checkpoints into the cache, cards to where this Hub finds them; all of them or none.
+
+        Its graphs go into the cache of graphs, with the checkpoints' weights; those that this version would make
+        otherwise are passed over.
 
         Args:
             path: The archive.
             force: Replace cards of the same uids that say something else, and files beside them.
             dry_run: Verify the whole archive and decide, and write nothing.
+            with_graphs: Keep its graphs, too. They are as trustworthy as whoever made the bundle.
             advance: Told about the bytes read.
 
         Raises:
@@ -444,7 +453,14 @@ class Hub(Seeing, Locking):
         """
         from mshub_ssd import bundles
 
-        return bundles.install(Path(path), settings=self.settings, force=force, dry_run=dry_run, advance=advance)
+        return bundles.install(
+            Path(path),
+            settings=self.settings,
+            force=force,
+            dry_run=dry_run,
+            with_graphs=with_graphs,
+            advance=advance,
+        )
 
     def compile(
         self,
