@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mshub_ssd import engines, graphs, loading, networks, providers
-from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.errors import MshubError, UsageError, is_installed
 from mshub_ssd.providers import Plan, Recipe
 from mshub_ssd.settings import Settings
 
-__all__ = ["Compiled", "Ready", "check_for_mindspore", "ready"]
+__all__ = ["Compiled", "Ready", "check_for_mindspore", "configuration", "ready"]
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +127,26 @@ def ready(
     runner = engines.runner(content, name, precision, threads, streams)
     _log.info("%s: compiled with the weights as they are now; later ones do not count", key)
     return Ready(runner, model.config)
+
+
+def configuration(recipe: Recipe, where: str) -> Any:
+    """What a network is apart from its weights; neither these nor an engine are needed, nor MindSpore.
+
+    Only networks of other packages, which may be built of anything, are built of MindSpore's layers where that is.
+
+    Args:
+        recipe: The network.
+        where: The card, for messages.
+
+    Raises:
+        UsageError: It cannot be built with these arguments.
+        MshubError: In one of its kinds: it cannot be built here.
+    """
+    if recipe.key in networks.NETWORKS or not is_installed("mindspore"):
+        return engines.record(recipe.key, recipe.arguments, recipe.classes).config
+    networks.require_mindspore()
+    cell = networks.build(recipe.key, card=recipe.arguments, classes=recipe.classes, initialised=False, where=where)
+    return getattr(cell, "config", None)
 
 
 def check_for_mindspore(precision: str, threads: int | None, streams: int | None) -> None:

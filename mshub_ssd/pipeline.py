@@ -14,7 +14,7 @@ from mshub_ssd.pictures import RGB, name_of
 if TYPE_CHECKING:
     from mindspore import nn
 
-__all__ = ["Pipeline", "as_kind"]
+__all__ = ["Pipeline", "as_kind", "family_of", "postprocess"]
 
 Kind = TypeVar("Kind", bound=families.Family)
 
@@ -41,15 +41,7 @@ class Pipeline:
     def __init__(
         self, config: Any, runner: engines.Runner, *, streams: int | None = None, cell: Any = None, name: str = ""
     ) -> None:
-        family = families.of(config)
-        if family is None:
-            raise UsageError(
-                "this network is not of a kind that this library knows: it has no configuration of a known family",
-                expected="a uid, or a network from mshub_ssd.load",
-                got=name or None,
-                hint="of a network of your own: let network.config name its family, see docs/families.md",
-            )
-        self.family, self.runner, self.config = family, runner, config
+        self.family, self.runner, self.config = family_of(config, name), runner, config
         self._streams, self._cell = streams or 1, cell
         self._closed = False
 
@@ -128,21 +120,9 @@ class Pipeline:
         return reader.submit(_read_all, some, read) if some else None
 
     def postprocess(self, outputs: Any, image_size: Any, options: Any) -> Any:
-        """Turn raw outputs into a result, or into a list of them.
-
-        Args:
-            outputs: As the network returns them; those for one picture may lack the batch axis. Arrays or tensors.
-            image_size: (height, width) of the original picture in pixels, or a list of these, one per picture.
-            options: From the family's `options`.
-
-        Raises:
-            UsageError: The outputs do not fit the network, or not so many pictures.
-        """
+        """`postprocess` for this network, which must not be in training mode."""
         self._check()
-        arrays, sizes = engines.to_arrays(outputs), _several(image_size)
-        if sizes is None:
-            return self.family.result(arrays, self.family.transform(image_size), options)
-        return self.family.postprocess(arrays, list(map(self.family.transform, sizes)), options)
+        return postprocess(self.family, outputs, image_size, options)
 
     def close(self) -> None:
         """Let go of the network; a Cell stays what it is."""
@@ -158,6 +138,45 @@ class Pipeline:
                 f"the network is in training mode, where {self.family.while_training}",
                 hint="call network.set_train(False) first",
             )
+
+
+def family_of(config: Any, name: str = "") -> families.Family:
+    """The family of the network with this configuration.
+
+    Args:
+        config: The network's.
+        name: What messages call the network.
+
+    Raises:
+        UsageError: It has none.
+    """
+    family = families.of(config)
+    if family is None:
+        raise UsageError(
+            "this network is not of a kind that this library knows: it has no configuration of a known family",
+            expected="a uid, or a network from mshub_ssd.load",
+            got=name or None,
+            hint="of a network of your own: let network.config name its family, see docs/families.md",
+        )
+    return family
+
+
+def postprocess(family: families.Family, outputs: Any, image_size: Any, options: Any) -> Any:
+    """Turn raw outputs into a result, or into a list of them; the network itself is not needed.
+
+    Args:
+        family: The network's.
+        outputs: As the network returns them; those for one picture may lack the batch axis. Arrays or tensors.
+        image_size: (height, width) of the original picture in pixels, or a list of these, one per picture.
+        options: From the family's `options`.
+
+    Raises:
+        UsageError: The outputs do not fit the network, or not so many pictures.
+    """
+    arrays, sizes = engines.to_arrays(outputs), _several(image_size)
+    if sizes is None:
+        return family.result(arrays, family.transform(image_size), options)
+    return family.postprocess(arrays, list(map(family.transform, sizes)), options)
 
 
 def as_kind(family: families.Family, wanted: type[Kind]) -> Kind:

@@ -175,8 +175,8 @@ class Echo:
     def options(self, **_: object) -> None:
         return None
 
-    def postprocess(self, *_: object) -> str:
-        return self.network
+    def results(self, *_: object) -> list[str]:
+        return [self.network]
 
 
 class Loads:
@@ -206,7 +206,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
 
 
 def ask(hub: Hub, name: str) -> object:
-    return hub.postprocess(name, None, (1, 1))
+    import numpy as np
+
+    return hub.detect(name, np.zeros((2, 2, 3), np.uint8))
 
 
 def test_so_many_networks_are_kept_as_were_asked_for(tmp_path: Path, loads: Loads) -> None:

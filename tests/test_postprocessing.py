@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelf import NO_SOCKETS
 from tinydetector import config, postprocess
+from without import run_without
 
-from mshub_ssd import families
+import mshub_ssd as mshub
+from mshub_ssd import engines, families, pictures
+from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.families import candidates
 from mshub_ssd.families.base import softmax
 from mshub_ssd.families.candidates import best_pairs, pairs_above
@@ -278,3 +284,79 @@ def test_few_detections_cost_few_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = family.result(raw, family.transform((480, 640)), family.options())
     assert len(found) == 100
     assert sum(decoded) < 2000
+
+
+# --- by a uid: the card alone is enough
+
+DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
+DEMO = Path(mshub.__file__).parent / "cli" / "demo_digits.png"
+
+
+def unreachable(folder: Path, uid: str) -> None:
+    """The digit detector's card, with a checkpoint that cannot be had."""
+    known = mshub.info(DIGITS)
+    assert known.path is not None
+    path = folder / f"{uid}.md"
+    path.parent.mkdir(parents=True)
+    text = known.path.read_text(encoding="utf-8")
+    path.write_text(text.replace(known.assets[0].url, "<http://127.0.0.1:9/digits.ckpt>"), encoding="utf-8")
+
+
+def test_a_uid_needs_no_checkpoint_no_engine_and_no_mindspore(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    unreachable(tmp_path / "cards", "own/1.0/digits")
+    compiled = mshub.compile(DIGITS, "openvino")
+    picture = pictures.read_image(DEMO)
+    outputs = compiled(families.of(compiled.config).preprocess(picture)[0])
+    np.savez(tmp_path / "outputs.npz", *outputs)
+    printed = run_without(
+        {"mindspore", "openvino", "onnxruntime", "cv2"},
+        NO_SOCKETS
+        + f"""
+import json, os, sys
+os.environ["MSHUB_HOME"], os.environ["MSHUB_REGISTRY"] = {str(tmp_path / "home")!r}, {str(tmp_path / "cards")!r}
+import numpy
+import mshub_ssd as mshub
+outputs = tuple(numpy.load({str(tmp_path / "outputs.npz")!r}).values())
+for size in ({picture.shape[:2]}, [{picture.shape[:2]}]):
+    found = mshub.postprocess("own/1.0/digits", outputs, size, max_detections=100)
+    print(json.dumps((found[0] if isinstance(found, list) else found).to_dict()))
+print([name for name in sys.modules if name.partition(".")[0] in ("mindspore", "openvino", "onnxruntime")])
+print(os.path.exists(os.environ["MSHUB_HOME"] + "/v1/blobs"))
+""",
+    ).splitlines()
+    want = mshub.detect(DIGITS, DEMO, engine="openvino").to_dict()
+    assert [json.loads(line) for line in printed[:2]] == [json.loads(json.dumps(want))] * 2
+    assert printed[2:] == ["[]", "False"]
+
+
+def test_the_configuration_of_a_uid_is_made_once_and_follows_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    real = engines.record
+    monkeypatch.setattr(engines, "record", lambda key, *rest: told.append(key) or real(key, *rest))
+    unreachable(tmp_path, "own/1.0/digits")
+    outputs = np.zeros((1, 2700, 4), np.float32), np.full((1, 2700, 11), 0.4, np.float32)
+    with mshub.Hub(registry=tmp_path) as hub:
+        for _ in range(3):
+            found = hub.postprocess("own/1.0/digits", outputs, (160, 160), 0.3)
+        assert told == ["ssd_mobilenetV2"]
+        assert set(found.names) <= set("0123456789")
+        path = tmp_path / "own" / "1.0" / "digits.md"
+        path.write_text(path.read_text(encoding="utf-8").replace("num_classes: 11", "num_classes: 12"), "utf-8")
+        with pytest.raises(MshubError):
+            hub.postprocess("own/1.0/digits", outputs, (160, 160), 0.3)
+    with pytest.raises(UsageError, match="closed"):
+        hub.postprocess("own/1.0/digits", outputs, (160, 160))
+
+
+def test_nothing_of_a_model_need_be_here() -> None:
+    uid = "mindspore/1.7/ssdresnet50fpn_coco2017"
+    loc, scores = np.zeros((1, 51150, 4), np.float32), np.zeros((1, 51150, 81), np.float32)
+    scores[0, 7, 3] = 0.9
+    with mshub.Hub(offline=True) as hub:
+        found = hub.postprocess(uid, (loc, scores), (480, 640))
+        assert found.names == ("car",)
+        with pytest.raises(UsageError, match="pair"):
+            hub.postprocess(uid, loc, (480, 640))

@@ -33,6 +33,8 @@ Classes = str | int
 # Where a Cell keeps what runs it: nothing else lives exactly as long.
 _RUN_BY = "_mshub_pipeline"
 _readying = threading.RLock()
+# Configurations are small, and some tenths of a second's work.
+_MAX_CONFIGS = 32
 # The engines that run a Cell itself, and not what its weights are at the moment.
 _CELLS_OWN = ("auto", "mindspore")
 
@@ -48,6 +50,8 @@ class Seeing:
             raise UsageError("a Hub keeps one network at least", expected="max_networks >= 1", got=repr(max_networks))
         self._max_networks = max_networks
         self._slots: OrderedDict[tuple[str, str, str], _Slot] = OrderedDict()
+        self._configs: OrderedDict[str, tuple[Card, Any]] = OrderedDict()
+        self._configuring = threading.Lock()
         self._lock = threading.Lock()
 
     @property
@@ -220,7 +224,7 @@ class Seeing:
         """Turn a network's raw outputs, for one picture or a batch, into detections.
 
         Args:
-            model: The network, or its uid.
+            model: The network; or its uid, which needs no checkpoint, engine or MindSpore: the configuration is enough.
             outputs: ``(pred_loc [B, N, 4], scores [B, N, classes])``, or OpenMMLab's ``(cls_scores, bbox_preds)``,
                 each a tuple of one map per level; arrays or tensors.
             image_size: (height, width) of the original picture in pixels; for a batch a list of B of them.
@@ -237,16 +241,23 @@ class Seeing:
         """
         with needing_extra("mshub_ssd.postprocess"):
             from mshub_ssd import families
+            from mshub_ssd import pipeline as pipelines
 
-            pipeline = self._ready(model, "auto", "f32")
-            family: Detector = pipeline.family_as(families.Detector)
+            if isinstance(model, str | Path):
+                pipeline, known = None, pipelines.family_of(self._configuration(model), os.fspath(model))
+            else:
+                pipeline = self._ready(model, "auto", "f32")
+                known = pipeline.family
+            family: Detector = pipelines.as_kind(known, families.Detector)
             options = family.options(
                 score_threshold=score_threshold,
                 iou_threshold=iou_threshold,
                 classes=classes,
                 max_detections=max_detections,
             )
-            return pipeline.postprocess(outputs, image_size, options)
+            if pipeline is not None:
+                return pipeline.postprocess(outputs, image_size, options)
+            return pipelines.postprocess(family, outputs, image_size, options)
 
     def read_image(self, image: ImageLike) -> RGB:
         """Read a picture, by way of the network too.
@@ -362,10 +373,31 @@ class Seeing:
                 slot.pipeline = self.open_pipeline(model, engine, precision)
             return slot.pipeline
 
+    def _configuration(self, model: str | Path) -> Any:
+        """What the network of a card is apart from its weights; the last ones are kept while their cards say the same.
+
+        Raises:
+            MshubError: In one of its kinds: there is no such card, or its network cannot be built.
+        """
+        from mshub_ssd import compiling
+
+        card, key = self.info(model), os.fspath(model)
+        with self._configuring:  # one of several threads makes it
+            known = self._configs.pop(key, None)
+            if known is None or known[0] != card:
+                plan = self.plan(model, pretrained=False)
+                known = card, compiling.configuration(plan.recipe, card.place)
+            self._configs[key] = known
+            while len(self._configs) > _MAX_CONFIGS:
+                self._configs.popitem(last=False)
+            return known[1]
+
     def _forget(self) -> None:
         """Let go of all networks that are kept."""
         with self._lock:
             self._slots.clear()
+        with self._configuring:
+            self._configs.clear()
 
 
 class _Slot:

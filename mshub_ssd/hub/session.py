@@ -63,7 +63,7 @@ class Hub(Seeing, Locking):
         token: Secret sent to the endpoint's host only.
         verify_always: Hash cached files on every use.
         connections: Connections per download, 1 to 16.
-        max_networks: So many networks are kept for `detect`, `classify` and `postprocess` by uid, those used last.
+        max_networks: So many networks are kept for `detect` and `classify` by uid, those used last.
             Networks are large.
 
     Attributes:
