@@ -14,7 +14,9 @@
     ├── ImageError              (ValueError)       something that is not a picture
     ├── UsageError              (ValueError)       an argument that makes no sense
     │   └── ArgumentTypeError   (TypeError)            an argument of the wrong type
-    └── MissingDependencyError  (ImportError)      an optional package is not installed
+    ├── MissingDependencyError  (ImportError)      an optional package is not installed
+    ├── ForeignCodeError        (RuntimeError)     code of a repository that fails where it is imported or called
+    └── TrustError              (PermissionError)  code of others that may not run, or did what it may not do
 
 Each class also inherits the built-in a caller would expect, so existing ``except`` clauses keep working, and has a
 `code` that stays the same for ever; ``docs/errors.md`` explains them one by one.
@@ -35,6 +37,7 @@ __all__ = [
     "CardError",
     "CheckpointError",
     "DiskSpaceError",
+    "ForeignCodeError",
     "ImageError",
     "IntegrityError",
     "MismatchError",
@@ -43,6 +46,7 @@ __all__ = [
     "MshubError",
     "OfflineError",
     "TransferError",
+    "TrustError",
     "UnknownModelError",
     "UnsupportedFormatError",
     "UsageError",
@@ -204,6 +208,18 @@ class MissingDependencyError(MshubError, ImportError):
     """An optional package is not installed."""
 
     code: ClassVar[str] = "missing-dependency"
+
+
+class ForeignCodeError(MshubError, RuntimeError):
+    """Code of a repository that fails where it is imported or called."""
+
+    code: ClassVar[str] = "foreign-code"
+
+
+class TrustError(MshubError, PermissionError):
+    """Code of others that may not run here, or that did what it may not do."""
+
+    code: ClassVar[str] = "trust"
 
 
 class WeakDigestWarning(UserWarning):
