@@ -3,8 +3,8 @@
 A cache chosen by `set_home` comes before all of them, until the process ends.
 
 The user's file is ``config.toml`` in the platform's configuration folder for ``mshub``, e.g.
-``~/.config/mshub/config.toml``; its keys are the field names of `Settings`. Beside it lies ``registries.json``, which
-``mshub registry`` writes.
+``~/.config/mshub/config.toml``; its keys are the field names of `Settings`. Beside it lie ``registries.json``, which
+``mshub registry`` writes, and the folder ``trust`` of ``mshub trust``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = [
     "package_version",
     "registries_file",
     "set_home",
+    "trust_folder",
     "user_file",
     "valid_registry_name",
 ]
@@ -80,6 +81,8 @@ class Settings:
         connections: Connections per download (``MSHUB_CONNECTIONS``, 1 to 16). More than one helps where a server
             limits each connection's speed, and nowhere else.
         added: What ``mshub registry add`` gave names, in the order they are searched.
+        repositories: Where repositories of code are to be had instead of their own urls (``MSHUB_REPOSITORIES``):
+            names, and for each the path of a clone or a url.
     """
 
     home: Path
@@ -91,6 +94,7 @@ class Settings:
     more_homes: tuple[Path, ...] = ()
     connections: int = 1
     added: tuple[AddedRegistry, ...] = ()
+    repositories: tuple[tuple[str, Path | str], ...] = ()
 
     @property
     def homes(self) -> tuple[Path, ...]:
@@ -103,6 +107,9 @@ class Settings:
         registry = tuple(hide(place) if isinstance(place, str) else place for place in self.registry)
         shown = {**self.__dict__, "token": None if self.token is None else "***", "endpoint": endpoint}
         shown["registry"] = registry
+        shown["repositories"] = tuple(
+            (name, hide(place) if isinstance(place, str) else place) for name, place in self.repositories
+        )
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
@@ -162,6 +169,7 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
         token=text("token"),
         verify_always=_switch(*value("verify")),
         connections=_count(*value("connections"), most=16),
+        repositories=_repositories(*value("repositories")),
     )
 
 
@@ -205,6 +213,11 @@ def user_file() -> Path:
 def registries_file() -> Path:
     """Path of the file with the registries that were added; it need not exist."""
     return user_file().with_name("registries.json")
+
+
+def trust_folder() -> Path:
+    """Path of the folder with the user's consents to code of others; it need not exist."""
+    return user_file().with_name("trust")
 
 
 def valid_registry_name(text: str) -> bool:
@@ -275,6 +288,40 @@ def _place(text: str, variable: str, added: tuple[AddedRegistry, ...]) -> Path |
     if is_url(text) or any(text == one.name for one in added):
         return text
     return _folder(text, variable)
+
+
+def _repositories(variable: str, found: object) -> tuple[tuple[str, Path | str], ...]:
+    """Names and places: a table in the settings file, ``NAME=PLACE;NAME=PLACE`` in the environment."""
+    if found is None or isinstance(found, str):
+        rows = [piece.strip().partition("=") for piece in (found or "").split(";") if piece.strip()]
+        pairs: list[tuple[Any, Any]] = [(name.strip(), place.strip()) for name, _, place in rows]
+    else:
+        pairs = list(found.items()) if isinstance(found, Mapping) else [("", found)]
+    for name, place in pairs:
+        if not isinstance(place, str | os.PathLike) or not str(place) or "/" not in name:
+            raise UsageError(
+                f"{variable} does not say where a repository is",
+                expected="OWNER/NAME=/path/of/a/clone or OWNER/NAME=https://HOST/PATH, with `;` between them",
+                got=hide(f"{name}={place}")[:200],
+                hint='in the settings file: repositories = { "OWNER/NAME" = "/path/of/a/clone" }',
+            )
+    return tuple((name, _clone(str(place), variable)) for name, place in pairs)
+
+
+def _clone(place: str, variable: str) -> Path | str:
+    if is_url(place):
+        return place
+    if place.startswith("file://"):
+        from urllib.request import url2pathname
+
+        return _folder(url2pathname(place.removeprefix("file://")), variable)
+    if "://" in place:
+        raise UsageError(
+            f"{variable} names a place that code is not taken from",
+            expected="a path, or a url with https, http or file",
+            got=hide(place)[:200],
+        )
+    return _folder(place, variable)
 
 
 def _switch(name: str, value: object) -> bool:
@@ -364,7 +411,7 @@ def _read_user_file() -> dict[str, Any]:
         raise UsageError(
             f"the settings file is not valid TOML: {error}", where=str(path), hint=f"correct or delete {path}"
         ) from error
-    known = {"home", "registry", "offline", "endpoint", "token", "verify", "connections"}
+    known = {"home", "registry", "offline", "endpoint", "token", "verify", "connections", "repositories"}
     unknown = sorted(set(parsed) - known)
     if unknown:
         raise UsageError(

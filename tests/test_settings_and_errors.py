@@ -72,6 +72,8 @@ BUILTINS = {
     "MismatchError": ValueError,
     "UnsupportedFormatError": ValueError,
     "MissingDependencyError": ImportError,
+    "ForeignCodeError": RuntimeError,
+    "TrustError": PermissionError,
 }
 
 
