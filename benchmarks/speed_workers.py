@@ -87,7 +87,7 @@ def _bare_onnxruntime(model: Path, batch: np.ndarray) -> Callable[[], Any]:
     """What a program does that uses ONNX Runtime itself."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: batch})
 
