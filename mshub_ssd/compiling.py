@@ -46,16 +46,37 @@ class Compiled:
         Raises:
             UsageError: The batch does not fit the network, or this was closed.
         """
-        outputs = self._runner.run(engines.to_arrays(batch))
+        outputs = self._runner.run(self._taken(batch))
         return engines.to_tensors(outputs) if hasattr(batch, "asnumpy") else outputs
 
     def map(self, batches: Sequence[Any]) -> list[Any]:
         """Run the network on several batches, as many at once as there are streams; the outputs are in order."""
-        done = self._runner.run_many([engines.to_arrays(batch) for batch in batches])
+        done = self._runner.run_many([self._taken(batch) for batch in batches])
         return [
             engines.to_tensors(outputs) if hasattr(batch, "asnumpy") else outputs
             for batch, outputs in zip(batches, done, strict=True)
         ]
+
+    def _taken(self, batch: Any) -> Any:
+        """The batch as the runner takes it, if it is of a size that the network has on this engine.
+
+        Graphs are recorded for one size. MindSpore would leave files in the current folder before it refuses another.
+        """
+        arrays = engines.to_arrays(batch)
+        sizes = getattr(self.config, "input_sizes", ())
+        here = sizes if self.engine == "mindspore" else (getattr(self.config, "image_size", None),)
+        sides = tuple(getattr(arrays, "shape", ())[2:])
+        if sizes and len(sides) == 2 and sides not in [(size, size) for size in here]:
+            elsewhere = sides in [(size, size) for size in sizes]
+            raise UsageError(
+                f"{self.config.name} does not take inputs of this size on {self.engine}",
+                expected=" or ".join(f"float32 [N, 3, {size}, {size}]" for size in here),
+                got=f"{arrays.dtype} {list(arrays.shape)}",
+                hint='engine="mindspore" takes it: other engines run a graph, which is recorded for one size'
+                if elsewhere
+                else "mshub_ssd.classify(model, picture) brings any picture to the right size",
+            )
+        return arrays
 
     def close(self) -> None:
         """Let go of the network; this cannot be called any more."""

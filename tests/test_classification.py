@@ -17,7 +17,7 @@ from networks import save_checkpoint
 from PIL import Image
 
 import mshub_ssd as mshub
-from mshub_ssd import families, networks, pictures
+from mshub_ssd import engines, families, networks, pictures
 from mshub_ssd.errors import ImageError, UsageError
 from mshub_ssd.networks.classification import ClassifierConfig, class_names
 from mshub_ssd.results import Classification
@@ -290,6 +290,35 @@ def test_a_card_leads_to_the_classes_of_a_picture(uid: str, tmp_path: Path) -> N
     network.set_train(True)
     with pytest.raises(UsageError, match="training mode"):
         mshub.classify(network, DEMO)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_graph_takes_the_size_it_was_recorded_for_and_says_what_takes_the_other(
+    uid: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(engine)
+    rng = np.random.default_rng(0)
+    usual, other, none = (rng.normal(size=(2, 3, side, side)).astype(np.float32) for side in (224, 180, 200))
+    compiled, cell = mshub.compile(uid, engine), mshub.compile(uid, "mindspore")
+    assert compiled.config.input_sizes == (224, 180)
+    np.testing.assert_allclose(compiled(usual), cell(usual), atol=1e-4)
+    for call in (lambda: compiled(other), lambda: compiled.map([usual, other])):
+        with pytest.raises(UsageError, match=f"inputs of this size on {engine}") as caught:
+            call()
+        assert caught.value.got == "float32 [2, 3, 180, 180]"
+        assert 'engine="mindspore" takes it' in str(caught.value.hint)
+    assert cell(other).shape == (2, 3)
+    for either in (compiled, cell):
+        with pytest.raises(UsageError, match="inputs of this size") as caught:
+            either(none)
+        assert "classify" in str(caught.value.hint)
+    # Below that door, too, what MindSpore's compiler cannot make of another size is told by the Cell itself.
+    runner = engines.cell_runner(mshub.load(uid))
+    runner.run(usual)
+    monkeypatch.chdir(tmp_path)  # for what the compiler leaves
+    with pytest.raises(UsageError, match="does not take an input of this shape"):
+        runner.run(none)
+    assert runner.run(other).shape == (2, 3)
 
 
 def test_each_function_names_the_other_for_the_others_networks(uid: str) -> None:

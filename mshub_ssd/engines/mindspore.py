@@ -74,9 +74,8 @@ class CellRunner:
             state = _state(self._cell)
             if state is None:  # this MindSpore does not tell: slower, and just as right
                 return to_arrays(self._cell(x))
-            if state == self._state:
-                return to_arrays(self._call(x))
-            self._call, self._state = _compiling()(self._cell), state
+            if state != self._state:
+                self._call, self._state = _compiling()(self._cell), state
             try:
                 return to_arrays(self._call(x))
             except Exception as error:  # noqa: BLE001 - of whatever kind: the Cell itself is asked next
