@@ -49,7 +49,7 @@ MUST_NOT_IMPORT = {
     "networks": {"cards", "settings", "files"},
     "lint": {"settings", "results"},
     "registry": {"checkpoints", "networks"},
-    "foreign": {"cards", "results", "lint", "checkpoints", "networks", "pictures"},
+    "foreign": {"cards", "results", "lint", "checkpoints", "pictures"},
     "families": {"cards", "settings", "cpu", "store", "checkpoints"},
     "engines": {"cards", "store", "pictures", "results"},
     "loading": {"cards", "lint", "families", "registry", "pictures", "results"},
@@ -71,7 +71,7 @@ NUMPY_ONLY = {
 }
 # Rooms of numbers: whoever imports one needs NumPy.
 NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}
-MINDSPORE_ROOMS = {"networks", "engines", "loading", "pipeline", "hub", "compat"}
+MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mshub_ssd.foreign import adapters
 from mshub_ssd.foreign.commits import BRANCHES, commit_of
 from mshub_ssd.foreign.consent import Consent, allow, allowed, is_allowed, parse_pin, require, revoke
 from mshub_ssd.foreign.links import RepoLink, parse_repo_link
+from mshub_ssd.lazy import exports
+
+if TYPE_CHECKING:
+    from mshub_ssd.foreign.calling import build
+    from mshub_ssd.foreign.importing import ForeignCode, isolated
 
 __all__ = [
     "BRANCHES",
     "Consent",
+    "ForeignCode",
     "RepoLink",
+    "adapters",
     "allow",
     "allowed",
+    "build",
     "commit_of",
     "is_allowed",
+    "isolated",
     "parse_pin",
     "parse_repo_link",
     "require",
     "revoke",
 ]
+
+# What runs code is imported once some is run.
+__getattr__ = exports(__name__, {"ForeignCode": "importing", "build": "calling", "isolated": "importing"})

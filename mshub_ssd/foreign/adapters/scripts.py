@@ -1,0 +1,43 @@
+"""Where scripts expect their files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mshub_ssd.errors import UsageError
+from mshub_ssd.foreign.adapters.surroundings import Surroundings, adapter
+
+__all__: list[str] = []
+
+
+@adapter("cwd", "the code's folder is the working folder while it is imported and called")
+def _cwd(around: Surroundings) -> None:
+    @contextmanager
+    def inside(folder: Path) -> Iterator[None]:
+        os.chdir(folder)  # put back with the rest of the process's state
+        yield
+
+    around.contexts.append(inside)
+
+
+@adapter("misspelt-conf", "`mindspore_hub_conf` is in a file called `mindpsore_hub_conf.py`")
+def _misspelt(around: Surroundings) -> None:
+    around.files["mindspore_hub_conf"] = "mindpsore_hub_conf.py"
+
+
+@adapter(
+    "folder:PLACE", "modules are also looked for in this folder of the code, as if a script had extended `sys.path`"
+)
+def _further_folder(around: Surroundings, place: str) -> None:
+    if Path(place).is_absolute() or ".." in Path(place).parts:
+        raise UsageError("a folder of the code must lie in it", got=place)
+    around.folders.append(place)
+
+
+@adapter("renamed:MODULE=NAME", "the code imports a module of its own by a name that it has not any more")
+def _renamed(around: Surroundings, names: str) -> None:
+    module, _, now = names.partition("=")
+    around.aliases[module] = now

@@ -1,0 +1,123 @@
+"""What code of others finds around itself, and the register of the adapters that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mshub_ssd.errors import UsageError
+
+__all__ = ["Surroundings", "adapter", "describe", "surroundings"]
+
+Factory = Callable[[], Any]
+_MISSING, _REPLACED = False, True
+
+
+class Surroundings:
+    """What one folder's code sees otherwise than the rest of the process.
+
+    Attributes:
+        names: ``module.name`` → what makes it, and whether also where the module has one.
+        packages: Modules and packages that are made instead of imported, by their names.
+        files: Modules whose file is called something else.
+        aliases: Modules of the code that it imports by another name.
+        folders: Further folders, relative to the code's, where its modules are.
+        contexts: What surrounds each import and each call.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, tuple[Factory, bool]] = {}
+        self.packages: dict[str, Callable[[str], ModuleType]] = {}
+        self.files: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
+        self.folders: list[str] = []
+        self.contexts: list[Callable[[Path], AbstractContextManager[Any]]] = []
+
+    def missing(self, module: str, **names: Factory) -> None:
+        """Names that a module has not in this version; where it has one, that one is taken.
+
+        Args:
+            module: The module, e.g. ``mindspore.nn``; it need not exist.
+            names: What makes each; called when the module is imported, so it may import MindSpore.
+        """
+        for name, factory in names.items():
+            self.names.setdefault(f"{module}.{name}", (factory, _MISSING))
+
+    def replace(self, module: str, **names: Factory) -> None:
+        """Names that mean something else here; as for `missing`."""
+        for name, factory in names.items():
+            self.names[f"{module}.{name}"] = (factory, _REPLACED)
+
+    def names_of(self, module: str, real: ModuleType | None) -> dict[str, Any]:
+        """The names that differ in a module."""
+        return {
+            full.rpartition(".")[2]: factory()
+            for full, (factory, replaced) in self.names.items()
+            if full.rpartition(".")[0] == module and (replaced or not hasattr(real, full.rpartition(".")[2]))
+        }
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    apply: Callable[..., None]
+    description: str
+    parameter: str | None
+
+
+_ADAPTERS: dict[str, _Adapter] = {}
+
+
+def adapter(name: str, description: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Enter a function as an adapter.
+
+    Args:
+        name: What recipes call it; ``name:WHAT`` for one that has a parameter, which recipes give after the colon.
+        description: One line for docs/adapters.md.
+    """
+    plain, colon, parameter = name.partition(":")
+
+    def enter(apply: Callable[..., None]) -> Callable[..., None]:
+        if plain in _ADAPTERS:
+            raise ValueError(f"two adapters are called {plain}")
+        _ADAPTERS[plain] = _Adapter(apply, description, parameter if colon else None)
+        return apply
+
+    return enter
+
+
+def describe() -> dict[str, str]:
+    """Every adapter's name and what it does, in a line."""
+    return {
+        name if it.parameter is None else f"{name}:{it.parameter}": it.description
+        for name, it in sorted(_ADAPTERS.items())
+    }
+
+
+def surroundings(names: Sequence[str], always: Sequence[Callable[[Surroundings], None]] = ()) -> Surroundings:
+    """What code finds around itself with these adapters.
+
+    Raises:
+        UsageError: There is no such adapter.
+    """
+    around = Surroundings()
+    for apply in always:
+        apply(around)
+    for name in names:
+        plain, colon, parameter = name.partition(":")
+        found = _ADAPTERS.get(plain)
+        if found is None or (found.parameter is not None) != bool(colon and parameter):
+            raise UsageError(
+                "there is no such adapter",
+                got=repr(name),
+                expected=", ".join(describe()),
+                hint="the recipe belongs to a newer version of this library: pip install -U mshub_ssd",
+            )
+        if found.parameter is None:
+            found.apply(around)
+        else:
+            found.apply(around, parameter)
+    return around
