@@ -59,6 +59,9 @@ class Generated:
         """Nothing changes."""
         return memo == "unchanged"
 
+    def looked(self) -> None:
+        """Each question looks."""
+
     def find(self, uid: str) -> Entry | None:
         """The name tells the number."""
         digits = uid.rpartition("/")[2].split("_")[-2:-1]

@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from mshub_ssd.redaction import hide, is_url, redact
 __all__ = [
     "AddedRegistry",
     "Settings",
+    "added_registries",
+    "code_state",
     "current",
     "package_version",
     "registries_file",
@@ -157,7 +159,7 @@ def current(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
             if str(item)
         )
 
-    added = _read_registries()
+    added = added_registries()
     homes = folders("home") or (_default_home(),)
     return Settings(
         home=homes[0],
@@ -205,9 +207,7 @@ def set_home(folder: str | os.PathLike[str] | None) -> None:
 
 def user_file() -> Path:
     """Path of the user's settings file; it need not exist, and cannot where there is no home folder."""
-    import platformdirs
-
-    return _at_home(platformdirs.user_config_dir) / "config.toml"
+    return _at_home("config", "XDG_CONFIG_HOME") / "config.toml"
 
 
 def registries_file() -> Path:
@@ -235,15 +235,38 @@ def package_version() -> str:
         return "0+unknown"
 
 
+def code_state(*parts: str) -> str:
+    """What tells two states of the package's code apart, for what is kept of its work.
+
+    Args:
+        *parts: The modules that the work follows from, and folders of them.
+    """
+    package = os.path.dirname(__file__)  # noqa: PTH120 - this runs in every quick command
+    above = os.path.dirname(package)  # noqa: PTH120
+    # A wheel's files may all have one time: the version is in a name beside the package.
+    told: list[object] = [name for name in sorted(os.listdir(above)) if name.startswith("mshub_ssd-")]  # noqa: PTH208
+    for part in parts:
+        place = f"{package}/{part}"
+        files = [place] if part.endswith(".py") else sorted(one.path for one in os.scandir(place))
+        for file in files:
+            if file.endswith(".py"):
+                state = os.stat(file)  # noqa: PTH116
+                told.append((file[len(package) :], state.st_size, state.st_mtime_ns))
+    return repr(told)
+
+
 def _default_home() -> Path:
+    return _at_home("cache", "XDG_CACHE_HOME")
+
+
+def _at_home(kind: str, variable: str) -> Path:
+    home = os.environ.get("HOME", "")
+    if sys.platform == "linux" and os.path.isabs(home) and {variable, "ANDROID_DATA"}.isdisjoint(os.environ):  # noqa: PTH117
+        return Path(home, f".{kind}", "mshub")  # as below, without the import: a twentieth of a quick command
     import platformdirs
 
-    return _at_home(platformdirs.user_cache_dir)
-
-
-def _at_home(find: Callable[..., str]) -> Path:
     try:
-        folder = find("mshub", appauthor=False)
+        folder = getattr(platformdirs, f"user_{kind}_dir")("mshub", appauthor=False)
     except RuntimeError:
         folder = "~"
     # Without a home folder some versions leave `~` in the name, which would be made wherever the user stands. Nothing
@@ -366,7 +389,12 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _read_registries() -> tuple[AddedRegistry, ...]:
+def added_registries() -> tuple[AddedRegistry, ...]:
+    """What ``mshub registry add`` gave names, as the file says now.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     path = registries_file()
     try:
         rows = json.loads(read_regular(path, 1 << 20))["registries"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from mshub_ssd import errors, settings
@@ -16,6 +17,20 @@ def user_file(monkeypatch: pytest.MonkeyPatch) -> Path:
     path = settings.user_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.mark.parametrize("home", ["", "relative", "/srv/ann/", "/srv/../srv", "/dev/null"])
+@pytest.mark.parametrize("chosen", [None, "", "relative", "/srv/chosen"])
+def test_folders_are_where_platformdirs_has_them(
+    monkeypatch: pytest.MonkeyPatch, home: str, chosen: str | None
+) -> None:
+    monkeypatch.setenv("HOME", home)
+    for variable in ("MSHUB_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+        if chosen is not None and variable != "MSHUB_HOME":
+            monkeypatch.setenv(variable, chosen)
+    assert settings.user_file() == Path(platformdirs.user_config_dir("mshub", appauthor=False), "config.toml")
+    assert settings.current().home == Path(platformdirs.user_cache_dir("mshub", appauthor=False))
 
 
 def test_the_environment_wins_over_the_users_file_and_that_over_defaults(user_file: Path, tmp_path: Path) -> None:

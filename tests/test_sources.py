@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import os
@@ -9,18 +10,19 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import run, started
 from faultserver import FaultServer
 
 import mshub_ssd
 from mshub_ssd.errors import CardError, MissingDependencyError, MshubError, OfflineError, UsageError
 from mshub_ssd.hub import Hub
-from mshub_ssd.registry import Registry, open_source
+from mshub_ssd.registry import Registry, folder, open_source
 from mshub_ssd.settings import current
 
 OFFICIAL = "mshub_res/assets"
@@ -348,6 +350,40 @@ def test_order_decides_on_clashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert mshub_ssd.list_models("a/*") == [uid]
     monkeypatch.setenv("MSHUB_REGISTRY", os.pathsep.join([str(places["tar"]), str(places["zip"])]))
     assert mshub_ssd.info(uid).title == "tar"
+
+
+def test_registries_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
+    processes = []
+    for number in range(6):
+        put(tmp_path / f"own{number}", {f"a/{number}.md": text(f"a/{number}")})
+        processes.append(started("registry", "add", f"lab{number}", str(tmp_path / f"own{number}")))
+    for process in processes:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    told = json.loads(mshub("registry", "list", "--json")[1])
+    assert {one["name"] for one in told} == {*(f"lab{number}" for number in range(6)), "package"}
+    processes = [started("registry", "remove", f"lab{number}") for number in range(6)]
+    assert [process.wait() for process in processes] == [0] * 6
+    assert [one["name"] for one in json.loads(mshub("registry", "list", "--json")[1])] == ["package"]
+
+
+def test_the_list_tells_when_a_place_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "_MANY", 0)  # as where there are very many cards
+    mshub("registry", "add", "lab", str(put(tmp_path / "own", {"a/one.md": text("a/one")})))
+
+    def looked() -> datetime.datetime:
+        found = json.loads(mshub("registry", "list", "--json")[1])[0]["looked"]
+        return datetime.datetime.fromisoformat(found)
+
+    first = looked()
+    assert abs((datetime.datetime.now().astimezone() - first).total_seconds()) < 60
+    later = time.time() + 30
+    with monkeypatch.context() as clock:
+        clock.setattr(folder.time, "time", lambda: later)
+        assert looked() == first, "it was believed"
+        mshub("registry", "refresh", "lab")
+        assert looked() > first
+    assert f"{first:%Y-%m-%d}" in mshub("registry", "list")[1]
 
 
 def test_registries_with_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -714,6 +714,36 @@ def test_pythons_own_server_will_do(cards: Path, out: Path, ours: Settings) -> N
         server.shutdown()
 
 
+def test_parts_come_over_few_connections(tmp_path: Path, ours: Settings) -> None:
+    for number in range(240):
+        path = tmp_path / "cards" / f"net{number}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(card(f"net{number}", "1.0", says="word " * 400), encoding="utf-8")
+    site = tmp_path / "site"
+    build(tmp_path / "cards", site)
+    connections, requests = [], []
+
+    class Handler(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            connections.append(self.client_address)
+            super().setup()
+
+        def log_request(self, code: Any = "-", size: Any = "-") -> None:
+            requests.append(code)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = Web(f"http://127.0.0.1:{server.server_address[1]}/", ours)
+        try:
+            assert len(list(source.entries())) == 240
+        finally:
+            server.shutdown()
+    assert len(requests) > 20
+    assert len(connections) <= 9, "one for the root, and of each of eight threads one"
+
+
 def test_threads_share_one_source(out: Path, ours: Settings, fault_server: FaultServer) -> None:
     url = publish(fault_server, out)
     web = Web(url, ours, seconds=0)

@@ -22,7 +22,7 @@ _NO_END = ("unexpected end", "unexpected document", "did not find expected")
 _OPENED = ("quoted scalar", "flow sequence", "flow mapping")
 
 # What YAML has no room for, and the byte order mark: libyaml swallows one, and every place behind it would be wrong.
-CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _DIRECTIVE = re.compile(r"^%.*", re.MULTILINE)
 _REST_OF_BARE_DASH = re.compile(r"-[ \t]*(?:[ \t]#[^\r\n]*)?(?=\r|\n|\Z)")
 _UNFIT = re.compile("[\x00\ud800-\udfff]")

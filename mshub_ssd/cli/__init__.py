@@ -8,6 +8,7 @@ go to stdout, everything else to stderr; with ``--json`` stdout holds one whole 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -24,9 +25,14 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """
     # The commands multiply no matrices in NumPy, whose threads would spin at first: a fifth of a quick command.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Looking for garbage among what was just imported takes a tenth of a quick command.
+    gc.set_threshold(50_000)
     try:
         from mshub_ssd.cli.app import cli
     except KeyboardInterrupt:
         sys.exit(130)
-    cli.main(args=None if args is None else list(args), prog_name="mshub")
+    try:
+        cli.main(args=None if args is None else list(args), prog_name="mshub")
+    finally:
+        gc.freeze()  # nor is anything gained by looking for it when the process ends
     sys.exit(0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,6 +200,8 @@ def _nothing_fits(registry: Registry, pattern: str, filters: dict[str, str | Non
     for name, wanted in filters.items():
         if wanted is not None and not registry.values_like(name, wanted):
             known = registry.values(name)
+            import difflib
+
             near = difflib.get_close_matches(wanted.lower(), known, n=_KNOWN, cutoff=0.4) or known[:_KNOWN]
             more = f" and {len(known) - len(near)} more" if len(known) > len(near) else ""
             option = f"--{name.replace('_', '-')}"
@@ -217,6 +217,8 @@ def _show(found: Sequence[Shown], as_json: bool) -> None:
     elif not found:
         return
     elif on_terminal():
+        import shutil
+
         columns = shutil.get_terminal_size().columns or 80  # a terminal that tells no width, before Python 3.11
         emit(plain(scrub(_listing(found, columns))))
     else:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
 import shlex
-import shutil
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
@@ -21,6 +19,9 @@ from click.exceptions import Exit
 from mshub_ssd.errors import MshubError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.terminal import plain
+
+if TYPE_CHECKING:
+    import ctypes
 
 __all__ = [
     "answer",
@@ -155,6 +156,8 @@ def python_command() -> str:
 
 
 def _is_ours(name: str) -> bool:
+    import shutil
+
     found = shutil.which(name)
     # Not resolved: the python of every virtual environment is a link to the same file.
     return found is not None and Path(found).parent == Path(sys.executable).parent
@@ -219,6 +222,8 @@ def guarded_stdout() -> Iterator[None]:
 
 
 def _c_library() -> ctypes.CDLL:
+    import ctypes
+
     try:
         return ctypes.CDLL(None)
     except TypeError:  # on Windows a library has a name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def add_command(name: str, where: str, first: bool, as_json: bool) -> None:
     found = next(default_hub().registries(name))
     if found.error is not None:
         # A registry that cannot be read would be in the way of every command.
-        remove_registry(name, default_hub().settings)
+        remove_registry(name)
         raise found.error
     cards = counted(found.cards, "card")
     more = f", {counted(len(found.damaged), 'damaged one')}" if found.damaged else ""
@@ -109,7 +110,7 @@ def remove_command(name: str, as_json: bool) -> None:
     """Forget a registry that was added; its cards stay where they are."""
     from mshub_ssd.registry import remove_registry
 
-    gone = remove_registry(name, default_hub().settings)
+    gone = remove_registry(name)
     where = hide(gone.where)
     text = (
         f"removed {name}; its cards stay in {where}\nBack: {mshub_command()} registry add {name} {shlex.quote(where)}"
@@ -127,9 +128,15 @@ def _facts(one: Account) -> dict[str, Any]:
         "hidden": one.hidden,
         "damaged": [{"uid": uid, "reason": reason} for uid, reason in one.damaged],
         "revision": one.revision,
+        "looked": None if one.looked is None else _moment(one.looked).isoformat(timespec="seconds"),
         "index_bytes": one.index_bytes,
         "error": None if one.error is None else one.error.to_dict(),
     }
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    """A time of day, as clocks show it here."""
+    return datetime.datetime.fromtimestamp(seconds).astimezone()
 
 
 def _tell_errors(found: list[Account]) -> None:
@@ -139,13 +146,14 @@ def _tell_errors(found: list[Account]) -> None:
 
 
 def _text(found: list[Account]) -> str:
-    rows: list[tuple[str, ...]] = [("NAME", "KIND", "CARDS", "HIDDEN", "DAMAGED", "INDEX", "WHERE")]
+    rows: list[tuple[str, ...]] = [("NAME", "KIND", "CARDS", "HIDDEN", "DAMAGED", "INDEX", "LOOKED AT", "WHERE")]
     for one in found:
         usable = one.error is None
         index = "" if one.index_bytes is None else size_text(one.index_bytes)
+        looked = "" if one.looked is None else f"{_moment(one.looked):%Y-%m-%d %H:%M}"
         figures = [str(one.cards), str(one.hidden or ""), str(len(one.damaged) or ""), index] if usable else [""] * 4
         where = one.where if one.revision is None else f"{one.where}  ({one.revision[:_REVISION]})"
-        rows.append((one.place.name, one.kind or "unusable", *figures, where))
+        rows.append((one.place.name, one.kind or "unusable", *figures, looked, where))
     damaged = sum(len(one.damaged) for one in found)
     more = f"\n\nThe damaged: {mshub_command()} registry list --damaged" if damaged else ""
     return f"{table(rows, right=(2, 3, 4, 5))}{more}"

@@ -11,7 +11,7 @@ from mshub_ssd.families.base import Family
 from mshub_ssd.families.classifier import Classifier
 from mshub_ssd.families.openmmlab import OpenMMLab
 from mshub_ssd.families.ssd import SSD
-from mshub_ssd.lazy import load
+from mshub_ssd.lazy import load, plugins
 from mshub_ssd.networks.classification import ClassifierConfig
 from mshub_ssd.networks.ssd.config import SSDConfig
 from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig
@@ -125,6 +125,4 @@ def _find(key: Key) -> type[Family] | None:
 @functools.cache
 def _plugins() -> dict[str, str]:
     """Families of installed packages: ``module.Config`` or a name → ``module:Family``."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point.value for point in entry_points(group="mshub_ssd.families")}
+    return plugins("mshub_ssd.families")

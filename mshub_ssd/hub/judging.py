@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mshub_ssd.settings import package_version
+from mshub_ssd.settings import code_state
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -25,7 +23,7 @@ class CardJudge:
         """Another one whenever the networks that are known here, or the code that chooses one, are others."""
         from mshub_ssd import networks
 
-        return f"{_code()} {networks.names()}"
+        return f"{code_state('formats.py', 'providers', 'networks')} {networks.names()}"
 
     def __call__(self, card: Card) -> Verdict:
         """Whether a card can be loaded, and as what."""
@@ -45,11 +43,3 @@ class CardJudge:
             return Verdict(recipe.key, obstacle.error.message, kind=kind)
         path = providers.choose_checkpoint(card).path
         return Verdict(recipe.key, None, None if path is None else str(path), kind)
-
-
-@functools.cache
-def _code() -> str:
-    home = Path(__file__).parent.parent
-    files = [home / "formats.py", *sorted((home / "providers").glob("*.py")), *sorted((home / "networks").glob("*.py"))]
-    states = [(path.name, status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()]]
-    return f"{package_version()} {states}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mshub_ssd.errors import UnknownModelError, UsageError
-from mshub_ssd.lazy import load
+from mshub_ssd.lazy import load, plugins
 from mshub_ssd.networks.table import NETWORKS
 
 __all__ = [
@@ -152,9 +152,7 @@ def _spellings(registered: tuple[str, ...]) -> dict[str, str]:
 
 @functools.cache
 def _plugins() -> dict[str, str]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point.value for point in entry_points(group="mshub_ssd.networks")}
+    return plugins("mshub_ssd.networks")
 
 
 def _origin(function: Callable[..., Any]) -> tuple[str | None, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Account:
         damaged: Uids of those that cannot, with the reason; a folder's ends in a slash.
         hidden: How many of the cards have a uid that a place before has, too.
         revision: What its source remembers of the last look, where that is one word: the hash of a tree, a revision.
+        looked: When the place was last looked at, as a time of day; None where it cannot be used.
         index_bytes: Size of its index; None where that is in memory only.
         error: Why the place cannot be used.
     """
@@ -40,6 +42,7 @@ class Account:
     damaged: tuple[tuple[str, str], ...] = ()
     hidden: int = 0
     revision: str | None = None
+    looked: float | None = None
     index_bytes: int | None = None
     error: MshubError | None = None
 
@@ -78,6 +81,7 @@ def accounts(
                 damaged=damaged,
                 hidden=queries.count(index, hidden),
                 revision=index.memo().partition(" ")[0] or None if source.kind in ("git", "index") else None,
+                looked=source.looked() or time.time(),
                 index_bytes=index.size(),
             )
         except MshubError as error:

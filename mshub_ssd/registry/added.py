@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import make_folders, replace_file
 from mshub_ssd.redaction import is_url
+from mshub_ssd.registry.index import alone
 from mshub_ssd.registry.places import open_source
-from mshub_ssd.settings import AddedRegistry, Settings, registries_file, valid_registry_name
+from mshub_ssd.settings import AddedRegistry, Settings, added_registries, registries_file, valid_registry_name
 
 __all__ = ["add_registry", "remove_registry"]
 
@@ -23,7 +26,7 @@ def add_registry(name: str, where: str, settings: Settings, *, first: bool = Fal
     Args:
         name: The name.
         where: A folder, an archive, a bare repository (perhaps ``PATH@REVISION``), or a url of a static registry.
-        settings: What has been added already.
+        settings: For caches, the network and the like.
         first: Whether it is searched before the others that were added, and not behind them.
 
     Raises:
@@ -35,45 +38,52 @@ def add_registry(name: str, where: str, settings: Settings, *, first: bool = Fal
             expected="letters, digits, `.`, `_` and `-`, 64 at most, e.g. lab",
             got=repr(name)[:100],
         )
-    if any(one.name == name for one in settings.added):
-        raise UsageError(
-            f"there is a registry called {name} already",
-            hint=f"choose another name, or: mshub registry remove {shlex.quote(name)}",
-        )
     place: str | Path = where if is_url(where) else Path(os.path.abspath(Path(where).expanduser()))
     open_source(place, settings)
     new = AddedRegistry(name, str(place))
-    _write([new, *settings.added] if first else [*settings.added, new])
+    with _changing() as registries:
+        if any(one.name == name for one in registries):
+            raise UsageError(
+                f"there is a registry called {name} already",
+                hint=f"choose another name, or: mshub registry remove {shlex.quote(name)}",
+            )
+        registries.insert(0 if first else len(registries), new)
     return new
 
 
-def remove_registry(name: str, settings: Settings) -> AddedRegistry:
+def remove_registry(name: str) -> AddedRegistry:
     """Forget a registry; its cards stay where they are.
 
     Raises:
         UsageError: There is none of that name.
     """
-    gone = next((one for one in settings.added if one.name == name), None)
-    if gone is None:
-        raise UsageError(
-            "no registry of that name was added",
-            expected=", ".join(one.name for one in settings.added) or "there is none",
-            got=repr(name)[:100],
-            hint="mshub registry list",
-        )
-    _write([one for one in settings.added if one is not gone])
+    with _changing() as registries:
+        gone = next((one for one in registries if one.name == name), None)
+        if gone is None:
+            raise UsageError(
+                "no registry of that name was added",
+                expected=", ".join(one.name for one in registries) or "there is none",
+                got=repr(name)[:100],
+                hint="mshub registry list",
+            )
+        registries.remove(gone)
     return gone
 
 
-def _write(registries: Sequence[AddedRegistry]) -> None:
+@contextlib.contextmanager
+def _changing() -> Iterator[list[AddedRegistry]]:
+    """The registries that were added; what the block makes of them is written, and nobody else writes meanwhile."""
     path = registries_file()
-    told = {"registries": [{"name": one.name, "where": one.where} for one in registries]}
     try:
         make_folders(path.parent)
-        replace_file(path, (json.dumps(told, indent=2) + "\n").encode())
-    except OSError as error:
+        with alone(path.with_suffix(".lock")):
+            registries = list(added_registries())
+            yield registries
+            told = {"registries": [{"name": one.name, "where": one.where} for one in registries]}
+            replace_file(path, (json.dumps(told, indent=2) + "\n").encode())
+    except (OSError, sqlite3.Error) as error:
         raise UsageError(
-            f"the list of added registries cannot be written: {error.strerror}",
+            f"the list of added registries cannot be written: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             hint="see to it that its folder can be written, or name the cards in MSHUB_REGISTRY",
         ) from error

@@ -116,6 +116,9 @@ class Archive:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def looked(self) -> None:
+        """See `Source.looked`: each question looks."""
+
     def find(self, uid: str) -> Entry | None:
         """See `Source.find`."""
         found = self._table().found.get(uid)

@@ -54,6 +54,7 @@ class Folder:
         self.label = str(self.root)
         self.key = f"folder:{os.path.realpath(self.root)}"
         self._look: tuple[float, dict[str, int], int] = (0.0, {}, 0)
+        self._looked: float | None = None
 
     def entries(self) -> Iterator[Entry | Lost]:
         """See `Source.entries`; a folder in it that cannot be read is told in the log."""
@@ -62,6 +63,7 @@ class Folder:
             count += 1
             yield found
         self._look = begun, folders, count
+        self._looked = begun
 
     def memo(self) -> str:
         """See `Source.memo`: the times of all folders, if there are so many cards that this is worth it."""
@@ -74,7 +76,14 @@ class Folder:
             return False
         known = json.loads(memo)
         age = time.time() - known["looked"]
-        return 0 <= age < _SECONDS and all(_changed(path) == changed for path, changed in known["folders"].items())
+        if not 0 <= age < _SECONDS or any(_changed(path) != changed for path, changed in known["folders"].items()):
+            return False
+        self._looked = known["looked"]
+        return True
+
+    def looked(self) -> float | None:
+        """See `Source.looked`."""
+        return self._looked
 
     def find(self, uid: str) -> Entry | None:
         """See `Source.find`."""
@@ -162,8 +171,10 @@ def walk(root: Path, *, stamps: bool = False, folders: dict[str, int] | None = N
     """
     real_root = os.path.realpath(root)
     now = time.time_ns()
+    # Folders on the way to where we are: what is left of each, what its uids begin with, and the real folders above.
+    way: list[tuple[Iterator[os.DirEntry[str]], str, tuple[str, ...]]] = []
 
-    def visit(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Entry | Lost]:
+    def enter(folder: str, prefix: str, above: tuple[str, ...]) -> Lost | None:
         if folders is not None:
             folders[folder] = _changed(folder)
         try:
@@ -171,27 +182,37 @@ def walk(root: Path, *, stamps: bool = False, folders: dict[str, int] | None = N
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             remarks.folder_left_out(folder, error.strerror)
-            yield Lost(prefix, folder, error.strerror or type(error).__name__)
-            return
+            return Lost(prefix, folder, error.strerror or type(error).__name__)
+        way.append((iter(entries), prefix, above))
+        return None
+
+    if (lost := enter(str(root), "", (real_root,))) is not None:
+        yield lost
+    while way:
+        entries, prefix, above = way[-1]
         for entry in entries:
-            if entry.name.startswith("."):
+            name = entry.name
+            if name.startswith("."):
                 continue
-            uid = prefix + entry.name.removesuffix(".md")
-            card_like = is_card_name(entry.name)
-            kind, reason = _kind(entry, real_root)
+            card_like = is_card_name(name)
+            uid = prefix + name.removesuffix(".md")
+            # Nearly all are plain files, which is told without a further look.
+            kind, reason = ("file", "") if entry.is_file(follow_symlinks=False) else _kind(entry, real_root)
             if kind == "lost":
                 _log.debug("no card, %s: %r", reason, entry.path)
                 yield Lost(uid if card_like else f"{uid}/", entry.path, reason)
             elif kind == "folder":
                 here = os.path.realpath(entry.path)
                 if here not in above and len(prefix) < _MAX_DEPTH:
-                    yield from visit(entry.path, f"{prefix}{entry.name}/", (*above, here))
+                    if (lost := enter(entry.path, f"{prefix}{name}/", (*above, here))) is not None:
+                        yield lost
+                    break  # the rest of this one comes later
             elif card_like and valid_uid(uid):
                 yield Entry(uid, entry.path, _stamp(entry, now) if stamps else "")
             elif card_like:
                 _log.debug("no card, the name is no uid: %r", entry.path)
-
-    return visit(str(root), "", (real_root,))
+        else:
+            way.pop()
 
 
 def _stamp(entry: os.DirEntry[str], now: int) -> str:

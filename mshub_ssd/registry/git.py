@@ -72,6 +72,9 @@ class Git:
         """See `Source.unchanged`."""
         return bool(memo) and " ".join(self._tree()) == memo
 
+    def looked(self) -> None:
+        """See `Source.looked`: each question looks."""
+
     def find(self, uid: str) -> Entry | None:
         """See `Source.find`."""
         found = self._table(self._tree()).get(uid)

@@ -7,13 +7,11 @@ process writes at a time; the others wait, and find the work done. An index that
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -26,13 +24,16 @@ from mshub_ssd.files import is_private, make_folders
 from mshub_ssd.registry.rows import Judge, order_of
 from mshub_ssd.registry.source import Entry, Lost, Source
 from mshub_ssd.registry.words import deletions
-from mshub_ssd.settings import package_version
+from mshub_ssd.settings import code_state
 
 if TYPE_CHECKING:
     from mshub_ssd.registry.reading import Read
     from mshub_ssd.terminal import Bar
 
-__all__ = ["Index", "discard", "open_index"]
+__all__ = ["DAMAGE", "Index", "alone", "discard", "open_index"]
+
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file ends in: Python cannot spell what SQLite quotes of some in its messages."""
 
 _log = logging.getLogger("mshub_ssd.registry")
 
@@ -367,7 +368,7 @@ def _in_home(folder: Path, home: Path, source: Source, judge: Judge | None) -> I
             if index.wasted() > _WASTE:
                 raise sqlite3.DatabaseError("half of it is of cards that are no more")
             os.utime(folder)
-        except (sqlite3.Error, OSError) as error:
+        except (*DAMAGE, OSError) as error:
             if index is not None:
                 index.close()
             told = str(error)
@@ -387,9 +388,11 @@ def _in_home(folder: Path, home: Path, source: Source, judge: Judge | None) -> I
 
 def _build(folder: Path, source: Source, judge: Judge | None) -> None:
     """Make an index beside its place, and put it there whole. One process does so; the others wait for it."""
-    with _alone(folder.with_name(f"{folder.name}.lock")):
+    with alone(folder.with_name(f"{folder.name}.lock")):
         if (folder / _FILE).is_file():  # another one was quicker
             return
+        import shutil  # it brings the compressors along
+
         _remove_unused(folder)
         new = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(new, ignore_errors=True)  # of one who was killed
@@ -419,8 +422,16 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock, which the system takes back from whoever dies; SQLite knows how on each system."""
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock, which the system takes back from whoever dies; SQLite knows how on each system.
+
+    Args:
+        path: A file of its own, made where there is none.
+
+    Raises:
+        OSError: It cannot be written.
+        sqlite3.Error: The same; or others held it for ten minutes.
+    """
     lock = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         try:
@@ -446,6 +457,8 @@ def discard(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -471,17 +484,8 @@ def _bar(total: int | None) -> Bar:
 
 def _name(source: Source, judge: Judge | None) -> str:
     fingerprint = "" if judge is None else judge.fingerprint
-    told = "\0".join([str(_SCHEMA_VERSION), source.key, fingerprint, _code()])
+    told = "\0".join([str(_SCHEMA_VERSION), source.key, fingerprint, code_state("cards", "registry")])
     return hashlib.sha256(told.encode()).hexdigest()[:32]
-
-
-@functools.cache
-def _code() -> str:
-    """What tells two states of the code apart that rows follow from."""
-    home = Path(__file__).parent.parent
-    files = [path for room in ("cards", "registry") for path in sorted((home / room).glob("*.py"))]
-    states = [(path.name, status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()]]
-    return f"{package_version()} {states}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

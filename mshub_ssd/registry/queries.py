@@ -6,10 +6,10 @@ import fnmatch
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mshub_ssd.registry.index import Index
 from mshub_ssd.registry.rows import Shown, called, is_version
@@ -32,6 +32,7 @@ __all__ = [
     "fits",
     "hits",
     "is_version",
+    "joined",
     "lost",
     "models",
     "newest_of_kind",
@@ -42,8 +43,6 @@ __all__ = [
     "uids",
     "words_of",
 ]
-
-T = TypeVar("T")
 
 _SHOWN = "uid, family, error, loadable, network, obstacle, size, facts, file, sort, age, updated"
 # By age, what says no version or date comes last; by size, what says none.
@@ -210,18 +209,19 @@ def families(
             # Of a file that should lie beside its card, only a look tells whether it does.
             [*values, -1 if limit is None or query.loadable is not None else limit],
         ).fetchall()
-    found = _with(index, numbers, lambda one, many: replace(one, shown=replace(one.shown, versions=many)))
+    found = _with(index, [(number, many, 0) for number, many in numbers])
     return [one for one in found if query.loadable is None or bool(one.shown.loadable) is query.loadable][:limit]
 
 
-def _with(index: Index, rows: Sequence[tuple[int, T]], made: Callable[[Found, T], Found]) -> list[Found]:
-    """What is shown of cards by their numbers, each with what is known of it."""
+def _with(index: Index, rows: Sequence[tuple[int, int, int]]) -> list[Found]:
+    """What is shown of cards by their numbers, each with the number of its versions and its score."""
     found: list[Found] = []
     for at in range(0, len(rows), _CHUNK):
-        chunk = dict(rows[at : at + _CHUNK])
+        chunk = rows[at : at + _CHUNK]
         with index.lock:
-            shown = {row[0]: row[1:] for row in index.db.execute(_BY_NUMBER, (json.dumps(list(chunk)),))}
-        found += [made(_found(shown[number]), more) for number, more in chunk.items() if number in shown]
+            numbers = json.dumps([number for number, _, _ in chunk])
+            shown = {row[0]: row[1:] for row in index.db.execute(_BY_NUMBER, (numbers,))}
+        found += [_found(shown[number], *more) for number, *more in chunk if number in shown]
     return found
 
 
@@ -324,10 +324,22 @@ def words_of(text: str) -> list[Word]:
     return [Word(texts) for texts in found]
 
 
-def occurs(index: Index, word: Word) -> bool:
-    """Whether any card has a word."""
+def occurs(index: Index, word: Word, farthest: int | None = None) -> bool:
+    """Whether any card has a word; in the places up to one of them, if that is given."""
     with index.lock:
-        return any(index.db.execute(f"{sql} LIMIT 1", (match,)).fetchone() for _, sql, match in _matches(index, word))
+        return any(
+            index.db.execute(f"{sql} LIMIT 1", (match,)).fetchone()
+            for place, sql, match in _matches(index, word)
+            if farthest is None or place <= farthest
+        )
+
+
+def joined(first: Word, second: Word) -> Word | None:
+    """What a name makes of two words: of ``yolo`` and ``v8`` ``yolov8``; None where the second is no short number."""
+    text, number = first.texts[0], second.texts[0]
+    if len(number) > _SHORT or number.isalpha() or not (text + number).isascii() or not text[-1:].isalpha():
+        return None
+    return Word((text + number,))
 
 
 def spellings(index: Index, word: str, *, looser: bool = False) -> dict[str, int]:
@@ -431,11 +443,7 @@ def hits(
         rows = index.db.execute(
             numbers_sql, [*values, *more, *([len(words)] if every else []), -1 if limit is None else limit]
         ).fetchall()
-    return _with(
-        index,
-        [(number, (score, versions)) for number, score, versions in rows],
-        lambda one, more: replace(one, shown=replace(one.shown, versions=more[1]), score=more[0] + absent * len(words)),
-    )
+    return _with(index, [(number, many, score + absent * len(words)) for number, score, many in rows])
 
 
 def best_of(found: Iterable[Found]) -> Iterator[Found]:
@@ -484,13 +492,13 @@ def _quoted(text: str) -> str:
     return f'"{doubled}"'
 
 
-def _found(row: Sequence[Any]) -> Found:
+def _found(row: Sequence[Any], versions: int = 1, score: int = 0) -> Found:
     uid, family, error, loadable, network, obstacle, size, facts, file, sort, age, updated = row
     judged = None if loadable is None else bool(loadable)
     if judged and file is not None and not Path(file).is_file():
         judged, obstacle = False, "the file beside the card is not there"
     try:
-        shown = Shown(uid, family, error, judged, network, obstacle, size, json.loads(facts))
+        shown = Shown(uid, family, error, judged, network, obstacle, size, json.loads(facts), versions)
     except ValueError as wrong:
         raise sqlite3.DatabaseError(f"what it tells of {uid!r} makes no sense") from wrong
-    return Found(shown, sort, age, updated)
+    return Found(shown, sort, age, updated, score)

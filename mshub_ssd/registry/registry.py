@@ -6,7 +6,6 @@ import functools
 import heapq
 import itertools
 import shlex
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from mshub_ssd.errors import CardError, UnknownModelError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.registry import queries
 from mshub_ssd.registry.folder import Folder
-from mshub_ssd.registry.index import Index, discard, open_index
+from mshub_ssd.registry.index import DAMAGE, Index, discard, open_index
 from mshub_ssd.registry.queries import Found, Query
 from mshub_ssd.registry.rows import FACETS, Judge, Shown
 from mshub_ssd.registry.source import Entry, Source, read_entry
-from mshub_ssd.registry.words import spelled, squeezed
+from mshub_ssd.registry.words import english, spelled, squeezed
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -49,7 +48,7 @@ def _question(method: Callable[P, T]) -> Callable[P, T]:
         state.depth += 1
         try:
             return method(*args, **kwargs)
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             if state.depth > 1:
                 raise
             # An index was damaged where no look at the sources came by. Made anew, it is asked once more.
@@ -319,7 +318,7 @@ class Registry:
                     for index in self._opened:
                         index.refresh()
                     return self._opened
-                except sqlite3.Error:  # opening it again tells what to do
+                except DAMAGE:  # opening it again tells what to do
                     self._opened = None
             self._opened = [open_index(source, self._homes, self._judge) for source in self.sources]
             return self._opened
@@ -403,7 +402,15 @@ class Registry:
 
     def _spelled(self, words: Sequence[queries.Word]) -> list[queries.Word] | None:
         """The words as they are meant; None where one of them means nothing."""
-        meant = [self._meant(word) for word in words]
+        indexes = [index for index, _ in self._indexes()]
+        parted = list[queries.Word]()
+        for word in words:
+            name = queries.joined(parted[-1], word) if parted else None
+            if name is not None and any(queries.occurs(index, name, queries.NAME) for index in indexes):
+                parted[-1] = name
+            else:
+                parted.append(word)
+        meant = [self._meant(word) for word in parted]
         return None if None in meant or not meant else [word for word in meant if word is not None]
 
     def _meant(self, word: queries.Word, *, looser: bool = False) -> queries.Word | None:
@@ -413,7 +420,8 @@ class Registry:
             return word
         text = word.texts[0]
         if not text.isascii():
-            return None
+            method = queries.Word(english(word.texts), misspelt=True)
+            return method if method.texts and any(queries.occurs(index, method) for index in indexes) else None
         near: dict[str, int] = {}
         for index in indexes:
             near.update(queries.spellings(index, text, looser=looser))

@@ -236,7 +236,7 @@ def called(task: str, text: str) -> bool:
     """Whether a folded text is part of the words by which people look for a task."""
     from mshub_ssd.cards import search_words
 
-    return any(text in form for word in search_words(task) for form in _seen(word).forms)
+    return any(text in form for word in search_words(task) for form in (fold(word), squeezed(word)))
 
 
 def _both(texts: list[str]) -> str:

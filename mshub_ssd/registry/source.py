@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,7 @@ TICK = 2_000_000_000
 """Nanoseconds in which a file may change twice and keep its times."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A card in a source.
 
     Attributes:
@@ -78,6 +77,9 @@ class Source(Protocol):
 
     def unchanged(self, memo: str) -> bool:
         """Whether nothing has changed since, as far as that can be told at once; False means: look again."""
+
+    def looked(self) -> float | None:
+        """The time of the look that `unchanged` or `entries` answered with last, where that may be an earlier one."""
 
     def find(self, uid: str) -> Entry | None:
         """The card of exactly that uid, without looking at the others."""

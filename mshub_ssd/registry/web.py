@@ -65,6 +65,19 @@ class _State:
     checked: float
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What parts that are fetched together share.
+
+    Attributes:
+        stop: Ends them all.
+        clients: Their connections.
+    """
+
+    stop: threading.Event
+    clients: store.Clients
+
+
 class Web:
     """A registry in its static form, as a `Source`.
 
@@ -93,6 +106,7 @@ class Web:
         self.key = f"index:{self.label}"
         self._lock = threading.RLock()
         self._state: _State | None = None
+        self._answered: float | None = None
         self._folder: Path | None = None
         self._searched = self._told = False
         self._memory: dict[str, bytes] = {}
@@ -118,6 +132,10 @@ class Web:
     def unchanged(self, memo: str) -> bool:
         """See `Source.unchanged`; asks the server if that was long enough ago."""
         return memo == self._root().revision
+
+    def looked(self) -> float | None:
+        """See `Source.looked`: when the server answered."""
+        return self._answered
 
     def refresh(self) -> bool:
         """Ask the server for its root now; whether it is another one.
@@ -226,6 +244,7 @@ class Web:
             if data is not None or state is None:
                 state = _State(data or b"", self._parsed(data or b""), validator, now)
             self._state = replace(state, checked=now)
+            self._answered = now
             self._keep_root(self._state)
             return self._state.root
 
@@ -250,7 +269,7 @@ class Web:
                 data = stored["root"].encode()
                 state = _State(data, static.read_root(data), store.Validator(**stored["validator"]), stored["checked"])
                 _time(state.checked)
-                self._state = state
+                self._state, self._answered = state, state.checked
             except FileNotFoundError:
                 pass
             except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -296,13 +315,18 @@ class Web:
                 data = read_regular(folder / part.name, static.MAX_PART, follow=False)
         return data if data is not None and hashlib.sha256(data).hexdigest() == part.digest else None
 
-    def _part(self, part: Part, read: Callable[[bytes], Result], stop: threading.Event | None = None) -> Result:
+    def _part(self, part: Part, read: Callable[[bytes], Result], batch: _Batch | None = None) -> Result:
         """What a part says, that is here or is fetched; kept once it was verified and read."""
         data = stored = self._stored(part)
         if data is None:
             try:
                 data = store.read_expected(
-                    self._base + part.name, part.digest, part.size, settings=self._settings, stop=stop
+                    self._base + part.name,
+                    part.digest,
+                    part.size,
+                    settings=self._settings,
+                    stop=None if batch is None else batch.stop,
+                    clients=None if batch is None else batch.clients,
                 )
             except (IntegrityError, TransferError) as error:
                 other = "is not what" if isinstance(error, IntegrityError) else "cannot be had, which"
@@ -328,12 +352,12 @@ class Web:
                 self._memory[part.digest] = data
         return result
 
-    def _page(self, part: Part, stop: threading.Event | None = None) -> static.Parts:
-        return self._part(part, lambda data: static.read_page(data, part), stop)
+    def _page(self, part: Part, batch: _Batch | None = None) -> static.Parts:
+        return self._part(part, lambda data: static.read_page(data, part), batch)
 
-    def _names(self, part: Part, stop: threading.Event | None = None) -> dict[str, str]:
+    def _names(self, part: Part, batch: _Batch | None = None) -> dict[str, str]:
         """Uid → stamp of the cards in a part; of one that is to be fetched, the texts are looked at, too."""
-        return self._part(part, lambda data: static.read_shard(data, part, texts=stop is not None).stamps, stop)
+        return self._part(part, lambda data: static.read_shard(data, part, texts=batch is not None).stamps, batch)
 
     def _shard(self, part: Part) -> Shard:
         with self._lock:
@@ -384,10 +408,12 @@ class Web:
             _log.info("fetching %s (%s bytes) of %s", counted(len(missing), "part"), f"{size:,}", self.label)
             stop = threading.Event()
             with (
+                store.keeping_connections(self._settings) as clients,
                 Bar(f"cards of {urlsplit(self.label).hostname}", size) as bar,
                 ThreadPoolExecutor(_CONNECTIONS) as pool,
             ):
-                futures = {pool.submit(read, part, stop): part for part in missing.values()}
+                batch = _Batch(stop, clients)
+                futures = {pool.submit(read, part, batch): part for part in missing.values()}
                 try:
                     for future in as_completed(futures):
                         found[futures[future].digest] = future.result()

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["allowed_edits", "deletions", "fold", "is_version", "near", "spelled", "squeezed", "tokens"]
+__all__ = ["allowed_edits", "deletions", "english", "fold", "is_version", "near", "spelled", "squeezed", "tokens"]
 
 _CHINESE = r"\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_CHINESE}]+|[^\W_{_CHINESE}]+")
 _VERSION = r"[0-9]+(?:\.[0-9]+)+"
-_TOKEN = re.compile(rf"{_VERSION}(?![^\W_])|{_WORD.pattern}")
-_IS_CHINESE = re.compile(rf"[{_CHINESE}]")
 # Of text that is ASCII, the same in a third of the time.
 _ASCII_TOKEN = re.compile(rf"{_VERSION}(?![a-z0-9])|[a-z0-9]+")
 _ASCII_GAP = re.compile(r"[^a-z0-9]+")
+# Methods that cards call by their English names, and who reads Chinese does not; tasks have a table of their own.
+_METHODS = {
+    "二值": ("binary", "binarized"),
+    "剪枝": ("pruning", "pruned"),
+    "对抗": ("adversarial",),
+    "对比学习": ("contrastive",),
+    "强化学习": ("reinforcement",),
+    "扩散": ("diffusion",),
+    "扩散模型": ("diffusion",),
+    "数据增强": ("augmentation",),
+    "注意力": ("attention",),
+    "知识蒸馏": ("distillation",),
+    "联邦学习": ("federated",),
+    "蒸馏": ("distillation",),
+    "轻量": ("lightweight",),
+    "轻量化": ("lightweight",),
+    "量化": ("quantization", "quantized"),
+    "预训练": ("pretrained",),
+}
 _LETTERS = re.compile(r"[a-z]+")
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    # It takes milliseconds to compile, and most lists do without.
+    return re.compile(rf"{_VERSION}(?![^\W_])|[{_CHINESE}]+|[^\W_{_CHINESE}]+")
+
+
+def _is_chinese(letter: str) -> bool:
+    return "\u3400" <= letter <= "\u9fff" or "\uf900" <= letter <= "\ufaff"
+
+
+def _counts(letter: str) -> bool:
+    return letter.isalnum() or _is_chinese(letter)
 
 
 def fold(text: str) -> str:
@@ -26,7 +57,7 @@ def fold(text: str) -> str:
 
 def squeezed(text: str) -> str:
     """A name without what people leave out of it: ``ResNet-50`` and ``resnet_50`` are ``resnet50``."""
-    return _ASCII_GAP.sub("", text.lower()) if text.isascii() else "".join(_WORD.findall(fold(text)))
+    return _ASCII_GAP.sub("", text.lower()) if text.isascii() else "".join(filter(_counts, fold(text)))
 
 
 def tokens(text: str) -> list[str]:
@@ -34,8 +65,8 @@ def tokens(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_TOKEN.findall(text.lower())
     found: list[str] = []
-    for word in _TOKEN.findall(fold(text)):
-        if _IS_CHINESE.match(word):
+    for word in _token().findall(fold(text)):
+        if _is_chinese(word[0]):
             found += [word[at : at + 2] for at in range(max(1, len(word) - 1))]
         else:
             found.append(word)
@@ -50,6 +81,11 @@ def is_version(word: str) -> bool:
 def spelled(texts: Iterable[str]) -> set[str]:
     """The words that a misspelt one may have been meant as: runs of letters, four or more."""
     return {run for text in texts for run in _LETTERS.findall(fold(text)) if len(run) >= 4}
+
+
+def english(pairs: Sequence[str]) -> tuple[str, ...]:
+    """What a Chinese word for a method, given as the pairs of its characters, is called in English."""
+    return _METHODS.get("".join([*(pair[0] for pair in pairs[:-1]), *pairs[-1:]]), ())
 
 
 def allowed_edits(word: str) -> int:

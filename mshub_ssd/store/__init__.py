@@ -10,11 +10,13 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 - `verify`, `prune`, `remove`, `add`: maintenance.
 - `find_graph`, `add_graph`: files made here of verified ones.
 - `probe`, `digest_of`: questions about a url, with nothing kept.
-- `read_changed`, `read_expected`: small files into memory, if they changed, or of a digest.
+- `read_changed`, `read_expected`, `keeping_connections`: small files into memory, if they changed, or of a digest.
 - `hash_file`: digest and size of any file; `warn_of_weak_digest`: what eight digits prove.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from mshub_ssd.store.blobs import hash_file
 from mshub_ssd.store.derived import StoredGraph, add_graph, find_graph
@@ -34,7 +36,10 @@ from mshub_ssd.store.maintenance import (
     verify,
 )
 from mshub_ssd.store.probing import Probe, digest_of, probe
-from mshub_ssd.store.small import Validator, read_changed, read_expected
+from mshub_ssd.store.small import Validator, keeping_connections, read_changed, read_expected
+
+if TYPE_CHECKING:
+    from mshub_ssd.store.client import Clients as Clients
 
 __all__ = [
     "CacheInfo",
@@ -57,6 +62,7 @@ __all__ = [
     "find_graph",
     "hash_file",
     "is_digest",
+    "keeping_connections",
     "plan",
     "probe",
     "prune",

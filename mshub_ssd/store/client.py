@@ -267,6 +267,40 @@ class Client:
         return (addresses.refuse_private if self._guard.public_only else addresses.resolve)(host, port)
 
 
+class Clients:
+    """Clients that are kept from one small file to the next, so that a host is not greeted for each of them.
+
+    Args:
+        settings: As for `Client`.
+        policy: The same.
+    """
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        self._settings, self._policy = settings, policy
+        self._free: list[Client] = []
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._free:
+            self._free.pop().__exit__()
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        """One that nobody else has; kept for the next if all went well."""
+        try:
+            client = self._free.pop()  # one step, so threads need no lock
+        except IndexError:
+            client = Client(self._settings, self._policy)
+        try:
+            yield client
+        except BaseException:
+            client.__exit__()
+            raise
+        self._free.append(client)
+
+
 def _check_proxy(proxy: str, scheme: str) -> None:
     """Refuse a proxy's address that the libraries below would stumble over.
 

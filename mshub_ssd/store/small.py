@@ -18,9 +18,9 @@ from mshub_ssd.store.probing import Copying, online
 if TYPE_CHECKING:
     import requests
 
-    from mshub_ssd.store.client import Client
+    from mshub_ssd.store.client import Client, Clients
 
-__all__ = ["Validator", "read_changed", "read_expected"]
+__all__ = ["Validator", "keeping_connections", "read_changed", "read_expected"]
 
 _LONGEST = 1000  # letters of a validator
 _SECONDS = 2.0  # in which a file may change twice and keep its date
@@ -78,7 +78,13 @@ def read_changed(
 
 
 def read_expected(
-    url: str, sha256: str, size: int, *, settings: Settings, stop: threading.Event | None = None
+    url: str,
+    sha256: str,
+    size: int,
+    *,
+    settings: Settings,
+    stop: threading.Event | None = None,
+    clients: Clients | None = None,
 ) -> bytes:
     """The bytes of a url, which fit a digest.
 
@@ -88,6 +94,7 @@ def read_expected(
         size: Their number.
         settings: For endpoint, token and the like.
         stop: When set, by another thread, the download ends with a KeyboardInterrupt.
+        clients: What `keeping_connections` gave.
 
     Raises:
         IntegrityError: A server sent other bytes, and no other had these.
@@ -98,11 +105,23 @@ def read_expected(
     from mshub_ssd.terminal import Progress
 
     chosen = replace(online(url, settings), connections=1)
-    job = Job(chosen, size=size, stop=stop, display=Progress(shown=False))
+    job = Job(chosen, size=size, stop=stop, display=Progress(shown=False), kept=clients)
     into = io.BytesIO()
     with contextlib.closing(Copying(into)) as sink:
         download(_urls.sources((url,), settings.endpoint), sink, parse(sha256), job)
     return into.getvalue()
+
+
+def keeping_connections(settings: Settings) -> Clients:
+    """For `read_expected`: many small files of one host over few connections, as long as its block lasts.
+
+    Args:
+        settings: Those of the files.
+    """
+    from mshub_ssd.store.client import Clients
+    from mshub_ssd.store.policy import current
+
+    return Clients(settings, current())
 
 
 def _ask(

@@ -23,7 +23,7 @@ from mshub_ssd.errors import MshubError, TransferError
 from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
-from mshub_ssd.store.client import Client, FailedError, number, read_errors, reason_of, status_text
+from mshub_ssd.store.client import Client, Clients, FailedError, number, read_errors, reason_of, status_text
 from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, exact_size, mismatch
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, override_policy
@@ -55,6 +55,7 @@ class Job:
         allow_private: Whether a url's own host may be loopback or private.
         title: Its name in a display of several; None for the url's last part.
         policy: How patient it is.
+        kept: Clients to take one from; None for one of its own.
         clients: Those at work now, to be broken off from another thread.
     """
 
@@ -66,12 +67,18 @@ class Job:
     allow_private: bool = True
     title: str | None = None
     policy: Policy = field(default_factory=current)
+    kept: Clients | None = None
     clients: list[Client] = field(default_factory=list)
 
     @contextlib.contextmanager
     def client(self) -> Iterator[Client]:
         """A client that `abort` knows of."""
-        with Client(self.settings, self.policy, allow_private=self.allow_private) as client:
+        chosen: contextlib.AbstractContextManager[Client]
+        if self.kept is not None:
+            chosen = self.kept.client()
+        else:
+            chosen = Client(self.settings, self.policy, allow_private=self.allow_private)
+        with chosen as client:
             self.clients.append(client)
             try:
                 yield client
