@@ -27,7 +27,7 @@ ROWS = (
     ("redaction", "lazy"),
     ("errors",),
     ("files", "formats", "terminal"),
-    ("settings", "cards", "results", "cpu"),
+    ("settings", "cards", "results", "cpu", "git"),
     ("store", "lint", "checkpoints", "networks", "pictures"),
     ("foreign",),
     ("registry", "families", "engines", "providers"),

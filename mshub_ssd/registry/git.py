@@ -7,18 +7,17 @@ asked, without the user's configuration, and so that a repository can make it ru
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
+from mshub_ssd import git
 from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, MissingDependencyError, UsageError
-from mshub_ssd.registry.source import OFFICIAL, Entry, Lost, is_bare
+from mshub_ssd.registry.source import OFFICIAL, Entry, Lost
 
 __all__ = ["Git", "valid_revision"]
 
@@ -54,7 +53,7 @@ class Git:
         self._reader: subprocess.Popen[bytes] | None = None
         self._many = False
         self._looked = ("", "")
-        if not is_bare(self._path) or not valid_revision(revision):
+        if not git.is_bare(self._path) or not valid_revision(revision):
             raise self._unusable("it is no git repository" if valid_revision(revision) else "no revision is named so")
         self._tree()
 
@@ -101,7 +100,7 @@ class Git:
                 ) from error
             finally:
                 if reader is not self._reader:
-                    _end(reader)
+                    git.end(reader)
 
     def origin(self, entry: Entry) -> str:
         """See `Source.origin`."""
@@ -122,7 +121,7 @@ class Git:
 
     def _stop(self) -> None:
         if self._reader is not None:
-            _end(self._reader)
+            git.end(self._reader)
         self._reader = None
 
     def _tree(self) -> tuple[str, str]:
@@ -172,7 +171,7 @@ class Git:
         timer = threading.Timer(_PATIENCE, asked.kill)
         timer.start()
         try:
-            stdin, stdout = _pipes(asked)
+            stdin, stdout = git.pipes(asked)
             with contextlib.suppress(BrokenPipeError), stdin:
                 stdin.write(given.encode())
             told = stdout.read(_MOST + 1)
@@ -184,28 +183,12 @@ class Git:
             return told
         finally:
             timer.cancel()
-            _end(asked)
+            git.end(asked)
 
     def _start(self, *words: str, quiet: bool = True) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        environment |= {
-            "GIT_DIR": str(self._path),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            # A repository may lack objects on purpose, and name a command that brings them.
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_ALLOW_PROTOCOL": "none",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_OPTIONAL_LOCKS": "0",
-            "LC_ALL": "C",
-        }
-        command = ["git", "--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", *words]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
-            return subprocess.Popen(  # noqa: S603 - words of ours, and hashes
-                command, env=environment, stdin=pipe, stdout=pipe, stderr=nothing if quiet else pipe
-            )
+            return git.start(*words, git_dir=self._path, stdin=pipe, stdout=pipe, stderr=nothing if quiet else pipe)
         except FileNotFoundError as error:
             raise MissingDependencyError(
                 "a bare git repository is read by git, which is not installed",
@@ -230,37 +213,7 @@ def valid_revision(text: str) -> bool:
 
 
 def _object(reader: subprocess.Popen[bytes], hexdigest: str, most: int) -> bytes:
-    stdin, stdout = _pipes(reader)
-    stdin.write(f"{hexdigest}\n".encode())
-    stdin.flush()
-    head = stdout.readline(1000).split()
-    if len(head) != 3 or head[1] != b"blob" or not head[2].isdigit():
+    found = git.read_object(reader, hexdigest, most + 1)
+    if found is None or found[0] != "blob":
         raise ValueError("git has lost it")
-    size = int(head[2])
-    data = stdout.read(min(size, most + 1))
-    _skip(stdout, size - len(data) + 1)  # and the line's end
-    if len(data) < min(size, most + 1):
-        raise ValueError("git has lost a part of it")
-    return data
-
-
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    if process.stdin is None or process.stdout is None:
-        raise OSError("git was started without pipes")
-    return process.stdin, process.stdout
-
-
-def _skip(stream: IO[bytes], count: int) -> None:
-    while count > 0 and (data := stream.read(min(count, 1 << 20))):
-        count -= len(data)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process of ours, whatever it is at."""
-    with contextlib.suppress(OSError):
-        process.kill()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
-    process.wait()
+    return found[2]

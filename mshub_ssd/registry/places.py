@@ -8,11 +8,12 @@ from pathlib import Path
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import is_private
+from mshub_ssd.git import is_bare
 from mshub_ssd.redaction import is_url
 from mshub_ssd.registry.folder import Folder, fault
 from mshub_ssd.registry.registry import Registry
 from mshub_ssd.registry.rows import Judge
-from mshub_ssd.registry.source import ENDINGS, Source, is_bare
+from mshub_ssd.registry.source import ENDINGS, Source
 from mshub_ssd.settings import Settings
 
 __all__ = ["Place", "all_places", "default_registry", "installed_cards", "open_source"]

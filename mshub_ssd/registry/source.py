@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mshub_ssd.cards import Card
 
-__all__ = ["ENDINGS", "OFFICIAL", "TICK", "Entry", "Lost", "Source", "is_bare", "read_entry", "read_with_text"]
+__all__ = ["ENDINGS", "OFFICIAL", "TICK", "Entry", "Lost", "Source", "read_entry", "read_with_text"]
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz")
 """How the names of archives end."""
@@ -99,11 +99,6 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of what is kept for reading many cards; it can be used as before."""
-
-
-def is_bare(path: Path) -> bool:
-    """Whether a folder is a git repository by itself, without files that are checked out."""
-    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
 def read_entry(source: Source, entry: Entry) -> Card:
