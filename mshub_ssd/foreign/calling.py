@@ -44,13 +44,24 @@ def build(folder: Path, call: Called, adapters: Sequence[str] = (), *, initialis
         folder: Where the code is.
         call: What is called with what.
         adapters: Names of the adapters that the code needs.
-        initialised: Whether parameters get random values; a checkpoint overwrites them.
+        initialised: Whether parameters get random values; a checkpoint overwrites them. A network that cannot be built
+            without has them anyway.
 
     Raises:
         UsageError: The recipe makes no sense.
         ForeignCodeError: The code fails.
         TrustError: It tried what it may not do.
     """
+    try:
+        return _build(folder, call, adapters, initialised)
+    except ForeignCodeError:
+        if initialised:
+            raise
+    # Some constructors compute with their parameters' values.
+    return _build(folder, call, adapters, initialised=True)
+
+
+def _build(folder: Path, call: Called, adapters: Sequence[str], initialised: bool) -> nn.Cell:
     with isolated(folder, adapters, call.argv) as code, networks.building(initialised=initialised):
         network = _call(code, {"callable": call.callable, "args": call.args, "kwargs": call.kwargs}, call.callable)
         from mindspore import nn

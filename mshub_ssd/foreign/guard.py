@@ -47,7 +47,7 @@ _PROCESSES = {
         "start a process",
     ),
     **dict.fromkeys(("os.kill", "os.killpg", "signal.pthread_kill"), "send a signal"),
-    # A thread of its own would not be guarded.
+    # Its refusals would be nobody's, and it would outlive the guard.
     "_thread.start_new_thread": "start a thread",
 }  # fmt: skip
 _OTHERS = {
@@ -79,7 +79,7 @@ class _Guard:
     def refuse(self, act: str, what: str) -> TrustError:
         error = TrustError(
             f"code of others tried to {act} while its network was built: refused",
-            where=_place(sys._getframe(1), self.folder),
+            where=_line(sys._getframe(1), self.folder) or str(self.folder),
             expected="code that builds a network and does nothing else",
             got=what[:_SHOWN],
             hint="read that code; where the network does not need it, an adapter can keep it from running",
@@ -141,17 +141,27 @@ def _hook() -> None:
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if not _guards:  # all the rest of the process's life
         return
-    guard = _guards.get(threading.get_ident())
-    if guard is None or guard.trusting:
-        return
     if event == "open":
         path, _, flags = args
         # A number is a file that is open already.
         if isinstance(path, int) or not (flags or 0) & _WRITING or os.fsdecode(path) == os.devnull:
             return
-        raise guard.refuse("write a file", os.fsdecode(path))
-    if event in _REFUSED:
-        raise guard.refuse(_REFUSED[event], _words(event, args))
+        act, what = "write a file", os.fsdecode(path)
+    elif event in _REFUSED:
+        act, what = _REFUSED[event], _words(event, args)
+    else:
+        return
+    guard = _guards.get(threading.get_ident()) or _guard_of_starter()
+    if guard is not None and not guard.trusting:
+        raise guard.refuse(act, what)
+
+
+def _guard_of_starter() -> _Guard | None:
+    """The guard of the thread that started this one, if this one runs the code that is watched there.
+
+    Python 3.12 asks before a thread is started; older ones do not.
+    """
+    return next((it for it in list(_guards.values()) if _line(sys._getframe(2), it.folder)), None)
 
 
 def _words(event: str, args: tuple[Any, ...]) -> str:
@@ -162,11 +172,11 @@ def _words(event: str, args: tuple[Any, ...]) -> str:
     return f"{event}({', '.join(map(repr, flat))})"
 
 
-def _place(frame: FrameType | None, folder: Path) -> str:
-    """The innermost line of the folder's code that is being run; the folder, if there is none."""
+def _line(frame: FrameType | None, folder: Path) -> str | None:
+    """The innermost line of the folder's code that is being run."""
     inside = str(folder) + os.sep
     while frame is not None:
         if frame.f_code.co_filename.startswith(inside):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
-    return str(folder)
+    return None

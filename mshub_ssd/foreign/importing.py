@@ -14,6 +14,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import pprint
 import sys
 import threading
 import traceback
@@ -95,6 +96,7 @@ class ForeignCode:
         self._running = 0
         around.replace("sys", path=lambda: self._path, argv=lambda: list(self._argv))
         around.replace("importlib", import_module=lambda: self._import_module)
+        around.replace("pprint", pprint=lambda: self._pprint, pp=lambda: self._pprint)
         self._viewed = {name.rpartition(".")[0] for name in around.names}
         for name in [*self._viewed, *around.packages]:
             self._viewed.update(_above(name))
@@ -199,7 +201,8 @@ class ForeignCode:
             return self._module(name.partition(".")[0])
         listed = getattr(module, "__all__", ()) if "*" in fromlist else fromlist
         for item in listed:
-            if item != "*" and item not in vars(module):
+            # What a view has from the real module only later may have a view itself.
+            if item != "*" and item not in vars(module) and (isinstance(module, View) or not hasattr(module, item)):
                 self._submodule(module, name, item)
         return module
 
@@ -217,7 +220,11 @@ class ForeignCode:
         if self._running and file in (None, sys.stdout, sys.stderr):
             _log.debug("%s", (" " if sep is None else sep).join(map(str, values)))
         else:
-            print(*values, sep=sep, end=end, file=file, flush=flush)
+            print(*values, sep=sep, end=end, file=file, flush=flush)  # where a network prints when it runs
+
+    def _pprint(self, value: Any, stream: Any = None, *args: Any, **kwargs: Any) -> None:
+        """`pprint.pprint` of the code."""
+        self._print(pprint.pformat(value, *args, **kwargs), file=stream)
 
     def _absolute(self, name: str, package: str, level: int) -> str:
         """The name that a relative one means, as the code itself would call it."""
@@ -234,7 +241,8 @@ class ForeignCode:
         """Whether a name means something else here than for the rest of the process."""
         top = name.partition(".")[0]
         around = self._around
-        return top in self._viewed or top in around.packages or top in around.aliases or self._is_local(top)
+        known = top in self._viewed or top in around.packages or top in around.aliases or top in around.files
+        return known or self._is_local(top)
 
     def _is_local(self, top: str) -> bool:
         if top in _NEVER_LOCAL:

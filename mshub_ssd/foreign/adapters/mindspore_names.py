@@ -190,6 +190,20 @@ def _embedding_lookup(around: Surroundings) -> None:
     around.replace("mindspore.nn", EmbeddingLookup=make)
 
 
+@adapter("no-checkpoints", "`load_checkpoint` gives nothing and `load_param_into_net` does nothing: weights come later")
+def _no_checkpoints(around: Surroundings) -> None:
+    for module in ("mindspore", "mindspore.train", "mindspore.train.serialization"):
+        around.replace(module, load_checkpoint=lambda: _no_parameters, load_param_into_net=lambda: _nothing_left_out)
+
+
+def _no_parameters(*_args: Any, **_kwargs: Any) -> dict[str, Any]:
+    return {}
+
+
+def _nothing_left_out(*_args: Any, **_kwargs: Any) -> tuple[list[str], list[str]]:
+    return [], []
+
+
 @adapter("float32", "`float16` means float32: for CPUs, which cannot run all operations with less")
 def _float32(around: Surroundings) -> None:
     def make() -> Any:

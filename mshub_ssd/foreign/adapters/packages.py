@@ -109,7 +109,9 @@ class _Absent:
             hint=f"leave the adapter of {package} out of the recipe, and pip install what {package} is part of",
         )
 
-    __array__ = __bytes__ = __contains__ = __enter__ = __float__ = __getitem__ = __index__ = __int__ = _compute
+    __array__ = __bytes__ = __contains__ = __enter__ = __exit__ = __float__ = __getitem__ = __index__ = __int__ = (
+        _compute
+    )
     __iter__ = __len__ = __neg__ = __setitem__ = _compute
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
     __floordiv__ = __rfloordiv__ = __mod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _compute

@@ -14,10 +14,13 @@ __all__: list[str] = []
 
 
 @adapter("cwd", "the code's folder is the working folder while it is imported and called")
-def _cwd(around: Surroundings) -> None:
+@adapter("cwd:PLACE", "a folder of the code is the working folder, e.g. `cwd:scripts`")
+def _cwd(around: Surroundings, place: str = ".") -> None:
+    _must_lie_inside(place)
+
     @contextmanager
     def inside(folder: Path) -> Iterator[None]:
-        os.chdir(folder)  # put back with the rest of the process's state
+        os.chdir(folder / place)  # put back with the rest of the process's state
         yield
 
     around.contexts.append(inside)
@@ -32,8 +35,7 @@ def _misspelt(around: Surroundings) -> None:
     "folder:PLACE", "modules are also looked for in this folder of the code, as if a script had extended `sys.path`"
 )
 def _further_folder(around: Surroundings, place: str) -> None:
-    if Path(place).is_absolute() or ".." in Path(place).parts:
-        raise UsageError("a folder of the code must lie in it", got=place)
+    _must_lie_inside(place)
     around.folders.append(place)
 
 
@@ -41,3 +43,8 @@ def _further_folder(around: Surroundings, place: str) -> None:
 def _renamed(around: Surroundings, names: str) -> None:
     module, _, now = names.partition("=")
     around.aliases[module] = now
+
+
+def _must_lie_inside(place: str) -> None:
+    if Path(place).is_absolute() or ".." in Path(place).parts:
+        raise UsageError("an adapter's folder must lie in that of the code", got=place, expected="a relative path")

@@ -63,9 +63,9 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class _Adapter:
-    apply: Callable[..., None]
+    name: str
     description: str
-    parameter: str | None
+    apply: Callable[..., None]
 
 
 _ADAPTERS: dict[str, _Adapter] = {}
@@ -78,12 +78,11 @@ def adapter(name: str, description: str) -> Callable[[Callable[..., None]], Call
         name: What recipes call it; ``name:WHAT`` for one that has a parameter, which recipes give after the colon.
         description: One line for docs/adapters.md.
     """
-    plain, colon, parameter = name.partition(":")
 
     def enter(apply: Callable[..., None]) -> Callable[..., None]:
-        if plain in _ADAPTERS:
-            raise ValueError(f"two adapters are called {plain}")
-        _ADAPTERS[plain] = _Adapter(apply, description, parameter if colon else None)
+        if _key(name) in _ADAPTERS:
+            raise ValueError(f"two adapters are called {name}")
+        _ADAPTERS[_key(name)] = _Adapter(name, description, apply)
         return apply
 
     return enter
@@ -91,10 +90,12 @@ def adapter(name: str, description: str) -> Callable[[Callable[..., None]], Call
 
 def describe() -> dict[str, str]:
     """Every adapter's name and what it does, in a line."""
-    return {
-        name if it.parameter is None else f"{name}:{it.parameter}": it.description
-        for name, it in sorted(_ADAPTERS.items())
-    }
+    return {it.name: it.description for _, it in sorted(_ADAPTERS.items())}
+
+
+def _key(name: str) -> str:
+    plain, colon, parameter = name.partition(":")
+    return plain + colon if parameter else name
 
 
 def surroundings(names: Sequence[str], always: Sequence[Callable[[Surroundings], None]] = ()) -> Surroundings:
@@ -107,17 +108,14 @@ def surroundings(names: Sequence[str], always: Sequence[Callable[[Surroundings],
     for apply in always:
         apply(around)
     for name in names:
-        plain, colon, parameter = name.partition(":")
-        found = _ADAPTERS.get(plain)
-        if found is None or (found.parameter is not None) != bool(colon and parameter):
+        _, colon, parameter = name.partition(":")
+        found = _ADAPTERS.get(_key(name))
+        if found is None or (colon and not parameter):
             raise UsageError(
                 "there is no such adapter",
                 got=repr(name),
                 expected=", ".join(describe()),
                 hint="the recipe belongs to a newer version of this library: pip install -U mshub_ssd",
             )
-        if found.parameter is None:
-            found.apply(around)
-        else:
-            found.apply(around, parameter)
+        found.apply(around, *([parameter] if parameter else []))
     return around
