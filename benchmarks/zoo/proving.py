@@ -1,0 +1,206 @@
+"""The proof of a recipe: the library builds it, with the adapters that it lists, and it is run forward."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from .gathering import Folder, proved
+
+# What capturing used, and the adapter of the library that gives it to the code alone.
+_ADAPTERS = (
+    (r"easydict", "easydict"),
+    (r"numpy", "numpy-aliases"),
+    (r"float32", "float32"),
+    (r"moved:.*\.ms_function", "ms_function"),
+    (r"moved:.*\.ms_class", "ms_class"),
+    (r"moved:mindspore\._checkparam\.(Validator|Rel)", "validator"),
+    (r"moved:.*\.ResizeBilinear", "resize-bilinear"),
+    (r".*mindspore\.profiler\.profiling.*", "profiling"),
+    (r"(module|name|moved):mindspore\.dataset\..*(c_transforms|py_transforms).*", "old-transforms"),
+    (r"signature:(to_tensor|init_data)", "to-tensor"),
+    (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
+    (r"signature:ScalarCast", "scalar-cast"),
+    (r"signature:set_parameter_data", "set-parameter-data"),
+)
+# What needs no adapter: the library does it always, or recipes tell it otherwise.
+_NEEDLESS = re.compile(r"context|arguments|folders|file:.*")
+
+
+def adapters_of(used: Iterable[str], known: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The library's adapters for what capturing used, and what none of them gives.
+
+    Args:
+        used: As `leniency.used` has it.
+        known: Names of the library's adapters, those with a parameter as `name:WHAT`.
+    """
+    plain = {name for name in known if ":" not in name}
+    adapters: set[str] = set()
+    unknown = []
+    for name in used:
+        if _NEEDLESS.fullmatch(name) or name.startswith("called:"):
+            continue
+        adapter = next((adapter for pattern, adapter in _ADAPTERS if re.fullmatch(pattern, name)), None)
+        kind, _, rest = name.partition(":")
+        if adapter is None and kind == "stub":
+            adapter = rest if rest in plain else f"stub:{rest}"
+        elif adapter is None and kind == "local":
+            module, _, file = rest.partition("=")
+            adapter = f"renamed:{module}={file[: -len('.py')].replace('/', '.')}"
+        elif adapter is None and kind == "module":
+            adapter = f"stub:{rest}"
+        elif adapter is None and kind in ("moved", "name"):
+            adapter = f"moved:{rest}"
+        if adapter is None:
+            unknown.append(name)
+        else:
+            adapters.add(adapter)
+    return sorted(adapters), unknown
+
+
+_WORD = re.compile(r"\w+")
+
+
+def pruned(value: Any, words: set[str]) -> Any:
+    """A call without attributes of configurations that the code never speaks of."""
+    if isinstance(value, list):
+        return [pruned(item, words) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(value.get("object"), dict):
+        kept = {name: pruned(item, words) for name, item in value["object"].items() if name in words}
+        return {**value, "object": kept}
+    if value.get("callable") == "easydict:EasyDict" and value["args"] and "dict" in value["args"][0]:
+        told = value["args"][0]["dict"]
+        return {**value, "args": [{"dict": _pruned_dict(told, words)}]}
+    return {key: pruned(item, words) for key, item in value.items()}
+
+
+def _pruned_dict(told: dict[str, Any], words: set[str]) -> dict[str, Any]:
+    kept = {}
+    for name, item in told.items():
+        if name in words:
+            inner = isinstance(item, dict) and isinstance(item.get("dict"), dict)
+            kept[name] = {"dict": _pruned_dict(item["dict"], words)} if inner else pruned(item, words)
+    return kept
+
+
+class Prover:
+    """Proves the recipes of one folder.
+
+    Args:
+        folder: The folder, with its recipes.
+        child: What runs a job in a process of its own.
+        limit: Seconds to build in; as many again to run forward in.
+        known: Names of the library's adapters.
+    """
+
+    def __init__(self, folder: Folder, child: Callable[..., dict[str, Any]], limit: float, known: Iterable[str]):
+        self.folder, self.child, self.limit, self.known = folder, child, limit, list(known)
+
+    def work(self) -> int:
+        """Prove every recipe at every branch where it was built; how many were not proved before."""
+        new = 0
+        siblings = [recipe["inputs"] for recipe in self.folder.recipes if recipe["inputs"]]
+        for recipe in self.folder.recipes:
+            if "final" not in recipe:
+                recipe["final"] = self._final(recipe, siblings)
+                new += 1
+        return new
+
+    def _words(self, recipe: dict[str, Any]) -> set[str]:
+        words: set[str] = set()
+        for branch, proof in recipe["proofs"].items():
+            for name in proof.get("blobs", ()):
+                file = self.folder.copy(branch) / name
+                if name.endswith(".py") and file.is_file():
+                    words.update(_WORD.findall(file.read_text(errors="replace")))
+        return words
+
+    def _final(self, recipe: dict[str, Any], siblings: list[Any]) -> dict[str, Any]:
+        """What holds of a recipe: the call to write down, adapters, where it builds and whether it runs."""
+        branches = [b for b in self.folder.order() if "same" not in recipe["proofs"].get(b, {}) and proved(recipe, b)]
+        used = {name for branch in branches for name in recipe["proofs"][branch]["used"]}
+        adapters, unknown = adapters_of(used, self.known)
+        calls = [pruned(recipe["call"], self._words(recipe)), recipe["call"]]
+        inputs = [one for one in [recipe["inputs"], *siblings] if one]
+        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:4]
+        final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}}
+        chosen: dict[str, Any] | None = None
+        for branch in branches:
+            attempts = (
+                [chosen]
+                if chosen
+                else [
+                    {"call": call, "adapters": names}
+                    for call in (calls if calls[0] != calls[1] else calls[:1])
+                    for names in ([adapters] if "float32" in adapters else [adapters, [*adapters, "float32"]])
+                ]
+            )
+            for attempt in attempts:
+                told = self._build(branch, attempt, inputs if chosen is None else [])
+                if told.get("digest") != recipe["digest"]:
+                    final["errors"][branch] = told.get("error") or "other parameters"
+                    continue
+                final["errors"].pop(branch, None)
+                final["branches"][branch] = told
+                if chosen is None or told.get("runs"):
+                    chosen = attempt
+                if told.get("runs") or not told.get("errors") or "float32" in attempt["adapters"]:
+                    break
+            if chosen and "runs" not in final:
+                final["runs"] = final["branches"].get(branch, {}).get("runs")
+        if chosen:
+            final |= chosen
+        return final
+
+    def _build(self, branch: str, attempt: dict[str, Any], inputs: list[Any]) -> dict[str, Any]:
+        started = time.monotonic()
+        job = {**attempt, "inputs": inputs, "limit": self.limit}
+        told = self.child("prove", self.folder.copy(branch), job, self.limit * 2)
+        told["seconds"] = round(time.monotonic() - started, 1)
+        return told
+
+
+def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+    """Build by the library, in a process that is thrown away, and run forward.
+
+    Args:
+        folder: A copy of the model's folder.
+        job: `call`, `adapters`, `inputs` (a list of alternatives), `report` (a file that is open for what is known).
+    """
+    import os
+
+    from mshub_ssd import foreign
+    from mshub_ssd.providers import Call
+
+    from . import running
+
+    call = job["call"]
+    network = foreign.build(
+        folder, Call(call["callable"], tuple(call["args"]), call["kwargs"], tuple(call.get("argv", ()))),
+        adapters=job["adapters"], initialised=True,
+    )  # fmt: skip
+    listed = running.parameters(network)
+    told: dict[str, Any] = {"parameters": len(listed), "digest": running.digest(listed), "errors": []}
+    network.set_train(False)
+    os.chdir(folder)
+    for inputs in job["inputs"]:
+        running.report({**told, "errors": [*told["errors"], "TimeLimit"]})
+        try:
+            network(*[running.sample(one, "float32" in job["adapters"]) for one in inputs])
+        except Exception as error:  # noqa: BLE001 (any error of the code is told)
+            told["errors"].append(running.told_of(error))
+        else:
+            told["runs"] = inputs
+            break
+    return told
+
+
+def forget(scratch: Path) -> None:
+    """Remove copies."""
+    shutil.rmtree(scratch, ignore_errors=True)
