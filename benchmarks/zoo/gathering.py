@@ -167,7 +167,7 @@ class Folder:
             if job.get("argv"):  # needed where modules look at the command line when they are imported
                 calls = [*calls, *[{**call, "argv": job["argv"]} for call in calls]]
             for call in calls:
-                proof = self._replay(branch, call)
+                proof = self.replay(branch, call)
                 if proof.get("digest") == network["digest"]:
                     recipe = {key: network[key] for key in ("digest", "parameters", "elements", "inputs", "class")}
                     recipe |= {"call": call, "how": network["how"], "sources": [{"branch": branch, **source}]}
@@ -194,7 +194,8 @@ class Folder:
 
     # --- proving
 
-    def _replay(self, branch: str, call: dict[str, Any]) -> dict[str, Any]:
+    def replay(self, branch: str, call: dict[str, Any]) -> dict[str, Any]:
+        """Build a recipe at a branch, with all leniency; with the files that building reads."""
         started = time.monotonic()
         told = self.child("replay", self.copy(branch), {"call": call}, self.limit)
         files = self.files(branch)
@@ -220,7 +221,7 @@ class Folder:
                     break
             else:
                 if build:
-                    proofs[branch] = self._replay(branch, recipe["call"])
+                    proofs[branch] = self.replay(branch, recipe["call"])
         return _proved(recipe, branch)
 
 

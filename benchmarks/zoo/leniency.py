@@ -28,6 +28,9 @@ from mindspore import nn, ops
 used: set[str] = set()
 """Names of what was used since the process began."""
 
+filled: list[str] = []
+"""What was added to command lines."""
+
 FOLDER: list[Path] = []
 """The folder whose code is run."""
 
@@ -460,6 +463,7 @@ def _arguments() -> None:
             if action.required and action.option_strings and not set(action.option_strings) & set(told):
                 used.add("arguments")
                 told += [action.option_strings[-1], *_plausible(action)]
+                filled.extend(told[-2:])
             elif action.required and not action.option_strings:
                 used.add("arguments")
                 told += _plausible(action)
@@ -600,6 +604,7 @@ def begin(folders: Iterable[Path]) -> None:
     """Be lenient with the code of some folders from now on."""
     FOLDER[:] = [Path(folder) for folder in folders]
     used.clear()
+    filled.clear()
 
 
 def install() -> None:

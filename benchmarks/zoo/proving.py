@@ -24,6 +24,7 @@ _ADAPTERS = (
     (r"(module|name|moved):mindspore\.dataset\..*(c_transforms|py_transforms).*", "old-transforms"),
     (r"signature:(to_tensor|init_data)", "to-tensor"),
     (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
+    (r"no-checkpoints", "no-checkpoints"),
     (r"signature:ScalarCast", "scalar-cast"),
     (r"signature:set_parameter_data", "set-parameter-data"),
 )
@@ -126,37 +127,62 @@ class Prover:
         branches = [b for b in self.folder.order() if "same" not in recipe["proofs"].get(b, {}) and proved(recipe, b)]
         used = {name for branch in branches for name in recipe["proofs"][branch]["used"]}
         adapters, unknown = adapters_of(used, self.known)
-        calls = [pruned(recipe["call"], self._words(recipe)), recipe["call"]]
         inputs = [one for one in [recipe["inputs"], *siblings] if one]
-        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:4]
-        final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}}
+        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:3]
+        final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}, "runs": None}
+        short = {"call": pruned(recipe["call"], self._words(recipe)), "adapters": adapters}
         chosen: dict[str, Any] | None = None
         for branch in branches:
-            attempts = (
-                [chosen]
-                if chosen
-                else [
-                    {"call": call, "adapters": names}
-                    for call in (calls if calls[0] != calls[1] else calls[:1])
-                    for names in ([adapters] if "float32" in adapters else [adapters, [*adapters, "float32"]])
-                ]
-            )
-            for attempt in attempts:
-                told = self._build(branch, attempt, inputs if chosen is None else [])
-                if told.get("digest") != recipe["digest"]:
-                    final["errors"][branch] = told.get("error") or "other parameters"
-                    continue
-                final["errors"].pop(branch, None)
-                final["branches"][branch] = told
-                if chosen is None or told.get("runs"):
-                    chosen = attempt
-                if told.get("runs") or not told.get("errors") or "float32" in attempt["adapters"]:
-                    break
-            if chosen and "runs" not in final:
-                final["runs"] = final["branches"].get(branch, {}).get("runs")
+            if chosen is None:
+                chosen = self._first(recipe, branch, short, inputs, final)
+                if chosen is None and short["call"] != recipe["call"]:
+                    chosen = self._first(recipe, branch, {**short, "call": recipe["call"]}, inputs, final)
+            elif not self._try(recipe, branch, chosen, [], final):
+                # Another state of the code may need the whole configuration, or another adapter.
+                final["errors"].setdefault(branch, "?")
         if chosen:
             final |= chosen
         return final
+
+    def _try(
+        self, recipe: dict[str, Any], branch: str, attempt: dict[str, Any], inputs: list[Any], final: dict[str, Any]
+    ) -> bool:
+        told = self._build(branch, attempt, inputs)
+        if told.get("digest") != recipe["digest"]:
+            final["errors"][branch] = told.get("error") or "other parameters"
+            return False
+        final["errors"].pop(branch, None)
+        final["branches"][branch] = told
+        final["runs"] = final["runs"] or told.get("runs")
+        return True
+
+    def _first(
+        self, recipe: dict[str, Any], branch: str, attempt: dict[str, Any], inputs: list[Any], final: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Find what it takes to build a recipe: adapters and arguments are added as errors ask for them."""
+        for _ in range(4):
+            if self._try(recipe, branch, attempt, inputs, final):
+                break
+            error, adapters, call = final["errors"][branch], attempt["adapters"], attempt["call"]
+            if "ended the program" in error and "argv" not in call:
+                argv = self.folder.replay(branch, call).get("argv")
+                if not argv:
+                    return None
+                attempt = {**attempt, "call": {**call, "argv": argv}}
+            elif "FileNotFoundError" in error and "cwd" not in adapters:
+                attempt = {**attempt, "adapters": [*adapters, "cwd"]}
+            else:
+                return None
+        else:
+            return None
+        told = final["branches"][branch]
+        if inputs and not final["runs"] and "float32" not in attempt["adapters"] and told["errors"] != ["TimeLimit"]:
+            single = {**attempt, "adapters": [*attempt["adapters"], "float32"]}
+            if self._try(recipe, branch, single, inputs, final) and final["runs"]:
+                return single
+            final["errors"].pop(branch, None)
+            final["branches"][branch] = told
+        return attempt
 
     def _build(self, branch: str, attempt: dict[str, Any], inputs: list[Any]) -> dict[str, Any]:
         started = time.monotonic()
