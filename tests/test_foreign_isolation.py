@@ -124,6 +124,40 @@ def test_namespace_packages_and_installed_packages_of_the_same_name(tmp_path: Pa
         assert code.resolve("main:text") == "1"
 
 
+def test_modules_of_the_user_are_not_the_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python looks into the folder it was started in, and what it found there is in sys.modules.
+    mine = folder_of(
+        tmp_path / "mine",
+        {"config.py": "value = 'mine'", "src/__init__.py": "", "src/net.py": "value = 'mine'", "tools.py": ""},
+    )
+    monkeypatch.chdir(mine)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    import config
+    import src.net
+
+    folder = folder_of(
+        tmp_path / "code",
+        {
+            "src/net.py": "value = 'theirs'",  # a folder without __init__.py
+            "main.py": "from src.net import value",
+            "other.py": "import config",
+            "third.py": "def late():\n    import tools",
+            "fourth.py": "import __main__",
+        },
+    )
+    with foreign.isolated(folder) as code:
+        assert code.resolve("main:value") == "theirs"
+        late = code.resolve("third:late")
+        for module, name in (("other", "config"), ("fourth", "__main__"), ("tools", "tools")):
+            with pytest.raises(ForeignCodeError, match=f"No module named '{name}'"):
+                code.resolve(module)
+    with pytest.raises(ModuleNotFoundError, match="tools"):
+        late()
+    assert (config.value, src.net.value) == ("mine", "mine")
+    for name in ("config", "src", "src.net"):
+        del sys.modules[name]
+
+
 def test_imports_inside_functions_find_their_own_folder_later_and_in_threads(tmp_path: Path) -> None:
     networks = []
     for number in (2, 3):

@@ -20,7 +20,8 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,6 +95,11 @@ class ForeignCode:
         self._path = [str(self.folder / place) for place in (".", *around.folders)]
         self._builtins = {**vars(builtins), "__import__": self._import, "print": self._print}
         self._running = 0
+        self._installed: dict[str, bool] = {}
+        try:
+            self._started_in: Path | None = Path.cwd()
+        except FileNotFoundError:  # deleted
+            self._started_in = None
         around.replace("sys", path=lambda: self._path, argv=lambda: list(self._argv))
         around.replace("importlib", import_module=lambda: self._import_module)
         around.replace("pprint", pprint=lambda: self._pprint, pp=lambda: self._pprint)
@@ -178,7 +184,9 @@ class ForeignCode:
                 got=" ".join(self._argv[1:]) or "none",
                 hint=hint,
             )
-        return ForeignCodeError(f"{what}: {type(error).__name__}: {error}", where=where, hint=hint)
+        # MindSpore adds its own call stack.
+        said = str(error).partition("\n\n--")[0].strip()
+        return ForeignCodeError(f"{what}: {type(error).__name__}: {said}", where=where, hint=hint)
 
     # What stands in for Python's own.
 
@@ -194,6 +202,7 @@ class ForeignCode:
         if level:
             name = self._absolute(name, str((globals or {}).get("__package__") or ""), level)
         elif not self._is_ours(name):
+            self._must_be_installed(name)
             with unguarded():
                 return builtins.__import__(name, {}, {}, fromlist or (), 0)
         module = self._module(name)
@@ -251,16 +260,36 @@ class ForeignCode:
             return True
         if self._file(top, self._path) is not None:
             return True
-        return self._folders(top, self._path) != [] and not _is_installed(top)
+        # A folder of data may be called like a package; one with code is meant.
+        folders = self._folders(top, self._path)
+        return any(next(Path(it).rglob("*.py"), None) for it in folders) or (folders != [] and not _is_installed(top))
+
+    def _must_be_installed(self, name: str) -> None:
+        """Keep the code from what lies where the process was started: the user's modules may have its names, too.
+
+        Raises:
+            ModuleNotFoundError: It is the user's.
+        """
+        top = name.partition(".")[0]
+        if top not in self._installed:
+            self._installed[top] = top != "__main__" and (
+                top in sys.stdlib_module_names
+                or (home := _home(top)) is None
+                or home not in (self._started_in, _home("__main__"))
+            )
+        if not self._installed[top]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     def _module(self, name: str) -> ModuleType:
         """The module that a name means here, imported."""
         if not name:
             return self._root()
-        found = sys.modules.get(f"{self.name}.{name}")
+        with _one_at_a_time if self._running else nullcontext():  # another thread may not have finished it
+            found = sys.modules.get(f"{self.name}.{name}")
         if found is not None:
             return found
         if not self._is_ours(name):
+            self._must_be_installed(name)
             with unguarded():
                 return importlib.import_module(name)
         with self.active():
@@ -388,8 +417,21 @@ def _above(name: str) -> list[str]:
 
 
 def _is_installed(top: str) -> bool:
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return top in sys.modules
+    spec = _spec(top)
     return spec is not None and spec.origin is not None
+
+
+def _home(top: str) -> Path | None:
+    """The folder that a module is found in."""
+    spec = _spec(top)
+    file = spec.origin if spec else getattr(sys.modules.get(top), "__file__", None)
+    if file is None or not Path(file).is_file():
+        return None
+    return Path(file).absolute().parents[1 if spec and spec.submodule_search_locations else 0]
+
+
+def _spec(top: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # a module that was made by hand has none
+        return None
