@@ -246,6 +246,27 @@ def test_stand_ins_do_not_compute(tmp_path: Path, line: str) -> None:
     assert "pip install what cv2 is part of" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("import numpy as np; np.int", "an adapter may help: numpy-aliases"),
+        ("from mindspore import ms_function", "an adapter may help: ms_function"),
+        ("from mindspore._checkparam import Rel", "an adapter may help: validator"),
+        ("from mindspore.profiler.profiling import Profiler", "an adapter may help: profiling"),
+        ("import moxing.framework", "an adapter may help: moxing"),
+        ("import mindspore_hub_conf", "an adapter may help: misspelt-conf"),
+        ("import nothing_like_it.x", "pip install what nothing_like_it is part of, or let an adapter stand in for it"),
+        ("1 / 0", "docs/adapters.md"),
+    ],
+)
+def test_errors_name_the_adapter_that_may_help(tmp_path: Path, line: str, hint: str) -> None:
+    folder = folder_of(tmp_path, {"main.py": line})
+    with pytest.raises(ForeignCodeError) as caught, foreign.isolated(folder) as code:
+        code.resolve("main")
+    assert hint in str(caught.value.hint)
+    assert "\n" not in caught.value.message
+
+
 @pytest.mark.parametrize("name", ["nonsense", "", "stub", "stub:", "cv2:x", "ms_function:1"])
 def test_adapters_that_there_are_not(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no such adapter") as caught, foreign.isolated(tmp_path, [name]):

@@ -28,7 +28,7 @@ from typing import Any
 
 from mshub_ssd.cpu import ensure_fast_cpu
 from mshub_ssd.errors import ForeignCodeError, MshubError, UsageError
-from mshub_ssd.foreign.adapters import Surroundings, surroundings
+from mshub_ssd.foreign.adapters import Surroundings, helping, surroundings
 from mshub_ssd.foreign.guard import guarded, unguarded
 from mshub_ssd.foreign.preserving import preserved
 from mshub_ssd.foreign.views import View, made_up, real_module
@@ -171,11 +171,10 @@ class ForeignCode:
         inside = str(self.folder) + os.sep
         lines = [step for step in traceback.extract_tb(error.__traceback__) if step.filename.startswith(inside)]
         where = f"{lines[-1].filename}:{lines[-1].lineno}" if lines else str(self.folder)
-        hint = "an adapter may help: docs/adapters.md"
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            hint = (
-                f"pip install what {error.name} is part of, or use an adapter that stands in for it: docs/adapters.md"
-            )
+        names = helping(error)
+        hint = f"an adapter may help: {', '.join(names)}" if names else "an adapter may help: docs/adapters.md"
+        if isinstance(error, ModuleNotFoundError) and error.name and not names:
+            hint = f"pip install what {error.name} is part of, or let an adapter stand in for it: stub:{error.name}"
         if isinstance(error, SystemExit):
             return ForeignCodeError(
                 f"{what}: the code ended the program, as parsers of the command line do",
@@ -184,8 +183,8 @@ class ForeignCode:
                 got=" ".join(self._argv[1:]) or "none",
                 hint=hint,
             )
-        # MindSpore adds its own call stack.
-        said = str(error).partition("\n\n--")[0].strip()
+        # The rest is MindSpore's call stack, or NumPy's story; the cause has it all.
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         return ForeignCodeError(f"{what}: {type(error).__name__}: {said}", where=where, hint=hint)
 
     # What stands in for Python's own.

@@ -22,10 +22,19 @@ from collections.abc import Sequence
 
 # Imported so that their adapters are entered.
 from mshub_ssd.foreign.adapters import mindspore_names, numpy_names, packages, scripts
-from mshub_ssd.foreign.adapters.surroundings import Surroundings, describe
+from mshub_ssd.foreign.adapters.surroundings import Surroundings, describe, helping
 from mshub_ssd.foreign.adapters.surroundings import surroundings as _surroundings
 
-__all__ = ["Surroundings", "describe", "mindspore_names", "numpy_names", "packages", "scripts", "surroundings"]
+__all__ = [
+    "Surroundings",
+    "describe",
+    "helping",
+    "mindspore_names",
+    "numpy_names",
+    "packages",
+    "scripts",
+    "surroundings",
+]
 
 
 def surroundings(names: Sequence[str]) -> Surroundings:

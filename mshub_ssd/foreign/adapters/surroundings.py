@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from mshub_ssd.errors import UsageError
 
-__all__ = ["Surroundings", "adapter", "describe", "surroundings"]
+__all__ = ["Surroundings", "adapter", "describe", "helping", "surroundings"]
 
 Factory = Callable[[], Any]
 _MISSING, _REPLACED = False, True
@@ -68,6 +69,9 @@ class _Adapter:
     apply: Callable[..., None]
 
 
+# What Python puts in quotes: ``module 'numpy' has no attribute 'int'``.
+_QUOTED = re.compile(r"'(\w+)'")
+
 _ADAPTERS: dict[str, _Adapter] = {}
 
 
@@ -91,6 +95,23 @@ def adapter(name: str, description: str) -> Callable[[Callable[..., None]], Call
 def describe() -> dict[str, str]:
     """Every adapter's name and what it does, in a line."""
     return {it.name: it.description for _, it in sorted(_ADAPTERS.items())}
+
+
+def helping(error: BaseException) -> list[str]:
+    """Adapters that may help against an error: they give the module or the name that it misses."""
+    module = error.name if isinstance(error, ImportError) else None
+    missed = set(_QUOTED.findall(str(error)))
+    found = []
+    for name, it in sorted(_ADAPTERS.items()):
+        if name.endswith(":"):
+            continue
+        around = Surroundings()
+        it.apply(around)
+        gives = {full.rpartition(".")[2] for full in around.names}
+        modules = {*around.packages, *around.files, *(full.rpartition(".")[0] for full in around.names)}
+        if gives & missed or (isinstance(error, ModuleNotFoundError) and module in modules):
+            found.append(name)
+    return found
 
 
 def _key(name: str) -> str:
