@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +170,12 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def sizes(work: Path) -> dict[str, Any]:
-    """All sizes; each is built by one process and asked by another."""
-    found: dict[str, Any] = {}
-    for count in SIZES:
+def sizes(work: Path, counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Each size is built by one process and asked by another."""
+    for count in counts:
+        found: dict[str, Any] = {}
         home = work / f"rows{count}"
         home.mkdir(mode=0o700)
-        found[str(count)] = {}
         for step in ("build", "ask"):
             done = subprocess.run(
                 [sys.executable, __file__, "--measure", step, str(count), str(home)],
@@ -184,10 +183,9 @@ def sizes(work: Path) -> dict[str, Any]:
                 stdout=subprocess.PIPE,
                 check=True,
             )
-            found[str(count)] |= json.loads(done.stdout)
-        print(count, found[str(count)], flush=True)
+            found |= json.loads(done.stdout)
         shutil.rmtree(home)
-    return found
+        yield {str(count): found}
 
 
 def kept(work: Path) -> dict[str, Any]:
@@ -271,6 +269,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="a folder of real cards")
     parser.add_argument("--only", action="append", choices=PARTS)
     parser.add_argument("--trees", type=int, nargs="+", default=[3_000, 100_000], help="cards in the generated trees")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, choices=SIZES, help="cards without files")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="where to write the cards")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "registry_speed.json")
@@ -306,7 +305,8 @@ def main() -> int:
                 card = next(root.rglob("*.md")).relative_to(root).as_posix().removesuffix(".md")
                 keep("cold", {"real cards": cold(root, card, work, options.rounds)})
         if "sizes" in parts:
-            keep("sizes", sizes(work))
+            for found in sizes(work, options.sizes):
+                keep("sizes", found)
         if "kept" in parts:
             keep("kept", kept(work))
         if "plot" in parts and "sizes" in report:
