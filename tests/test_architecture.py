@@ -59,7 +59,13 @@ MUST_NOT_IMPORT = {
     "bundles": {"lint"},
 }
 # Doors besides a room's own: modules that are light, or need NumPy only, where the room itself needs more.
-DOORS = {"networks.classification", "networks.ssd.boxes", "networks.ssd.config", "networks.ssd.openmmlab_config"}
+DOORS = {
+    "store.locks",
+    "networks.classification",
+    "networks.ssd.boxes",
+    "networks.ssd.config",
+    "networks.ssd.openmmlab_config",
+}
 # The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {
     "networks.classification",

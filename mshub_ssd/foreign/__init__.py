@@ -12,11 +12,14 @@ from mshub_ssd.lazy import exports
 
 if TYPE_CHECKING:
     from mshub_ssd.foreign.calling import build
+    from mshub_ssd.foreign.checkout import Checkout, File, folder, listing, obtain
     from mshub_ssd.foreign.importing import ForeignCode, isolated
 
 __all__ = [
     "BRANCHES",
+    "Checkout",
     "Consent",
+    "File",
     "ForeignCode",
     "RepoLink",
     "adapters",
@@ -24,13 +27,24 @@ __all__ = [
     "allowed",
     "build",
     "commit_of",
+    "folder",
     "is_allowed",
     "isolated",
+    "listing",
+    "obtain",
     "parse_pin",
     "parse_repo_link",
     "require",
     "revoke",
 ]
 
-# What runs code is imported once some is run.
-__getattr__ = exports(__name__, {"ForeignCode": "importing", "build": "calling", "isolated": "importing"})
+# What gets code and what runs it is imported once some is wanted.
+__getattr__ = exports(
+    __name__,
+    {
+        "ForeignCode": "importing",
+        "build": "calling",
+        "isolated": "importing",
+        **dict.fromkeys(("Checkout", "File", "folder", "listing", "obtain"), "checkout"),
+    },
+)
