@@ -65,6 +65,7 @@ DOORS = {
     "networks.ssd.boxes",
     "networks.ssd.config",
     "networks.ssd.openmmlab_config",
+    "networks.yolo",
 }
 # The parts of networks that need NumPy only; families may use these and no others.
 NUMPY_ONLY = {
@@ -74,6 +75,7 @@ NUMPY_ONLY = {
     "networks.ssd.config",
     "networks.ssd.matching",
     "networks.ssd.openmmlab_config",
+    "networks.yolo",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
 NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}

@@ -238,8 +238,8 @@ def test_a_config_names_its_family_by_class_or_key() -> None:
     assert len(one(families.of(named))) == 2
     assert isinstance(families.of(SimpleNamespace(family="ssd")), families.SSD)
     assert isinstance(families.of(SimpleNamespace(family="openmmlab")), families.OpenMMLab)
-    with pytest.raises(UsageError, match="classifier, openmmlab, ssd, or a class"):
-        families.of(SimpleNamespace(family="yolo"))
+    with pytest.raises(UsageError, match="classifier, openmmlab, ssd, yolo, or a class"):
+        families.of(SimpleNamespace(family="frcnn"))
     with pytest.raises(UsageError, match="nobody knows"):
         families.of(SimpleNamespace(family=3))
 

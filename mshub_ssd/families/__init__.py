@@ -13,9 +13,11 @@ from mshub_ssd.families.openmmlab import OpenMMLab
 from mshub_ssd.families.options import DetectionOptions
 from mshub_ssd.families.ssd import SSD
 from mshub_ssd.families.transform import Transform
+from mshub_ssd.families.yolo import YOLO
 
 __all__ = [
     "SSD",
+    "YOLO",
     "ClassificationOptions",
     "Classifier",
     "DetectionOptions",

@@ -35,6 +35,7 @@ class Family:
         does: What it does, for whoever asked for something else.
         door: How it is used.
         while_training: What its answers suffer from in training mode.
+        fill: Colour of the input where the picture does not cover it.
     """
 
     config: Any
@@ -42,6 +43,7 @@ class Family:
     does: ClassVar[str] = "it has a family of its own"
     door: ClassVar[str] = "see docs/families.md"
     while_training: ClassVar[str] = "its answers are others"
+    fill: ClassVar[tuple[int, int, int]] = (0, 0, 0)
 
     def transform(self, image_size: tuple[int, int]) -> Transform:
         """Where a picture of this (height, width) lies in the network's input.
@@ -68,7 +70,7 @@ class Family:
         pixels = read_image(np.asarray(picture))
         height, width, _ = pixels.shape
         transform = self.transform((height, width))
-        return normalize(transform.place(pixels), self.config.mean, self.config.std), transform
+        return normalize(transform.place(pixels, self.fill), self.config.mean, self.config.std), transform
 
     def options(self) -> Any:
         """What a caller may choose, by keyword, checked: the options that `postprocess` takes.

@@ -11,7 +11,7 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.families.base import Family, softmax
 from mshub_ssd.families.transform import Transform
 from mshub_ssd.networks.classification import ClassifierConfig
-from mshub_ssd.pictures import RGB
+from mshub_ssd.pictures import RGB, Interpolation
 from mshub_ssd.results import Classification, check_count
 
 __all__ = ["ClassificationOptions", "Classifier", "check_top_k"]
@@ -38,10 +38,20 @@ class Classifier(Family):
     while_training = "dropout makes its answers random"
 
     def transform(self, image_size: tuple[int, int]) -> Transform:
-        """See `Family.transform`: resized without keeping the aspect ratio, and the centre cut out."""
-        side, inner = self.config.resize, self.config.image_size
-        start = (side - inner) // 2
-        return Transform(image_size, (inner, inner), (side, side), (-start, -start))
+        """See `Family.transform`: resized as ``config.resize_to`` says, and the centre cut out."""
+        config = self.config
+        side, inner = config.resize, config.image_size
+        # Configurations of other people's networks need not have these.
+        how: Interpolation = getattr(config, "interpolation", "bilinear")
+        placed = (side, side)
+        if getattr(config, "resize_to", "square") == "shorter side":
+            height, width = Transform.stretched(image_size, (inner, inner)).image_size
+            shorter, longer = sorted((height, width))
+            # In float32, as MindSpore's data sets count: of whole numbers some come out one less.
+            length = int(np.float32(longer) / np.float32(shorter) * np.float32(side))
+            placed = (length, side) if height > width else (side, length)
+        top, left = (placed[0] - inner) // 2, (placed[1] - inner) // 2
+        return Transform(image_size, (inner, inner), placed, (-top, -left), how)
 
     def options(self, *, top_k: int = 5) -> ClassificationOptions:
         """What to keep of what a classifier says.

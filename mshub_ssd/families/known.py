@@ -11,10 +11,12 @@ from mshub_ssd.families.base import Family
 from mshub_ssd.families.classifier import Classifier
 from mshub_ssd.families.openmmlab import OpenMMLab
 from mshub_ssd.families.ssd import SSD
+from mshub_ssd.families.yolo import YOLO
 from mshub_ssd.lazy import load, plugins
 from mshub_ssd.networks.classification import ClassifierConfig
 from mshub_ssd.networks.ssd.config import SSDConfig
 from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig
+from mshub_ssd.networks.yolo import YOLOConfig
 
 __all__ = ["of", "register"]
 
@@ -26,9 +28,11 @@ _OWN: dict[Key, type[Family]] = {
     "ssd": SSD,
     "openmmlab": OpenMMLab,
     "classifier": Classifier,
+    "yolo": YOLO,
     SSDConfig: SSD,
     OpenMMLabConfig: OpenMMLab,
     ClassifierConfig: Classifier,
+    YOLOConfig: YOLO,
 }
 _registered: dict[Key, type[Family]] = {}
 

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mshub_ssd.errors import UsageError
-from mshub_ssd.pictures import RGB, resize
+from mshub_ssd.errors import ImageError, UsageError
+from mshub_ssd.pictures import RGB, Interpolation, resize
 from mshub_ssd.results import is_count
 
 __all__ = ["Transform"]
 
 Floats = NDArray[np.float32]
 Size = tuple[int, int]
+
+# A resized picture of more would take 400 MB.
+_MAX_PIXELS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Transform:
         input_size: The size of the network's input.
         placed_size: The size that the picture is resized to.
         offset: (top, left) of the resized picture in the input; negative where it is cut.
+        interpolation: How it is resized.
 
     Raises:
         UsageError: A size is not two positive whole numbers.
@@ -39,6 +43,7 @@ class Transform:
     input_size: Size
     placed_size: Size
     offset: Size = (0, 0)
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", _size("image_size", self.image_size))
@@ -64,6 +69,11 @@ class Transform:
         """Pixels of the input per pixel of the picture, down and across."""
         return self.placed_size[0] / self.image_size[0], self.placed_size[1] / self.image_size[1]
 
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Where the picture's corner lies in the input, (top, left), for boxes."""
+        return self.offset
+
     def place(self, picture: RGB, fill: tuple[int, int, int] = (0, 0, 0)) -> RGB:
         """Make the input's pixels: the picture resized and put in its place.
 
@@ -75,11 +85,18 @@ class Transform:
             RGB uint8 [H, W, 3], of `input_size`.
 
         Raises:
-            ImageError: The picture cannot be resized.
+            ImageError: The picture cannot be resized, or is too long and narrow for that.
             MissingDependencyError: OpenCV is not installed.
         """
         (high, wide), (tall, broad), (top, left) = self.placed_size, self.input_size, self.offset
-        resized = resize(picture, wide, high)
+        if high * wide > _MAX_PIXELS:
+            raise ImageError(
+                "the picture is too long and narrow for this network, which keeps its aspect ratio",
+                expected=f"at most {_MAX_PIXELS} pixels once its shorter side has {min(high, wide)}",
+                got=f"{picture.shape[1]} x {picture.shape[0]} pixels",
+                hint="cut the part that matters out of it first",
+            )
+        resized = resize(picture, wide, high, self.interpolation)
         # A picture that covers all of the input is at most cut.
         if top <= 0 and left <= 0 and high + top >= tall and wide + left >= broad:
             return resized[-top : tall - top, -left : broad - left]
@@ -100,8 +117,8 @@ class Transform:
             float32 [n, 4].
         """
         moved = np.asarray(boxes, dtype=np.float32)
-        if any(self.offset):
-            moved = moved - np.asarray(self.offset[::-1] * 2, dtype=np.float32)
+        if any(self.origin):
+            moved = moved - np.asarray(self.origin[::-1] * 2, dtype=np.float32)
         moved = moved / np.asarray(self.scale[::-1] * 2, dtype=np.float32)
         return self._clipped(moved) if clip else moved
 
@@ -115,7 +132,7 @@ class Transform:
     def to_input(self, boxes: NDArray[Any]) -> Floats:
         """Boxes in pixels of the picture as boxes in pixels of the input: what `to_picture` undoes."""
         scaled = np.asarray(boxes, dtype=np.float32) * np.asarray(self.scale[::-1] * 2, dtype=np.float32)
-        return scaled + np.asarray(self.offset[::-1] * 2, dtype=np.float32)
+        return scaled + np.asarray(self.origin[::-1] * 2, dtype=np.float32)
 
     def _clipped(self, boxes: Floats) -> Floats:
         height, width = self.image_size

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.config import IMAGENET_MEAN, IMAGENET_STD, named
@@ -23,11 +24,13 @@ class ClassifierConfig:
         name: Architecture key, e.g. ``sppnet_single``.
         num_classes: Number of classes; there is no background.
         class_names: Their names, ``num_classes`` of them.
-        resize: A picture is first made so many pixels wide and high; its aspect ratio is not kept.
+        resize: A picture is first resized to so many pixels, see `resize_to`.
         image_size: Side of the square that is then cut out of its centre: the network's input.
         input_sizes: Sides of square inputs the network can take, with `image_size` among them.
         mean: Per channel, RGB, subtracted from pixel values of 0 to 255.
         std: Per channel, RGB, that the difference is divided by.
+        resize_to: What has `resize` pixels then: both sides, whatever the aspect ratio, or the shorter one, keeping it.
+        interpolation: How it is resized.
     """
 
     name: str
@@ -38,6 +41,8 @@ class ClassifierConfig:
     input_sizes: tuple[int, ...] = (224,)
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    resize_to: Literal["square", "shorter side"] = "square"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 def class_names(num_classes: int, names: Sequence[str] | None = None) -> tuple[str, ...]:

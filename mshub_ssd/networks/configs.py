@@ -52,8 +52,9 @@ def _kinds() -> dict[str, type[Any]]:
     from mshub_ssd.networks.ssd.anchors import LevelAnchors, PyramidAnchors
     from mshub_ssd.networks.ssd.config import SSDConfig
     from mshub_ssd.networks.ssd.openmmlab_config import OpenMMLabConfig, StridedAnchors
+    from mshub_ssd.networks.yolo import YOLOConfig
 
-    kinds = (SSDConfig, OpenMMLabConfig, ClassifierConfig, LevelAnchors, PyramidAnchors, StridedAnchors)
+    kinds = (SSDConfig, OpenMMLabConfig, ClassifierConfig, YOLOConfig, LevelAnchors, PyramidAnchors, StridedAnchors)
     return {kind.__name__: kind for kind in kinds}
 
 

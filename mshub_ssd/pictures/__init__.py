@@ -6,13 +6,14 @@ from mshub_ssd.pictures.arrays import RGB
 from mshub_ssd.pictures.decoding import MAX_BYTES
 from mshub_ssd.pictures.finding import find
 from mshub_ssd.pictures.reading import Downloader, ImageLike, is_url, name_of, read_image, several
-from mshub_ssd.pictures.sizing import normalize, resize
+from mshub_ssd.pictures.sizing import Interpolation, normalize, resize
 
 __all__ = [
     "MAX_BYTES",
     "RGB",
     "Downloader",
     "ImageLike",
+    "Interpolation",
     "find",
     "is_url",
     "name_of",

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mshub_ssd.errors import ImageError, needing_extra
 from mshub_ssd.pictures.arrays import RGB
 
-__all__ = ["normalize", "resize"]
+__all__ = ["Interpolation", "normalize", "resize"]
+
+Interpolation = Literal["bilinear", "bicubic", "area"]
 
 
 @needing_extra("resizing a picture")
-def resize(image: RGB, width: int, height: int) -> RGB:
-    """Resize with OpenCV's bilinear interpolation on uint8, as the networks were evaluated."""
+def resize(image: RGB, width: int, height: int, interpolation: Interpolation = "bilinear") -> RGB:
+    """Resize with OpenCV on uint8, as the networks were evaluated."""
     import cv2
 
+    flags = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
     try:
-        return np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8)
+        return np.asarray(cv2.resize(image, (width, height), interpolation=flags[interpolation]), dtype=np.uint8)
     except cv2.error as error:  # e.g. a side beyond OpenCV's limits
         raise ImageError(
             f"OpenCV cannot resize this picture: {error}",
