@@ -90,6 +90,8 @@ class Recipe:
         inputs: What the network takes, where that is known.
         adapters: Names of the adapters that the code needs.
         proven: What was seen: ``constructs``, ``runs``, ``fits`` (a checkpoint's parameters), ``verified`` (outputs).
+        named_after: The data set whose classes the network has, where their number is that one's: ``imagenet``,
+            ``coco``; nothing where that is not known.
     """
 
     key: str
@@ -102,3 +104,4 @@ class Recipe:
     inputs: tuple[Input, ...] = ()
     adapters: tuple[str, ...] = ()
     proven: frozenset[str] = frozenset()
+    named_after: str = ""

@@ -1,0 +1,322 @@
+"""Recipes of the cards whose networks lie in packages: writes mshub_ssd/providers/data/packages.jsonl.
+
+    python benchmarks/capture_packages.py CARDS MINDCV MINDYOLO --out FILE [--only MODEL ...]
+
+CARDS is a folder of published cards, MINDCV and MINDYOLO are clones of the repositories that they name, bare ones will
+do; MindCV and MindYOLO must be installed, and are run as they are. A card names a branch, a folder of configurations
+and a model. The configuration says how the network is built and what pictures are made into. Every network is built
+and run in a process of its own, where connections and files that are written end it: `constructs` and `runs` are what
+was seen there. Built with other numbers of classes it tells which parameter shows their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What `config.py` of MindCV takes where a configuration says nothing.
+MEAN, STD = (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)
+SIZE, CROP, INTERPOLATION = 224, 0.875, "bilinear"
+# And what `test.py` of MindYOLO takes.
+IOU = 0.65
+# Where the cards' names are not those of the configurations.
+FILES = {"yolov3_darknet53": "yolov3", "yolov4_cspdarknet53": "yolov4"}
+VERSIONS = {"mindcv": ">=0.3,<0.4", "mindyolo": ">=0.5,<0.6"}
+COUNTS = (7, 31)
+REPOSITORY = re.compile(r"repo-link: <https://github\.com/mindspore-lab/(mindcv|mindyolo)/tree/([^/>]+)/([^>]+?)/?>")
+
+
+@dataclass
+class Wanted:
+    """A model that cards name."""
+
+    package: str
+    model: str
+    path: str
+    branches: set[str] = field(default_factory=set)
+    datasets: set[str] = field(default_factory=set)
+
+
+class Clone:
+    """A repository, read at a branch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def git(self, *words: str) -> str:
+        """What git prints."""
+        return subprocess.run(
+            ["git", "-C", str(self.folder), *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    def commit(self, branch: str) -> str:
+        """What a branch stands for."""
+        return self.git("rev-parse", f"refs/heads/{branch}").strip()
+
+    def files(self, commit: str, path: str) -> list[str]:
+        """Files of a folder, by their paths."""
+        return self.git("ls-tree", "--name-only", commit, f"{path}/").split()
+
+    def read(self, commit: str, path: str) -> dict[str, Any]:
+        """A configuration with those that it is based on."""
+        content = yaml.safe_load(self.git("show", f"{commit}:{path}"))
+        base: dict[str, Any] = {}
+        for name in content.pop("__BASE__", []):
+            place = Path(path).parent
+            while name.startswith(("../", "./")):
+                place, name = (place.parent if name.startswith("../") else place), name.partition("/")[2]
+            base = merged(self.read(commit, str(place / name)), base)
+        return merged(content, base)
+
+
+def merged(over: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    found = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = merged(value, found[key]) if both else value
+    return found
+
+
+def wanted(cards: Path) -> Iterator[Wanted]:
+    found: dict[tuple[str, str, str], Wanted] = {}
+    for path in sorted(cards.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        link = REPOSITORY.search(text)
+        model = re.search(r"^model-name: *(\S+)", text, re.MULTILINE)
+        if link and model:
+            key = (link[1], model[1], link[3])
+            one = found.setdefault(key, Wanted(*key))
+            one.branches.add(link[2])
+            dataset = re.search(r"^train-dataset: *(\S+)", text, re.MULTILINE)
+            one.datasets.add(dataset[1] if dataset else "")
+    yield from found.values()
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def classifier(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
+    """What a configuration of MindCV says."""
+    for name in clone.files(commit, one.path):
+        content = clone.read(commit, name) if name.endswith("_ascend.yaml") else {}
+        if plain(content.get("model", "")) == plain(one.model):
+            break
+    else:
+        raise SystemExit(f"no configuration of {one.model} in {one.path}")
+    side = content.get("image_resize", SIZE)
+    return {
+        "configuration": name,
+        "call": {
+            "callable": f"mindcv.models:{content['model']}",
+            "args": [],
+            "kwargs": {"num_classes": content["num_classes"]},
+        },
+        "inputs": [{"shape": [1, 3, side, side], "type": "float32"}],
+        "family": "classifier",
+        "settings": {
+            "num_classes": content["num_classes"],
+            "resize": math.floor(side / content.get("crop_pct", CROP)),
+            "image_size": side,
+            "interpolation": content.get("interpolation", INTERPOLATION),
+            "mean": list(content.get("mean", MEAN)),
+            "std": list(content.get("std", STD)),
+        },
+        "named_after": "imagenet",
+    }
+
+
+def detector(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
+    """What a configuration of MindYOLO says."""
+    stem = plain(FILES.get(one.model, one.model))
+    names = [name for name in clone.files(commit, one.path) if plain(Path(name).stem) == stem]
+    if len(names) != 1:
+        raise SystemExit(f"configurations of {one.model} in {one.path}: {names}")
+    content = clone.read(commit, names[0])
+    steps = [step["func_name"] for step in content["data"]["test_transforms"]]
+    if [step for step in steps if not step.startswith("label_")] != ["letterbox", "image_norm", "image_transpose"]:
+        raise SystemExit(f"{names[0]} prepares pictures in another way: {steps}")
+    network = dict(content["network"])
+    kind = network["model_name"]
+    side = content["img_size"]
+    return {
+        "configuration": names[0],
+        "call": {
+            "callable": f"mindyolo.models.{kind}:{kind}",
+            "args": [],
+            "kwargs": {
+                "cfg": {
+                    "call": {"callable": "mindyolo.utils.config:Config", "args": [{"dict": network}], "kwargs": {}}
+                },
+                "num_classes": content["data"]["nc"],
+            },
+        },
+        "inputs": [{"shape": [1, 3, side, side], "type": "float32"}],
+        "family": "yolo",
+        "settings": {
+            "num_classes": content["data"]["nc"],
+            "image_size": side,
+            "rows": "classes" if content.get("conf_free", False) else "object and classes",
+            "nms_threshold": content.get("iou_thres", IOU),
+        },
+        "named_after": "coco",
+    }
+
+
+def row(clone: Clone, one: Wanted) -> dict[str, Any]:
+    commits = sorted(map(clone.commit, one.branches))
+    reads = classifier if one.package == "mindcv" else detector
+    says = [reads(clone, one, commit) for commit in commits]
+    if any(other != says[0] for other in says):
+        raise SystemExit(f"{one.model}: the branches {sorted(one.branches)} have different configurations")
+    described = {
+        "key": f"{one.package}:{one.model}",
+        "package": one.package,
+        "versions": VERSIONS[one.package],
+        "repository": f"mindspore-lab/{one.package}",
+        "path": one.path,
+        "commits": commits,
+        **says[0],
+    }
+    return {**described, **proof(described)}
+
+
+def proof(described: dict[str, Any]) -> dict[str, Any]:
+    """What a process of its own sees of the network."""
+    found = subprocess.run(
+        [sys.executable, __file__, "--prove"], input=json.dumps(described), capture_output=True, text=True, check=False
+    )
+    lines = [line for line in found.stdout.splitlines() if line.startswith("{")]
+    seen = json.loads(lines[-1]) if lines else {"proven": []}
+    trouble = seen.pop("trouble", None) or (found.stderr.strip().splitlines() or ["it ended"])[-1]
+    if len(seen["proven"]) < 2:
+        print(f"{described['key']}: {seen['proven']}: {trouble}"[:300], file=sys.stderr)
+    return seen
+
+
+def prove() -> None:
+    """Build and run the network that is described on the standard input."""
+    described = json.load(sys.stdin)
+    import mindspore
+    import numpy as np
+
+    sys.addaudithook(forbid)
+    seen: dict[str, Any] = {"proven": []}
+    settings, call = described["settings"], described["call"]
+    # Where the function is defined, as `mindcv.models` only passes it on.
+    place = resolved(call["callable"])
+    call["callable"] = f"{place.__module__}:{place.__name__}"
+    seen["call"] = call
+    try:
+        network = called(call)
+        shapes = {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}
+        seen["proven"].append("constructs")
+        text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
+        seen |= {"parameters": len(shapes), "digest": hashlib.sha256(text.encode()).hexdigest()}
+        others = {count: sides({**call, "kwargs": {**call["kwargs"], "num_classes": count}}) for count in COUNTS}
+        seen["classes"] = shown({settings["num_classes"]: shapes, **others})
+        network.set_train(False)
+        size = described["inputs"][0]["shape"]
+        given = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+        found = network(mindspore.Tensor(given))
+        found = found[0] if described["family"] == "yolo" else found
+        width = settings["num_classes"] + (4 if settings.get("rows") == "classes" else 5)
+        wanted = width if described["family"] == "yolo" else settings["num_classes"]
+        if found.shape[0] != 1 or found.shape[-1] != wanted:
+            raise ValueError(f"its output has the shape {found.shape}")
+        seen["proven"].append("runs")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        seen["trouble"] = f"{type(error).__name__}: {error}"
+    print(json.dumps(seen))
+
+
+def sides(call: dict[str, Any]) -> dict[str, list[int]]:
+    """Names and shapes of a network's parameters, which get values only where it cannot be built without."""
+    from mshub_ssd import networks
+
+    for initialised in (False, True):
+        try:
+            with networks.building(initialised=initialised):
+                network = called(call)
+            break
+        except (RuntimeError, ValueError, TypeError):
+            if initialised:
+                raise
+    return {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}
+
+
+def shown(shapes: dict[int, dict[str, list[int]]]) -> list[Any] | None:
+    """A parameter's name, an axis, a factor and a rest: its side is factor x classes + rest, whatever the number is."""
+    (first, one), *rest = shapes.items()
+    second, two = rest[0]
+    for name, sides in one.items():
+        for axis, side in enumerate(sides):
+            factor = (side - two[name][axis]) // (first - second)
+            fits = all(other[name][axis] == factor * count + side - factor * first for count, other in shapes.items())
+            if factor and fits:
+                return [name, axis, factor, side - factor * first]
+    return None
+
+
+def resolved(text: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = text.partition(":")
+    return getattr(import_module(module), name)
+
+
+def called(call: dict[str, Any]) -> Any:
+    kwargs = {name: valued(value) for name, value in call["kwargs"].items()}
+    return resolved(call["callable"])(*map(valued, call["args"]), **kwargs)
+
+
+def valued(value: Any) -> Any:
+    if isinstance(value, dict):
+        return called(value["call"]) if "call" in value else value["dict"]
+    return value
+
+
+def forbid(event: str, given: tuple[Any, ...]) -> None:
+    writes = event == "open" and isinstance(given[1], str) and set(given[1]) & set("wax+")
+    # MindSpore keeps what it compiled below the temporary and the working folder.
+    if event in ("socket.connect", "socket.getaddrinfo") or (writes and "rank_" not in str(given[0])):
+        raise PermissionError(f"{event} {given[0]!r}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cards", type=Path)
+    parser.add_argument("mindcv", type=Path)
+    parser.add_argument("mindyolo", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", help="these models; the other rows of the file stay")
+    chosen = parser.parse_args()
+    for package in VERSIONS:
+        print(package, version(package))
+    clones = {"mindcv": Clone(chosen.mindcv), "mindyolo": Clone(chosen.mindyolo)}
+    rows = {}
+    if chosen.only and chosen.out.exists():
+        rows = {found["key"]: found for found in map(json.loads, chosen.out.read_text().splitlines())}
+    for one in wanted(chosen.cards):
+        if not chosen.only or one.model in chosen.only:
+            made = row(clones[one.package], one)
+            rows[made["key"]] = made
+            print(made["key"], *made["proven"], flush=True)
+            lines = [json.dumps(rows[key], ensure_ascii=False) for key in sorted(rows)]
+            chosen.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    prove() if sys.argv[1:] == ["--prove"] else main()
