@@ -29,6 +29,7 @@ CASES: dict[str, tuple[str, ...]] = {
         right = isinstance(layer, nn.Cell) and layer.embedding_table.shape == (10, 4)
         """,
     ),
+    "environ:DEVICE_NUM=1": ("import os\nright = int(os.getenv('DEVICE_NUM')) == 1",),
     "float32": (
         """
         from mindspore import dtype, float16
@@ -274,9 +275,18 @@ def test_adapters_that_there_are_not(tmp_path: Path, name: str) -> None:
     assert "stub:PACKAGE" in str(caught.value.expected)
 
 
-@pytest.mark.parametrize("name", ["cwd:../other", "folder:/etc"])
-def test_adapters_folders_lie_in_the_codes(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="must lie in"), foreign.isolated(tmp_path, [name]):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cwd:../other", "must lie in"),
+        ("folder:/etc", "must lie in"),
+        ("environ:HOME", "has no value"),
+        ("environ:=x", "has no value"),
+        ("renamed:config", "has no name"),
+    ],
+)
+def test_parameters_that_make_no_sense(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said), foreign.isolated(tmp_path, [name]):
         pass
 
 

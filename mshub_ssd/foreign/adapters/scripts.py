@@ -26,6 +26,20 @@ def _cwd(around: Surroundings, place: str = ".") -> None:
     around.contexts.append(inside)
 
 
+@adapter("environ:NAME=VALUE", "a variable of the environment while the code is imported and called")
+def _environment(around: Surroundings, setting: str) -> None:
+    name, equals, value = setting.partition("=")
+    if not name or not equals:
+        raise UsageError("an adapter's variable has no value", got=setting, expected="environ:NAME=VALUE")
+
+    @contextmanager
+    def inside(_folder: Path) -> Iterator[None]:
+        os.environ[name] = value  # put back with the rest, too
+        yield
+
+    around.contexts.append(inside)
+
+
 @adapter("misspelt-conf", "`mindspore_hub_conf` is in a file called `mindpsore_hub_conf.py`")
 def _misspelt(around: Surroundings) -> None:
     around.files["mindspore_hub_conf"] = "mindpsore_hub_conf.py"
@@ -42,6 +56,8 @@ def _further_folder(around: Surroundings, place: str) -> None:
 @adapter("renamed:MODULE=NAME", "the code imports a module of its own by a name that it has not any more")
 def _renamed(around: Surroundings, names: str) -> None:
     module, _, now = names.partition("=")
+    if not module or not now:
+        raise UsageError("an adapter's module has no name", got=names, expected="renamed:MODULE=NAME")
     around.aliases[module] = now
 
 
