@@ -37,6 +37,7 @@ _COMMANDS = {
     "schema": "validate:schema_command",
     "search": "models:search_command",
     "sync": "lock:sync_command",
+    "trust": "trust:trust_group",
     "validate": "validate:validate_command",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mshub_ssd.foreign import adapters
-from mshub_ssd.foreign.commits import BRANCHES, commit_of
+from mshub_ssd.foreign.commits import BRANCHES, commit_of, known
 from mshub_ssd.foreign.consent import Consent, allow, allowed, is_allowed, parse_pin, require, revoke
 from mshub_ssd.foreign.links import RepoLink, parse_repo_link
 from mshub_ssd.lazy import exports
@@ -30,6 +30,7 @@ __all__ = [
     "folder",
     "is_allowed",
     "isolated",
+    "known",
     "listing",
     "obtain",
     "parse_pin",
