@@ -94,6 +94,8 @@ class Served:
         self.sent = 0
         self.stall = threading.Event()  # set: answers do not come before `going`
         self.going = threading.Event()
+        self.locked = False  # asks for a password, and takes none
+        self.elsewhere: str | None = None  # sends all who ask to another server
 
 
 @contextmanager
@@ -121,6 +123,13 @@ def serving(root: Path) -> Iterator[Served]:
             served.asked.append((self.path, dict(self.headers)))
             if served.stall.is_set():
                 served.going.wait()
+            if served.locked or served.elsewhere:
+                self.send_response(401 if served.locked else 302)
+                self.send_header("WWW-Authenticate", 'Basic realm="x"')
+                self.send_header("Location", f"{served.elsewhere}{self.path}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             path, _, query = self.path.partition("?")
             environment = {
                 "PATH": os.environ["PATH"],

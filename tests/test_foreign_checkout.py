@@ -19,7 +19,7 @@ import pytest
 from commands import environment
 from repolab import Lab, Served, serving
 
-from mshub_ssd import settings
+from mshub_ssd import foreign, settings
 from mshub_ssd.errors import (
     IntegrityError,
     MissingDependencyError,
@@ -442,6 +442,33 @@ def test_the_mirror_is_asked_first_and_alone_sees_the_token(
         monkeypatch.setenv("MSHUB_REPOSITORIES", f"{ZOO}={served.url}/gitee.com/mindspore/models.git")
         obtain(ZOO, commit, PATH)
         assert {head.get("Authorization") for _, head in served.asked} == {None}
+
+
+def test_a_mirror_that_sends_elsewhere_takes_no_token_along(
+    lab: Lab, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(lab.path.parents[1]) as served, serving(tmp_path) as mirror:
+        # The mirror sends to a place that would have the repository, which may not be asked in this way.
+        mirror.elsewhere = f"{served.url}/trap"
+        monkeypatch.setattr(foreign.commits, "URLS", {ZOO: (f"{served.url}/mindspore/models.git",)})
+        monkeypatch.setenv("MSHUB_ENDPOINT", mirror.url)
+        monkeypatch.setenv("MSHUB_TOKEN", "geheim")
+        assert taken(obtain(ZOO, commit, PATH)) == NAMES
+        assert {head.get("Authorization") for _, head in mirror.asked} == {"Bearer geheim"}
+        assert not any(path.startswith("/trap") for path, _ in served.asked)
+        assert {head.get("Authorization") for _, head in served.asked} == {None}
+
+
+def test_a_server_that_wants_a_password_gets_none(
+    server: Served, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server.locked = True
+    with pytest.raises(TransferError):
+        obtain(ZOO, commit, PATH)
+    assert {head.get("Authorization") for _, head in server.asked} == {None}
 
 
 def test_passwords_are_in_no_message(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
