@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mshub_ssd import cpu, engines, networks, providers, settings
+from mshub_ssd import cpu, engines, foreign, networks, providers, settings
 from mshub_ssd.cards import examine_card
 from mshub_ssd.errors import MissingDependencyError, MshubError
-from mshub_ssd.facts import asset_facts, digest_text
+from mshub_ssd.facts import asset_facts, code_facts, digest_text
 from mshub_ssd.hub import Hub, default_hub
 from mshub_ssd.redaction import hide, redact
 from mshub_ssd.terminal import size_text
@@ -142,6 +142,10 @@ def _chain(
     yield network
     if network.state == "ok":
         yield from _doubts(card)
+        consent = list(_code(card))
+        yield from consent
+        if any(one.subject == "consent" and one.state != "ok" for one in consent):
+            prove = None  # it would be refused, and is no fault of the card
     asset = _tried("asset", _asset, hub, name, card)
     yield asset
     here = False
@@ -167,9 +171,36 @@ def _doubts(card: Card) -> Iterator[Diagnosis]:
 
 
 def _network(card: Card) -> Diagnosis:
+    plan = providers.plan(card, pretrained=False)
+    recipe = plan.recipe
+    constructor = recipe.call.callable if recipe.call else recipe.provider or networks.describe(recipe.key)
+    facts = {"key": recipe.key, "reason": recipe.reason, "constructor": constructor, **code_facts(recipe)}
+    more = f"; {len(plan.others)} other candidates, the checkpoint decides" if plan.others else ""
+    return Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {constructor}{more}", facts=facts)
+
+
+def _code(card: Card) -> Iterator[Diagnosis]:
+    """Whose code would run: a package, or a repository, which needs consent; and whether it is here."""
     recipe = providers.plan(card, pretrained=False).recipe
-    facts = {"key": recipe.key, "reason": recipe.reason, "constructor": networks.describe(recipe.key)}
-    return Diagnosis("network", "ok", f"{recipe.key}, by {recipe.reason}: {facts['constructor']}", facts=facts)
+    code = recipe.code
+    if code is None:
+        return
+    text = providers.code_text(recipe) or ""
+    if recipe.adapters:
+        text += f"; adapters: {', '.join(recipe.adapters)}"
+    if recipe.level == "package":
+        yield Diagnosis("code", "ok", text, facts=code_facts(recipe))
+        return
+    allowed = foreign.is_allowed(code.name, code.version)
+    hint = f"read it: mshub trust show {shlex.quote(card.uid)}; then: mshub trust add {code.name}@{code.version}"
+    yield Diagnosis(
+        "consent",
+        "ok" if allowed else "note",
+        f"given for {code.name}@{code.version}" if allowed else f"not given for {code.name}@{code.version}",
+        None if allowed else hint,
+        {"given": allowed, **code_facts(recipe)},
+    )
+    yield Diagnosis("code", "ok", text, facts=code_facts(recipe))
 
 
 def _asset(hub: Hub, name: str, card: Card) -> Diagnosis:

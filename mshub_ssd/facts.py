@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from mshub_ssd import store
     from mshub_ssd.cards import Asset, Card
     from mshub_ssd.hub import Hub
-    from mshub_ssd.providers import Standing
+    from mshub_ssd.providers import Recipe, Standing
     from mshub_ssd.registry import Shown
 
 __all__ = [
     "asset_facts",
+    "code_facts",
     "digest_text",
     "download_facts",
     "expand",
     "figure_text",
     "file_facts",
+    "loads_text",
     "model_facts",
     "shown_facts",
     "warn_of_weak_digest",
@@ -55,6 +57,7 @@ def shown_facts(shown: Shown) -> dict[str, Any]:
         **shown.facts,
         "size": shown.size,
         "network_key": shown.network,
+        "code": _code(shown),
         "loadable": bool(shown.loadable),
         "obstacle": shown.obstacle,
     }
@@ -73,6 +76,19 @@ def figure_text(shown: Shown) -> str:
     return str(figure)
 
 
+def loads_text(shown: Shown) -> str:
+    """Whether a model of a list loads here: yes, no, or with consent to run a repository's code."""
+    if not shown.loadable:
+        return "no"
+    return "consent" if "/" in (_code(shown) or "") else "yes"
+
+
+def _code(shown: Shown) -> str | None:
+    """The package or repository whose code the network is; None for this library's and the user's networks."""
+    name, colon, _ = (shown.network or "").partition(":")
+    return name if colon else None
+
+
 def model_facts(card: Card, standing: Standing) -> dict[str, Any]:
     """A card for JSON, and whether it can be loaded."""
     return {
@@ -81,8 +97,22 @@ def model_facts(card: Card, standing: Standing) -> dict[str, Any]:
         "repo_link": card.repo_link and hide(card.repo_link),
         "size": card.assets[0].size if card.assets else None,
         "network_key": standing.key,
+        "code": None if standing.recipe is None else code_facts(standing.recipe),
         "loadable": standing.obstacle is None,
         "obstacle": standing.obstacle,
+    }
+
+
+def code_facts(recipe: Recipe) -> dict[str, Any]:
+    """Whose code a network is, for JSON."""
+    code = recipe.code
+    return {
+        "level": recipe.level,
+        "name": code and code.name,
+        "version": code and code.version,
+        "path": (code and code.path) or None,
+        "adapters": list(recipe.adapters),
+        "proven": sorted(recipe.proven),
     }
 
 

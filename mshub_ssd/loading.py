@@ -30,6 +30,7 @@ def load(
     settings: Settings,
     force: bool = False,
     strict: bool = True,
+    trust_repo: bool = False,
 ) -> nn.Cell:
     """Build the network of a plan and fill it.
 
@@ -40,6 +41,7 @@ def load(
         settings: The caches, and how to download.
         force: Download the checkpoint again even if it is cached.
         strict: Refuse a checkpoint whose parameters are not exactly the network's.
+        trust_repo: Consent to run the code of the repository that the card links, at the commit of the plan.
 
     Returns:
         The network in inference mode, with ``card`` and ``load_report``.
@@ -53,24 +55,35 @@ def load(
     recipe, card = plan.recipe, plan.card
     for doubt in plan.doubts:
         _log.warning("%s: %s; %s", card.uid, doubt.message, doubt.hint)
+    providers.check_code(recipe, uid=card.uid, trust_repo=trust_repo)
     arrays = read(plan.checkpoint, settings=settings, force=force) if plan.checkpoint else None
-    network = networks.build(
-        recipe.key,
-        args,
-        kwargs,
-        card=recipe.arguments,
-        classes=recipe.classes,
-        initialised=arrays is None,
-        where=card.place,
-    )
+
+    def build(one: Recipe) -> nn.Cell:
+        return providers.build_network(
+            one,
+            args,
+            kwargs,
+            settings=settings,
+            initialised=arrays is None,
+            trust_repo=trust_repo,
+            uid=card.uid,
+            where=card.place,
+        )
+
     report = None
-    if arrays is not None and plan.checkpoint is not None:
-        values, report = checkpoints.match_parameters(arrays, networks.parameter_types(network))
+    if arrays is None:
+        network = build(recipe)
+    else:
+        fitting = providers.fit((recipe, *plan.others), arrays, build)
+        network, recipe, report = fitting.network, fitting.recipe, fitting.report
         if strict and not report.ok:
             raise mismatch(plan, arrays, report)
         if not report.ok:
             _log.warning("%s: loaded in part: %s", card.uid, report)
-        networks.fill(network, values)
+        networks.fill(network, fitting.values)
+    config = providers.config_for(recipe, network)
+    if config is not None:
+        network.config = config
     network.set_train(False)
     network.card = card
     network.load_report = report
@@ -88,7 +101,7 @@ def mismatch(plan: Plan, arrays: Mapping[str, NDArray[Any]], report: checkpoints
     recipe, location = plan.recipe, plan.checkpoint.location if plan.checkpoint else ""
     return checkpoints.refuse(
         report,
-        got=providers.owner(arrays, recipe.key),
+        got=None if recipe.code is not None or recipe.provider else providers.owner(arrays, recipe.key),
         network=f"{recipe.key} (chosen by {recipe.reason})",
         where=f"{location} of {plan.card.uid}",
         hint="correct `network:` or the asset in the card; strict=False loads what fits",
@@ -113,7 +126,7 @@ def load_weights(
     cpu.ensure_fast_cpu()
     arrays = read(checkpoint, settings=settings, force=force)
     expected = None
-    if recipe is None:
+    if recipe is None or recipe.code is not None or recipe.provider:
         _log.info("%s: network unknown, so the wrapper's prefix is read off the file", checkpoint.label)
     else:
         network = networks.build(

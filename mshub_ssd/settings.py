@@ -249,7 +249,7 @@ def code_state(*parts: str) -> str:
         place = f"{package}/{part}"
         files = [place] if part.endswith(".py") else sorted(one.path for one in os.scandir(place))
         for file in files:
-            if file.endswith(".py"):
+            if file.endswith((".py", ".jsonl")):
                 state = os.stat(file)  # noqa: PTH116
                 told.append((file[len(package) :], state.st_size, state.st_mtime_ns))
     return repr(told)

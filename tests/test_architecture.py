@@ -79,7 +79,7 @@ NUMPY_ONLY = {
 }
 # Rooms of numbers: whoever imports one needs NumPy.
 NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}
-MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat"}
+MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat", "providers"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.

@@ -237,7 +237,7 @@ def _listing(found: Sequence[Shown], columns: int) -> str:
             shown.facts.get("task") or "",
             ", ".join(shown.facts.get("datasets", ())),
             "" if shown.size is None else size_text(shown.size),
-            "yes" if shown.loadable else "no",
+            facts.loads_text(shown),
         )
         for shown in found
     ]
@@ -258,11 +258,13 @@ def _listing(found: Sequence[Shown], columns: int) -> str:
 
 def _description(card: Card, found: Standing, name: str) -> str:
     from mshub_ssd.cards import is_kind, shape_text
+    from mshub_ssd.providers import code_text
 
     rows = [
         ("uid", card.uid),
         ("task", card.task or card.module_type),
         ("network", f"{found.key}, by {found.reason}" if found.key else "unknown"),
+        ("code", found.recipe and code_text(found.recipe)),
         ("backbone", card.backbone_name),
         ("input", shape_text(card.input_shape)),
         ("data sets", ", ".join(card.datasets)),
@@ -283,7 +285,11 @@ def _description(card: Card, found: Standing, name: str) -> str:
     if found.obstacle:
         next_step = f"\n  next: {found.hint}" if found.hint else ""
         return "\n\n".join([*parts, f"It cannot be loaded: {found.obstacle}.{next_step}"])
-    python = f"In Python:\n  import mshub_ssd as mshub\n  network = mshub.load({json.dumps(name, ensure_ascii=False)})"
+    consent = ", trust_repo=True" if found.recipe and found.recipe.level == "repository" else ""
+    call = f"mshub.load({json.dumps(name, ensure_ascii=False)}{consent})"
+    python = f"In Python:\n  import mshub_ssd as mshub\n  network = {call}"
+    if consent:
+        parts.append(f"Read the code first:\n  {mshub_command()} trust show {shlex.quote(name)}")
     kind = next((task for task in _USES if is_kind(card.task, task)), None)
     if kind is not None:
         verb, use, out = _USES[kind]

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from mshub_ssd.errors import is_installed
+from mshub_ssd.lazy import plugins
 from mshub_ssd.settings import code_state
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from mshub_ssd.registry import Verdict
 
 __all__ = ["CardJudge"]
+
+# Packages that have networks of cards.
+_PACKAGES = ("mindcv", "mindyolo", "mindocr")
 
 
 class CardJudge:
@@ -23,7 +28,9 @@ class CardJudge:
         """Another one whenever the networks that are known here, or the code that chooses one, are others."""
         from mshub_ssd import networks
 
-        return f"{code_state('formats.py', 'providers', 'networks')} {networks.names()}"
+        code = code_state("formats.py", "providers", "providers/data", "networks", "foreign")
+        there = [*filter(is_installed, _PACKAGES), *sorted(plugins("mshub_ssd.providers"))]
+        return f"{code} {networks.names()} {there}"
 
     def __call__(self, card: Card) -> Verdict:
         """Whether a card can be loaded, and as what."""

@@ -286,6 +286,7 @@ class Hub(Seeing, Locking):
         pretrained: bool = True,
         force_reload: bool = False,
         strict: bool = True,
+        trust_repo: bool = False,
         locked: str | Path | None = None,
         **kwargs: Any,
     ) -> nn.Cell:
@@ -299,6 +300,8 @@ class Hub(Seeing, Locking):
             force_reload: Download the checkpoint again even if it is cached.
             strict: Refuse a checkpoint whose parameters are not exactly the network's. With False, load what
                 fits; the account is at ``network.load_report``.
+            trust_repo: Consent, recorded, to run the code of the repository that the card links, at the commit that
+                this library names for it; needed where neither this library nor an installed package has the network.
             locked: A lock file; a model that is not in it, or says something else by now, is refused.
             **kwargs: Passed on to the constructor, before the card's own arguments, e.g. ``num_classes=21``.
 
@@ -308,7 +311,7 @@ class Hub(Seeing, Locking):
         Raises:
             MshubError: In one of its kinds; every failure arrives as one.
         """
-        _check_switches(pretrained=pretrained, force_reload=force_reload, strict=strict)
+        _check_switches(pretrained=pretrained, force_reload=force_reload, strict=strict, trust_repo=trust_repo)
         with needing_extra("mshub_ssd.load"):
             from mshub_ssd import loading
 
@@ -319,7 +322,15 @@ class Hub(Seeing, Locking):
                 file = Path(locked)
                 exact = plan if pretrained else self.plan(name, source)
                 lockfile.check(plan.card.uid, exact, lockfile.read_lock(file), file)
-            return loading.load(plan, args, kwargs, settings=self.settings, force=force_reload, strict=strict)
+            return loading.load(
+                plan,
+                args,
+                kwargs,
+                settings=self.settings,
+                force=force_reload,
+                strict=strict,
+                trust_repo=trust_repo,
+            )
 
     def load_weights(
         self, name: str | Path, source: str | None = None, force_reload: bool = False

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from mshub_ssd.providers.building import build_network, check_code
+from mshub_ssd.providers.fitting import Fitting, fit
+from mshub_ssd.providers.packages import config_for
 from mshub_ssd.providers.planning import (
     Checkpoint,
     Doubt,
     Obstacle,
     Plan,
     Standing,
+    candidates,
     checkpoint_of,
     choose_asset,
     choose_checkpoint,
@@ -17,7 +21,8 @@ from mshub_ssd.providers.planning import (
     plan,
     standing,
 )
-from mshub_ssd.providers.recipes import LEVELS, Call, Code, Input, Level, Recipe
+from mshub_ssd.providers.plugins import Provider
+from mshub_ssd.providers.recipes import LEVELS, Call, Code, Input, Level, Recipe, code_text
 from mshub_ssd.providers.recognise import Fit, fits, owner
 
 __all__ = [
@@ -27,17 +32,25 @@ __all__ = [
     "Code",
     "Doubt",
     "Fit",
+    "Fitting",
     "Input",
     "Level",
     "Obstacle",
     "Plan",
+    "Provider",
     "Recipe",
     "Standing",
+    "build_network",
+    "candidates",
+    "check_code",
     "checkpoint_of",
     "choose_asset",
     "choose_checkpoint",
     "choose_network",
+    "code_text",
+    "config_for",
     "doubts",
+    "fit",
     "fits",
     "obstacles",
     "owner",

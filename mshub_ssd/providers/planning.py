@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
-from mshub_ssd.errors import CardError, IntegrityError, MshubError, UnknownModelError, UnsupportedFormatError
+from mshub_ssd.errors import (
+    CardError,
+    IntegrityError,
+    MissingDependencyError,
+    MshubError,
+    UnknownModelError,
+    UnsupportedFormatError,
+    is_installed,
+)
 from mshub_ssd.files import lies_in
 from mshub_ssd.formats import supported_format
+from mshub_ssd.providers import packages, plugins, repository
+from mshub_ssd.providers.building import check_code
 from mshub_ssd.providers.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -24,6 +35,7 @@ __all__ = [
     "Obstacle",
     "Plan",
     "Standing",
+    "candidates",
     "checkpoint_of",
     "choose_asset",
     "choose_checkpoint",
@@ -67,15 +79,17 @@ class Plan:
 
     Attributes:
         card: The card.
-        recipe: The network it means.
+        recipe: The network it means; where the checkpoint has to decide, the first candidate.
         checkpoint: What fills it; None without pretrained weights.
         doubts: What the card hardly means.
+        others: The other candidates.
     """
 
     card: Card
     recipe: Recipe
     checkpoint: Checkpoint | None = None
     doubts: tuple[Doubt, ...] = ()
+    others: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,11 +128,13 @@ class Standing:
         key: Architecture key, None if the card means none that is known.
         reason: What in the card says so.
         error: Why it cannot be loaded; None if it can.
+        recipe: The network, where it is known.
     """
 
     key: str | None = None
     reason: str | None = None
     error: MshubError | None = None
+    recipe: Recipe | None = None
 
     @property
     def obstacle(self) -> str | None:
@@ -143,8 +159,9 @@ def plan(card: Card, *, pretrained: bool = True) -> Plan:
     """
     for obstacle in obstacles(card, pretrained=pretrained):
         raise obstacle.error
-    recipe = choose_network(card)
-    return Plan(card, recipe, choose_checkpoint(card) if pretrained else None, tuple(doubts(card, recipe)))
+    recipe, *others = candidates(card)
+    checkpoint = choose_checkpoint(card) if pretrained else None
+    return Plan(card, recipe, checkpoint, tuple(doubts(card, recipe)), tuple(others))
 
 
 def obstacles(card: Card, *, pretrained: bool = True) -> Iterator[Obstacle]:
@@ -154,7 +171,13 @@ def obstacles(card: Card, *, pretrained: bool = True) -> Iterator[Obstacle]:
     except UnknownModelError as error:
         yield Obstacle("network", error)
     else:
-        yield from _argument_obstacles(card, recipe)
+        if recipe.code is None and not recipe.provider:
+            yield from _argument_obstacles(card, recipe)
+        elif recipe.level == "package":
+            try:
+                check_code(recipe)
+            except MissingDependencyError as error:
+                yield Obstacle("network", error)
     if not pretrained:
         return
     field = "asset"
@@ -221,18 +244,71 @@ def standing(card: Card) -> Standing:
     except UnknownModelError as error:
         return Standing(error=error)
     if found is not None:
-        return Standing(recipe.key, recipe.reason, found.error)
+        return Standing(recipe.key, recipe.reason, found.error, recipe)
     path = choose_checkpoint(card).path
     if path is None or path.is_file():
-        return Standing(recipe.key, recipe.reason)
+        return Standing(recipe.key, recipe.reason, None, recipe)
     missing = IntegrityError(
         "the file beside the card is not there", where=str(path), hint="put it there, or correct the card's asset-link"
     )
-    return Standing(recipe.key, recipe.reason, missing)
+    return Standing(recipe.key, recipe.reason, missing, recipe)
 
 
 def choose_network(card: Card) -> Recipe:
-    """Which network a card means, from the surest sign to the weakest.
+    """Which network a card means: the first of its `candidates`.
+
+    Raises:
+        UnknownModelError: There is none.
+    """
+    return candidates(card)[0]
+
+
+def candidates(card: Card) -> list[Recipe]:
+    """The networks that a card may mean, the most trusted code first; its checkpoint decides.
+
+    A network of this library, or one that was registered, is the only one: see `_own_network`. Then come packages, and
+    the repository that the card links. Nothing is imported. A card's ``network:`` may name one of these by its key.
+
+    Raises:
+        UnknownModelError: There is none.
+    """
+    named = None if card.network is None else card.network.name
+    if named is None or ":" not in named:
+        try:
+            return [_own_network(card)]
+        except UnknownModelError:
+            if named is not None:
+                raise
+    found = [*plugins.candidates(card), *packages.candidates(card), *repository.candidates(card)]
+    if named is not None and card.network is not None:
+        arguments = dict(card.network.arguments)
+        found = [dataclasses.replace(recipe, arguments=arguments) for recipe in found if recipe.key == named]
+    if not found:
+        raise _unknown(card)
+    # Code that is not here comes after code that is.
+    return sorted(found, key=lambda recipe: recipe.level == "package" and not is_installed(_package(recipe)))
+
+
+def _own(key: str, reason: str, arguments: dict[str, Any], classes: tuple[str, ...] | None) -> Recipe:
+    return Recipe(key, reason, arguments, classes, "builtin" if key in networks.NETWORKS else "user")
+
+
+def _package(recipe: Recipe) -> str:
+    return "" if recipe.code is None else recipe.code.name
+
+
+def _unknown(card: Card) -> UnknownModelError:
+    return UnknownModelError(
+        f"the card {card.uid} does not say which network it means, or means one that is not known here",
+        where=card.place,
+        expected=", ".join(networks.names()),
+        got=f"model-name {card.model_name!r}, backbone-name {card.backbone_name!r}",
+        hint="add `network: <one of these>` to the card, or register the network with mshub_ssd.register_network",
+    )
+
+
+def _own_network(card: Card) -> Recipe:
+    """Which network of this library or of the user's a card means, from the surest sign to the weakest.
 
     In this order: its ``network:`` key; the uid's last part before the data set, with the publisher before it and
     without; the asset's file name; the backbone's name, or the model's name where the backbone's name bears it out.
@@ -243,7 +319,7 @@ def choose_network(card: Card) -> Recipe:
     """
     if card.network is not None:
         key = networks.require(card.network.name)
-        return Recipe(key, "the card's `network:`", dict(card.network.arguments), card.classes)
+        return _own(key, "the card's `network:`", dict(card.network.arguments), card.classes)
     publisher, _, last = card.uid.rpartition("/")
     publisher = publisher.split("/")[0]
     for text, before, reason in [
@@ -254,17 +330,11 @@ def choose_network(card: Card) -> Recipe:
     ]:
         found = networks.find_leading(text, before)
         if found:
-            return Recipe(found, reason, classes=card.classes)
+            return _own(found, reason, {}, card.classes)
     named = _named_key(card)
     if named:
-        return Recipe(*named, classes=card.classes)
-    raise UnknownModelError(
-        f"the card {card.uid} does not say which network it means, or means one that is not known here",
-        where=card.place,
-        expected=", ".join(networks.names()),
-        got=f"model-name {card.model_name!r}, backbone-name {card.backbone_name!r}",
-        hint="add `network: <one of these>` to the card, or register the network with mshub_ssd.register_network",
-    )
+        return _own(*named, {}, card.classes)
+    raise _unknown(card)
 
 
 def choose_checkpoint(card: Card) -> Checkpoint:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["LEVELS", "Call", "Code", "Input", "Level", "Recipe"]
+__all__ = ["LEVELS", "Call", "Code", "Input", "Level", "Recipe", "code_text"]
 
 Level = Literal["builtin", "user", "package", "repository"]
 
@@ -89,6 +89,7 @@ class Recipe:
         call: What is called; None for this library's and registered networks.
         inputs: What the network takes, where that is known.
         adapters: Names of the adapters that the code needs.
+        provider: Name of the other package's provider that builds it.
         proven: What was seen: ``constructs``, ``runs``, ``fits`` (a checkpoint's parameters), ``verified`` (outputs).
         named_after: The data set whose classes the network has, where their number is that one's: ``imagenet``,
             ``coco``; nothing where that is not known.
@@ -103,5 +104,17 @@ class Recipe:
     call: Call | None = None
     inputs: tuple[Input, ...] = ()
     adapters: tuple[str, ...] = ()
+    provider: str = ""
     proven: frozenset[str] = frozenset()
     named_after: str = ""
+
+
+def code_text(recipe: Recipe) -> str | None:
+    """Whose code a recipe runs, in words; None for this library's own and the user's."""
+    code = recipe.code
+    if code is None:
+        return None
+    proven = f"; proven: {', '.join(sorted(recipe.proven))}" if recipe.proven else ""
+    if recipe.level == "package":
+        return f"package {code.name}{code.version}{proven}"
+    return f"repository {code.name} at {code.version[:12]}, {code.path}; runs only with your consent{proven}"
