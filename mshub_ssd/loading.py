@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,19 +59,16 @@ def load(
         _log.warning("%s: %s; %s", card.uid, doubt.message, doubt.hint)
     providers.check_code(recipe, uid=card.uid, trust_repo=trust_repo)
     arrays = read(plan.checkpoint, settings=settings, force=force) if plan.checkpoint else None
-
-    def build(one: Recipe) -> nn.Cell:
-        return providers.build_network(
-            one,
-            args,
-            kwargs,
-            settings=settings,
-            initialised=arrays is None,
-            trust_repo=trust_repo,
-            uid=card.uid,
-            where=card.place,
-        )
-
+    build = functools.partial(
+        providers.build_network,
+        args=args,
+        kwargs=kwargs,
+        settings=settings,
+        initialised=arrays is None,
+        trust_repo=trust_repo,
+        uid=card.uid,
+        where=card.place,
+    )
     report = None
     if arrays is None:
         network = build(recipe)
@@ -77,7 +76,7 @@ def load(
         fitting = providers.fit((recipe, *plan.others), arrays, build)
         network, recipe, report = fitting.network, fitting.recipe, fitting.report
         if strict and not report.ok:
-            raise mismatch(plan, arrays, report)
+            raise mismatch(dataclasses.replace(plan, recipe=recipe), arrays, report)
         if not report.ok:
             _log.warning("%s: loaded in part: %s", card.uid, report)
         networks.fill(network, fitting.values)

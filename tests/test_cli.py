@@ -275,7 +275,8 @@ def test_info_says_when_the_digest_is_missing(root: Path) -> None:
 
 def test_info_json_is_the_card(root: Path) -> None:
     facts = answer("info", PETS)
-    added = {"size": None, "network_key": "ssd_mobilenetV2", "loadable": True, "obstacle": None}
+    code = {"level": "builtin", "name": None, "version": None, "path": None, "adapters": [], "proven": []}
+    added = {"size": None, "network_key": "ssd_mobilenetV2", "code": code, "loadable": True, "obstacle": None}
     assert facts == {**mshub_ssd.info(PETS).to_dict(), **added}
 
 
