@@ -166,6 +166,9 @@ class Folder:
         for attempt in range(2):
             if job.get("argv"):  # needed where modules look at the command line when they are imported
                 calls = [*calls, *[{**call, "argv": job["argv"]} for call in calls]]
+            within = job.get("script", "").rpartition("/")[0]
+            if within:  # scripts find what is beside them
+                calls = [*calls, *[{**call, "folders": [within]} for call in calls]]
             for call in calls:
                 proof = self.replay(branch, call)
                 if proof.get("digest") == network["digest"]:

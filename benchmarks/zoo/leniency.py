@@ -92,6 +92,41 @@ def stub(name: str) -> Any:
     return _StubType("Stub", (), {"__stub__": name, "__module__": "stubs"})
 
 
+class Unknown(int):
+    """What a statement would have set that failed: some number, which checkpoints tell, or whatever it is used as."""
+
+    def __new__(cls) -> Unknown:
+        """A number like that of classes."""
+        return super().__new__(cls, 16)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return Unknown()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Another one."""
+        return Unknown()
+
+    def __getitem__(self, key: Any) -> Any:
+        return Unknown()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        return None
+
+    def __len__(self) -> int:
+        return 16
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __enter__(self) -> Unknown:
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        return None
+
+
 class _StubModule(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):

@@ -127,6 +127,7 @@ class Prover:
         branches = [b for b in self.folder.order() if "same" not in recipe["proofs"].get(b, {}) and proved(recipe, b)]
         used = {name for branch in branches for name in recipe["proofs"][branch]["used"]}
         adapters, unknown = adapters_of(used, self.known)
+        adapters += [f"folder:{place}" for place in recipe["call"].get("folders", ())]
         inputs = [one for one in [recipe["inputs"], *siblings] if one]
         inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:3]
         final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}, "runs": None}

@@ -16,6 +16,8 @@ import mindspore
 import numpy as np
 from mindspore import nn
 
+from . import leniency
+
 
 class UnwritableError(Exception):
     """A value that a recipe has no words for."""
@@ -145,6 +147,8 @@ def _write(value: Any, depth: int = 0) -> Any:
         return str(value).replace(f"{_folder}/", "").replace(str(_folder), ".")
     if value is None or type(value) in (bool, int, float):
         return value
+    if isinstance(value, leniency.Unknown):
+        return int(value)
     if isinstance(value, np.generic):
         return deeper(value.item())
     if isinstance(value, nn.Cell):

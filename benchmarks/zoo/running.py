@@ -264,10 +264,11 @@ def capture(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     script = folder / file
     seen = Seen()
     roots = [folder] if script.parent == folder else [folder, script.parent]
-    if job.get("cwd") == "script":
-        roots.reverse()
-    enter(folder, roots, [str(script), *job.get("argv", [])])
     dotted = file[: -len(".py")].replace("/", ".")
+    if (script.parent / "src").is_dir() and len(roots) > 1:  # a folder of its own within the folder
+        roots.reverse()
+        dotted = script.stem
+    enter(folder, roots, [str(script), *job.get("argv", [])])
     recording.start(folder, dotted)
     intercept(seen)
     error = ""
@@ -314,7 +315,7 @@ def _created(create: Callable[..., Any], name: str) -> Any:
 
 
 class _Resilient(ast.NodeTransformer):
-    """Each statement of a script for itself: one that fails is left out, and what it sets is a stub."""
+    """Each statement of a script for itself: one that fails is left out, and what it sets is unknown."""
 
     def _body(self, body: list[ast.stmt]) -> list[ast.stmt]:
         return [self._kept(self.visit(statement)) for statement in body]
@@ -336,8 +337,10 @@ class _Resilient(ast.NodeTransformer):
         ):
             return statement
         names = [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        simple = isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign))
-        rest = [ast.parse(f"{name} = _stub({name!r})").body[0] for name in names] if simple else [ast.Pass()]
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            names = [(n.asname or n.name).partition(".")[0] for n in statement.names if n.name != "*"]
+        simple = isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Import, ast.ImportFrom))
+        rest = [ast.parse(f"{name} = _unknown()").body[0] for name in names] if simple else [ast.Pass()]
         caught = ast.Tuple([ast.Name("Exception", ast.Load()), ast.Name("SystemExit", ast.Load())], ast.Load())
         handler = ast.ExceptHandler(caught, None, [ast.parse("_failed()").body[0], *rest])
         return ast.copy_location(ast.Try([statement], [handler], [], []), statement)
@@ -371,7 +374,7 @@ def run_resiliently(script: Path) -> None:
     tree = _Resilient().visit(body)
     tree.body = [*future, *tree.body]
     main = types.ModuleType("__main__")
-    vars(main).update(__file__=str(script), _stub=leniency.stub, _failed=traceback.print_exc)
+    vars(main).update(__file__=str(script), _unknown=leniency.Unknown, _failed=traceback.print_exc)
     sys.modules["__main__"] = main
     exec(compile(ast.fix_missing_locations(tree), str(script), "exec"), vars(main))
 
@@ -417,7 +420,7 @@ def replay(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         folder: A copy of the model's folder.
-        job: `call`.
+        job: `call`, which may have `folders`: further places of modules.
     """
     from mindspore.train import serialization
 
@@ -426,7 +429,8 @@ def replay(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         return {}
 
     call = job["call"]
-    reads = enter(folder, [folder], [str(folder / "main.py"), *call.get("argv", [])])
+    roots = [folder, *[folder / place for place in call.get("folders", ())]]
+    reads = enter(folder, roots, [str(folder / "main.py"), *call.get("argv", [])])
     for function in (serialization.load_checkpoint, serialization.load_param_into_net):
         leniency.replace(function, nothing)
     network = recording.make(call)
