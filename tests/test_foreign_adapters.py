@@ -94,6 +94,11 @@ CASES: dict[str, tuple[str, ...]] = {
         from mindspore.common.initializer import initializer
         right = bool(Parameter(initializer("ones", (2, 2)).to_tensor()).asnumpy().sum() == 4)
         """,
+        """
+        import mindspore as ms
+        made = ms.common.initializer.initializer("ones", (2, 2)).to_tensor()
+        right = bool(ms.Parameter(made).asnumpy().sum() == 4)
+        """,
     ),
     "validator": (
         """

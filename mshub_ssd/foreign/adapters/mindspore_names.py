@@ -166,8 +166,8 @@ def _to_tensor(around: Surroundings) -> None:
 
         return initializer
 
-    for module in ("mindspore.common.initializer", "mindspore.common", "mindspore"):
-        around.replace(module, initializer=make)
+    # Elsewhere the name means this module.
+    around.replace("mindspore.common.initializer", initializer=make)
 
 
 @adapter("embedding-lookup", "`nn.EmbeddingLookup(vocab_cache_size=0)`: the argument is gone")
