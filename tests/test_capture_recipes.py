@@ -194,7 +194,7 @@ def test_nested_constructions_of_a_script_are_taken_down(captured: Any) -> None:
     assert row["call"]["args"][1] == 2.0
     assert inner["callable"] == "src.net:Net"
     assert inner["args"][1:] == [{"name": "src.net:Block"}, {"tuple": [4, 4]}]
-    assert row["inputs"] == [{"shape": [2, 4], "type": "float32"}]
+    assert row["inputs"] == [{"shape": [1, 4], "type": "float32"}]
     assert row["proven"] == ["constructs", "runs"]
     assert row["parameters"] == 6
 

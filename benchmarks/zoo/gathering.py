@@ -195,6 +195,29 @@ class Folder:
             self.captures.append({"branch": branch, "job": job, "unwritable": network["unwritable"]})
         return 0
 
+    def take_line(self, branch: str, line: dict[str, Any]) -> int:
+        """A recipe that somebody wrote down, or a job; whether it is new."""
+        if "job" in line:
+            return self.capture_job(branch, line["job"])
+        told = {"args": [], "kwargs": {}} | line["call"]
+        if any(skeleton(told) == skeleton(recipe["call"]) for recipe in self.recipes):
+            return 0
+        proof = self.replay(branch, told)
+        if "digest" not in proof:
+            self.captures.append({"branch": branch, "job": {"line": told["callable"]}, **proof, "networks": []})
+            return 0
+        recipe = {key: proof[key] for key in ("digest", "parameters", "elements")}
+        recipe |= {
+            "call": told,
+            "known": [told],
+            "inputs": line.get("inputs"),
+            "how": "line",
+            "class": told["callable"],
+        }
+        source = {"branch": branch, "line": True, "models": line.get("models", [])}
+        self.recipes.append({**recipe, "sources": [source], "proofs": {branch: proof}})
+        return 1
+
     # --- proving
 
     def replay(self, branch: str, call: dict[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,8 @@ class Prover:
         adapters, unknown = adapters_of(used, self.known)
         adapters += [f"folder:{place}" for place in recipe["call"].get("folders", ())]
         inputs = [one for one in [recipe["inputs"], *siblings] if one]
-        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:3]
+        inputs = [one for told in inputs for one in (_single(told), told)]
+        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:5]
         final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}, "runs": None}
         short = {"call": pruned(recipe["call"], self._words(recipe)), "adapters": adapters}
         chosen: dict[str, Any] | None = None
@@ -166,7 +167,7 @@ class Prover:
                 break
             error, adapters, call = final["errors"][branch], attempt["adapters"], attempt["call"]
             if "ended the program" in error and "argv" not in call:
-                argv = self.folder.replay(branch, call).get("argv")
+                argv = recipe["proofs"][branch].get("argv")
                 if not argv:
                     return None
                 attempt = {**attempt, "call": {**call, "argv": argv}}
@@ -191,6 +192,13 @@ class Prover:
         told = self.child("prove", self.folder.copy(branch), job, self.limit * 2)
         told["seconds"] = round(time.monotonic() - started, 1)
         return told
+
+
+def _single(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same for a batch of one, if a batch is what they have in common."""
+    if len({tuple(one["shape"][:1]) for one in inputs}) != 1:
+        return inputs
+    return [{**one, "shape": [1, *one["shape"][1:]] if one["shape"] else []} for one in inputs]
 
 
 def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
