@@ -321,3 +321,13 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_type(zoo: Zoo, mo
     # Code that is here comes first, even where it needs consent.
     zoo.recipe("one", "one")
     assert [recipe.level for recipe in providers.candidates(Hub().info(uid))] == ["repository", "package"]
+
+
+def test_the_code_that_is_shown_is_that_of_the_commit_that_would_run(zoo: Zoo) -> None:
+    zoo.recipe("one", "one")
+    uid = zoo.card("one", "one")
+    shown = json.loads(run("trust", "show", uid, "--json").output)
+    assert shown["commit"] == zoo.commit
+    assert "src/net.py" in {file["name"] for file in shown["files"]}
+    assert "FACTOR = 2" in run("trust", "show", uid, "--file", "src/parts.py").output
+    assert not zoo.canary.exists()

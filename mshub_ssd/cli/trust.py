@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import answer, mshub_command, note
-from mshub_ssd.errors import UsageError
+from mshub_ssd.errors import UnknownModelError, UsageError
 from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import counted, size_text, table
 
@@ -121,9 +122,13 @@ def _code_of(uid: str) -> tuple[RepoLink, str]:
     Raises:
         UsageError: Its card means none that is known.
     """
-    from mshub_ssd import foreign
+    from mshub_ssd import foreign, providers
 
     card = default_hub().info(uid)
+    with contextlib.suppress(UnknownModelError):  # then there is the link to read
+        for recipe in providers.candidates(card):
+            if recipe.level == "repository" and recipe.code is not None:
+                return foreign.RepoLink(recipe.code.name, None, recipe.code.path), recipe.code.version
     link = foreign.parse_repo_link(card.repo_link or "")
     if link is None or not link.path:
         raise UsageError(
