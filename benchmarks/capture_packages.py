@@ -1,26 +1,35 @@
 """Recipes of the cards whose networks lie in packages: writes mshub_ssd/providers/data/packages.jsonl.
 
-    python benchmarks/capture_packages.py CARDS MINDCV MINDYOLO --out FILE [--only MODEL ...]
+    python benchmarks/capture_packages.py CARDS MINDCV MINDYOLO MINDOCR ZOO --out FILE [--only MODEL ...]
 
-CARDS is a folder of published cards, MINDCV and MINDYOLO are clones of the repositories that they name, bare ones will
-do; MindCV and MindYOLO must be installed, and are run as they are. A card names a branch, a folder of configurations
-and a model. The configuration says how the network is built and what pictures are made into. Every network is built
-and run in a process of its own, where connections and files that are written end it: `constructs` and `runs` are what
-was seen there. Built with other numbers of classes it tells which parameter shows their number.
+CARDS is a folder of published cards; MINDCV, MINDYOLO and MINDOCR are clones of the repositories that they name, ZOO
+is one of the model zoo; bare ones will do. MindCV and MindYOLO must be installed, and are run as they are; MindOCR need
+not be. A card names a branch, a folder of configurations and a model. The configuration says how the network is built
+and what pictures are made into. Every network is built and run in a process of its own, where connections and files
+that are written end it: `constructs` and `runs` are what was seen there. Built with other numbers of classes it tells
+which parameter shows their number.
+
+For each of STAND_INS the zoo's network is built beside MindCV's, at the commits of the branches, and both are given the
+same values: their parameters must be the same, and their outputs agree within a millionth of the largest, or there is
+no row.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import hashlib
 import json
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +42,48 @@ SIZE, CROP, INTERPOLATION = 224, 0.875, "bilinear"
 IOU = 0.65
 # Where the cards' names are not those of the configurations.
 FILES = {"yolov3_darknet53": "yolov3", "yolov4_cspdarknet53": "yolov4"}
-VERSIONS = {"mindcv": ">=0.3,<0.4", "mindyolo": ">=0.5,<0.6"}
+FILES |= {"dbnet_mobilenetv3": "db_mobilenetv3_icdar15", "dbnet_resnet50": "db_r50_icdar15"}
+VERSIONS = {"mindcv": ">=0.3,<0.4", "mindyolo": ">=0.5,<0.6", "mindocr": ">=0.5,<0.6"}
 COUNTS = (7, 31)
-REPOSITORY = re.compile(r"repo-link: <https://github\.com/mindspore-lab/(mindcv|mindyolo)/tree/([^/>]+)/([^>]+?)/?>")
+REPOSITORY = re.compile(
+    r"repo-link: <https://github\.com/mindspore-lab/(mind(?:cv|yolo|ocr))/tree/([^/>]+)/([^>]+?)/?>"
+)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A network of MindCV that may compute what one of the zoo computes."""
+
+    callable: str
+    path: str
+    model: str
+    zoo: str
+    arguments: dict[str, Any]
+    branches: tuple[str, ...]
+    rename: tuple[tuple[str, str], ...] = ()
+
+
+LATER = ("r1.7", "r1.8", "r1.9", "r1.10")
+STAND_INS = (
+    StandIn("mindcv.models.dpn:dpn92", "official/cv/dpn", "dpn", "src.dpn:DPN", {}, LATER),
+    StandIn(
+        "mindcv.models.nasnet:nasnet_a_4x1056",
+        "official/cv/nasnet",
+        "nasnet",
+        "src.nasnet_a_mobile:NASNetAMobile",
+        {"num_classes": 1000, "is_training": False},
+        ("r1.3", "r1.5", "r1.6", *LATER),
+    ),
+    StandIn(
+        "mindcv.models.shufflenetv2:shufflenet_v2_x1_0",
+        "official/cv/shufflenetv2",
+        "shufflenetv2",
+        "src.shufflenetv2:ShuffleNetV2",
+        {},
+        ("r1.3", "r1.5", "r1.6", *LATER),
+        ((r"\bclassifier\.0\.weight$", "classifier.weight"),),
+    ),
+)
 
 
 @dataclass
@@ -60,6 +108,11 @@ class Clone:
         return subprocess.run(
             ["git", "-C", str(self.folder), *words], check=True, capture_output=True, text=True
         ).stdout
+
+    def packed(self, commit: str, path: str) -> bytes:
+        """A folder as a tar archive."""
+        words = ["git", "-C", str(self.folder), "archive", commit, path]
+        return subprocess.run(words, check=True, capture_output=True).stdout
 
     def commit(self, branch: str) -> str:
         """What a branch stands for."""
@@ -149,6 +202,7 @@ def detector(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
     if [step for step in steps if not step.startswith("label_")] != ["letterbox", "image_norm", "image_transpose"]:
         raise SystemExit(f"{names[0]} prepares pictures in another way: {steps}")
     network = dict(content["network"])
+    network |= {part: quoted(network[part]) for part in ("backbone", "head")}
     kind = network["model_name"]
     side = content["img_size"]
     return {
@@ -157,9 +211,7 @@ def detector(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
             "callable": f"mindyolo.models.{kind}:{kind}",
             "args": [],
             "kwargs": {
-                "cfg": {
-                    "call": {"callable": "mindyolo.utils.config:Config", "args": [{"dict": network}], "kwargs": {}}
-                },
+                "cfg": {"call": {"callable": "mindyolo.utils.config:Config", "args": [grammar(network)], "kwargs": {}}},
                 "num_classes": content["data"]["nc"],
             },
         },
@@ -175,9 +227,40 @@ def detector(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
     }
 
 
+def reader(clone: Clone, one: Wanted, commit: str) -> dict[str, Any]:
+    """What a configuration of MindOCR says; weights of a backbone would be downloaded, and the checkpoint has them."""
+    stem = plain(FILES.get(one.model, one.model))
+    (name,) = (name for name in clone.files(commit, one.path) if plain(Path(name).stem) == stem)
+    model = clone.read(commit, name)["model"]
+    model["backbone"]["pretrained"] = False
+    return {
+        "configuration": name,
+        "call": {"callable": "mindocr.models.builder:build_model", "args": [grammar(model)], "kwargs": {}},
+        "inputs": [],
+        "family": None,
+        "settings": {},
+        "named_after": "",
+    }
+
+
+def grammar(value: Any) -> Any:
+    """A value as recipes have it."""
+    if isinstance(value, dict):
+        return {"dict": {name: grammar(item) for name, item in value.items()}}
+    return [grammar(item) for item in value] if isinstance(value, list) else value
+
+
+def quoted(layers: list[Any]) -> list[Any]:
+    """Layers whose words are in quotes: MindYOLO evaluates arguments, and warns of those that it cannot evaluate."""
+    return [
+        [*rest, ["'nearest'" if argument == "nearest" else argument for argument in arguments]]
+        for *rest, arguments in layers
+    ]
+
+
 def row(clone: Clone, one: Wanted) -> dict[str, Any]:
     commits = sorted(map(clone.commit, one.branches))
-    reads = classifier if one.package == "mindcv" else detector
+    reads = {"mindcv": classifier, "mindyolo": detector, "mindocr": reader}[one.package]
     says = [reads(clone, one, commit) for commit in commits]
     if any(other != says[0] for other in says):
         raise SystemExit(f"{one.model}: the branches {sorted(one.branches)} have different configurations")
@@ -190,7 +273,76 @@ def row(clone: Clone, one: Wanted) -> dict[str, Any]:
         "commits": commits,
         **says[0],
     }
-    return {**described, **proof(described)}
+    return {**described, **proof(described)} if find_spec(one.package) else {**described, "proven": []}
+
+
+def stand_in(zoo: Clone, one: StandIn) -> dict[str, Any]:
+    """A row for a network of MindCV that computes what the zoo's does at all of the branches."""
+    commits = [zoo.commit(branch) for branch in one.branches]
+    for commit in commits:
+        with tempfile.TemporaryDirectory() as folder:
+            archive = zoo.packed(commit, f"{one.path}/src")
+            subprocess.run(["tar", "x", "-C", folder], input=archive, check=True)
+            told = json.dumps({**dataclasses.asdict(one), "folder": f"{folder}/{one.path}"})
+            found = subprocess.run([sys.executable, __file__, "--compare"], input=told, capture_output=True, text=True)
+        lines = [line for line in found.stdout.splitlines() if line.startswith("agree ")]
+        if found.returncode or not lines:
+            raise SystemExit(f"{one.model} at {commit}: {found.stdout[-300:]}{found.stderr[-300:]}")
+        print(one.path, commit[:12], *lines)
+    described = {
+        "key": f"mindcv:{one.callable.partition(':')[2]}@{one.path}",
+        "package": "mindcv",
+        "versions": VERSIONS["mindcv"],
+        "repository": "mindspore/models",
+        "path": one.path,
+        "models": [one.model],
+        "commits": commits,
+        "rename": one.rename,
+        "call": {"callable": one.callable, "args": [], "kwargs": {"num_classes": 1000}},
+        "inputs": [{"shape": [1, 3, SIZE, SIZE], "type": "float32"}],
+        "family": None,
+        "settings": {"num_classes": 1000},
+        "named_after": "",
+    }
+    seen = proof(described)
+    return {**described, **seen, "proven": [*seen["proven"], "verified"]}
+
+
+def compare() -> None:
+    """Whether the two networks on the standard input compute the same with equal values."""
+    told = json.load(sys.stdin)
+    sys.path.insert(0, told["folder"])
+    import mindspore
+    import numpy as np
+
+    ours = resolved(told["callable"])(num_classes=1000)
+    theirs = resolved(told["zoo"])(**told["arguments"])
+    random = np.random.default_rng(1)
+    values = {}
+    for name, item in ours.parameters_and_names():
+        norm = name.endswith(("moving_variance", "gamma"))
+        scale = (2 / max(1, math.prod(item.shape[1:]))) ** 0.5 if len(item.shape) > 1 else 0.1
+        drawn = random.uniform(0.5, 1.5, item.shape) if norm else random.normal(0, scale, item.shape)
+        values[name] = drawn.astype(np.float32)
+    for network, rules in ((ours, []), (theirs, told["rename"])):
+        left = set(values)
+        for name, item in network.parameters_and_names():
+            for pattern, replacement in rules:
+                name = re.sub(pattern, replacement, name)
+            left.remove(name)
+            if item.shape != values[name].shape:
+                raise ValueError(f"{name} has the shape {item.shape}")
+            item.set_data(mindspore.Tensor(values[name]))
+        if left:
+            raise ValueError(f"no {sorted(left)[:5]}")
+        network.set_train(False)
+    given = mindspore.Tensor(random.normal(0, 1, (2, 3, SIZE, SIZE)).astype(np.float32))
+    outputs = [network(given) for network in (ours, theirs)]
+    one, two = (found[0] if isinstance(found, tuple) else found for found in outputs)
+    apart = float(np.abs(one.asnumpy() - two.asnumpy()).max() / np.abs(two.asnumpy()).max())
+    if apart > 1e-6 or not np.ptp(two.asnumpy(), axis=0).any():
+        raise ValueError(f"outputs are {apart:.2g} apart, or the same for any picture")
+    print(f"agree within {apart:.1g}")
 
 
 def proof(described: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +352,9 @@ def proof(described: dict[str, Any]) -> dict[str, Any]:
     )
     lines = [line for line in found.stdout.splitlines() if line.startswith("{")]
     seen = json.loads(lines[-1]) if lines else {"proven": []}
+    # MindSpore warns where a value is used that is not there.
+    if seen.pop("values", False) or "uninitialized tensor" in found.stderr:
+        seen["values"] = True
     trouble = seen.pop("trouble", None) or (found.stderr.strip().splitlines() or ["it ended"])[-1]
     if len(seen["proven"]) < 2:
         print(f"{described['key']}: {seen['proven']}: {trouble}"[:300], file=sys.stderr)
@@ -225,7 +380,10 @@ def prove() -> None:
         seen["proven"].append("constructs")
         text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
         seen |= {"parameters": len(shapes), "digest": hashlib.sha256(text.encode()).hexdigest()}
-        others = {count: sides({**call, "kwargs": {**call["kwargs"], "num_classes": count}}) for count in COUNTS}
+        others = {}
+        for count in COUNTS:
+            others[count], with_values = sides({**call, "kwargs": {**call["kwargs"], "num_classes": count}})
+            seen["values"] = seen.get("values", False) or with_values
         seen["classes"] = shown({settings["num_classes"]: shapes, **others})
         network.set_train(False)
         size = described["inputs"][0]["shape"]
@@ -242,8 +400,8 @@ def prove() -> None:
     print(json.dumps(seen))
 
 
-def sides(call: dict[str, Any]) -> dict[str, list[int]]:
-    """Names and shapes of a network's parameters, which get values only where it cannot be built without."""
+def sides(call: dict[str, Any]) -> tuple[dict[str, list[int]], bool]:
+    """Names and shapes of a network's parameters, and whether it had to be built with values for them."""
     from mshub_ssd import networks
 
     for initialised in (False, True):
@@ -254,7 +412,7 @@ def sides(call: dict[str, Any]) -> dict[str, list[int]]:
         except (RuntimeError, ValueError, TypeError):
             if initialised:
                 raise
-    return {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}
+    return {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}, initialised
 
 
 def shown(shapes: dict[int, dict[str, list[int]]]) -> list[Any] | None:
@@ -284,8 +442,8 @@ def called(call: dict[str, Any]) -> Any:
 
 def valued(value: Any) -> Any:
     if isinstance(value, dict):
-        return called(value["call"]) if "call" in value else value["dict"]
-    return value
+        return called(value["call"]) if "call" in value else {k: valued(item) for k, item in value["dict"].items()}
+    return [valued(item) for item in value] if isinstance(value, list) else value
 
 
 def forbid(event: str, given: tuple[Any, ...]) -> None:
@@ -300,18 +458,24 @@ def main() -> None:
     parser.add_argument("cards", type=Path)
     parser.add_argument("mindcv", type=Path)
     parser.add_argument("mindyolo", type=Path)
+    parser.add_argument("mindocr", type=Path)
+    parser.add_argument("zoo", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="these models; the other rows of the file stay")
     chosen = parser.parse_args()
     for package in VERSIONS:
-        print(package, version(package))
-    clones = {"mindcv": Clone(chosen.mindcv), "mindyolo": Clone(chosen.mindyolo)}
+        print(package, version(package) if find_spec(package) else "is not installed")
+    clones = {name: Clone(getattr(chosen, name)) for name in VERSIONS}
     rows = {}
     if chosen.only and chosen.out.exists():
         rows = {found["key"]: found for found in map(json.loads, chosen.out.read_text().splitlines())}
-    for one in wanted(chosen.cards):
-        if not chosen.only or one.model in chosen.only:
-            made = row(clones[one.package], one)
+    making: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (one.model, functools.partial(stand_in, Clone(chosen.zoo), one)) for one in STAND_INS
+    ]
+    making += [(one.model, functools.partial(row, clones[one.package], one)) for one in wanted(chosen.cards)]
+    for model, make in making:
+        if not chosen.only or model in chosen.only:
+            made = make()
             rows[made["key"]] = made
             print(made["key"], *made["proven"], flush=True)
             lines = [json.dumps(rows[key], ensure_ascii=False) for key in sorted(rows)]
@@ -319,4 +483,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prove() if sys.argv[1:] == ["--prove"] else main()
+    {"--prove": prove, "--compare": compare}.get(" ".join(sys.argv[1:]), main)()

@@ -67,11 +67,11 @@ def _environment() -> Iterator[Diagnosis]:
     machine = f"{platform.system()} {platform.machine()}"
     yield Diagnosis("python", "ok", f"{python} on {machine}", facts={"version": python, "machine": machine})
     yield _tried("settings", _settings)
-    for package in ("numpy", "mindspore"):
+    for package in ("numpy", "mindspore", "mindcv", "mindyolo", "mindocr"):
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # told below, with what to do
+            continue  # where it is missed, that is told below, or by the card, with what to do
         yield Diagnosis(package, "ok", version, facts={"version": version})
     yield _tried("device", _device)
     yield _tried("engines", _engines)

@@ -246,6 +246,8 @@ def is_installed(package: str) -> bool:
 
 def install_hint(extra: str) -> str:
     """What to type for an extra; MindSpore's is of no use on a Python for which MindSpore has no package."""
+    if extra == "mindocr":
+        return "MindOCR 0.5 has no extra: it wants Pillow 9.5 or older, and a MindSpore older than 2.10"
     command = f"pip install 'mshub_ssd[{extra}]'"
     if extra == "mindspore" and sys.version_info >= (3, 13):
         return f"{command} under Python 3.10 to 3.12; MindSpore has no package for newer ones"

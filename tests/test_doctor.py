@@ -20,6 +20,7 @@ from networks import save_checkpoint, sha256
 
 import mshub_ssd as mshub
 from mshub_ssd import cpu, networks
+from mshub_ssd.errors import is_installed
 from mshub_ssd.store.transfer import override_policy
 
 mindspore = pytest.importorskip("mindspore")
@@ -91,7 +92,9 @@ def states(found: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
 
 def test_without_a_uid_it_looks_at_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = examine()
-    assert list(found) == ["mshub_ssd", "python", "settings", "numpy", "mindspore", "device", "engines", "cpu"]
+    lent = [package for package in ("mindcv", "mindyolo", "mindocr") if is_installed(package)]
+    assert list(found) == ["mshub_ssd", "python", "settings", "numpy", "mindspore", *lent, "device", "engines", "cpu"]
+    assert all(found[package][0]["facts"]["version"] == version(package) for package in lent)
     assert set(states(found).values()) == {"ok"}
     assert found["mindspore"][0]["facts"]["version"] == version("mindspore")
     assert found["numpy"][0]["facts"]["version"] == np.__version__

@@ -10,18 +10,19 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mshub_ssd import families, networks
+import mshub_ssd as mshub
+from mshub_ssd import families
 from mshub_ssd.cards import Card, parse_card
-from mshub_ssd.errors import ImageError, UsageError
+from mshub_ssd.errors import ImageError, MissingDependencyError, UsageError, is_installed
 from mshub_ssd.networks import config_from_dict, config_to_dict
 from mshub_ssd.networks.classification import ClassifierConfig, class_names, imagenet_classes
 from mshub_ssd.networks.yolo import YOLOConfig
@@ -45,8 +46,8 @@ PLACES = {
 }
 
 
-def card(key: str, more: str = "", **fields: str) -> Card:
-    """A card as the hub has them."""
+def text_of(key: str, more: str = "", **fields: str) -> str:
+    """A card's text, as the hub has them."""
     said = {
         "model-name": key.partition(":")[2],
         "backbone-name": "none",
@@ -56,8 +57,12 @@ def card(key: str, more: str = "", **fields: str) -> Card:
         **{name.replace("_", "-"): value for name, value in fields.items()},
     }
     lines = "\n\n".join(f"{name}: {value}" for name, value in said.items() if value)
-    text = f"# {key}\n\n---\n\n{lines}\n\n{more}\n\n---\n\n## Introduction\n\nIt.\n"
-    return parse_card(text, uid=f"mindspore/2.3/{said['model-name']}_set", path=Path("card.md"))
+    return f"# {key}\n\n---\n\n{lines}\n\n{more}\n\n---\n\n## Introduction\n\nIt.\n"
+
+
+def card(key: str, more: str = "", **fields: str) -> Card:
+    text = text_of(key, more, **fields)
+    return parse_card(text, uid=f"mindspore/2.3/{key.partition(':')[2]}_set", path=Path("card.md"))
 
 
 def recipe(key: str, **fields: Any) -> Recipe:
@@ -69,43 +74,49 @@ def recipe(key: str, **fields: Any) -> Recipe:
 
 
 def test_every_row_is_a_recipe() -> None:
-    assert len(ROWS) == len({row["key"] for row in ROWS}) == 55
+    assert len(ROWS) == len({row["key"] for row in ROWS}) == 61
     for row in ROWS:
-        package, _, _ = row["key"].partition(":")
+        package, _, model = row["key"].partition(":")
         assert package == row["package"]
-        assert row["repository"] == f"mindspore-lab/{package}"
         assert row["call"]["callable"].startswith(f"{package}.models.")
-        assert not row["call"]["args"]
         assert all(len(commit) == 40 and int(commit, 16) for commit in row["commits"])
-        assert len(row["commits"]) == 2
+        assert set(row["proven"]) <= {"constructs", "runs", "verified"}
+        assert '"pretrained": true' not in json.dumps(row["call"])
+        if "models" in row:
+            assert model.endswith(f"@{row['path']}")
+            assert row["repository"] == "mindspore/models"
+            assert "verified" in row["proven"]
+            continue
+        assert row["repository"] == f"mindspore-lab/{package}"
         assert row["configuration"].startswith(row["path"] + "/")
-        assert set(row["proven"]) <= {"constructs", "runs"}
-        assert "pretrained" not in json.dumps(row["call"])
+        assert len(row["commits"]) == 2
         if row["proven"]:
             name, axis, factor, rest = row["classes"]
             assert name.endswith("weight")
             assert axis in (0, 1)
-            assert factor >= 1
+            assert factor in (1, 3)
             assert rest >= 0
             assert row["parameters"] > 10
             assert len(row["digest"]) == 64
-    constructs = [row["key"] for row in ROWS if "constructs" in row["proven"]]
-    assert len(constructs) == 54
-    assert "mindcv:rexnet_09" not in constructs
+    cards = [row for row in ROWS if "models" not in row and row["package"] != "mindocr"]
+    assert [row["key"] for row in cards if "constructs" not in row["proven"]] == ["mindcv:rexnet_09"]
+    assert [row["key"] for row in cards if "runs" not in row["proven"]] == ["mindcv:pvt_tiny", "mindcv:rexnet_09"]
 
 
 def test_every_row_has_a_configuration_that_can_be_written_down() -> None:
     for row in ROWS:
+        if row["family"] is None:
+            continue
         place = f"{row['package']}/tree/v0.4.0/{row['path']}"
         found = recipe(row["key"], repo_link=f"<https://github.com/mindspore-lab/{place}>")
         config = packages.config_for(found)
         assert isinstance(config, ClassifierConfig if row["package"] == "mindcv" else YOLOConfig)
         assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
         assert config.name == found.key == row["key"]
-        assert families.of(config) is not None
+        family = families.of(config)
+        assert family is not None
         (given,) = found.inputs
-        picture = np.zeros((30, 50, 3), np.uint8)
-        assert families.of(config).preprocess(picture)[0].shape == given.shape
+        assert family.preprocess(np.zeros((30, 50, 3), np.uint8))[0].shape == given.shape
         assert len(config.class_names) == config.num_classes
 
 
@@ -219,60 +230,139 @@ def test_candidates_import_nothing() -> None:
 
 # --- networks
 
-
-def evaluated(value: Any) -> Any:
-    if isinstance(value, dict) and "call" in value:
-        return called(value["call"]["callable"], value["call"]["args"], value["call"]["kwargs"])
-    return value["dict"] if isinstance(value, dict) else value
+FEW = ["mindcv:squeezenet1_0", "mindcv:googlenet", "mindyolo:yolov8n", "mindyolo:yolox_s"]
 
 
-def called(place: str, args: Any, kwargs: Any) -> Any:
-    module, _, name = place.partition(":")
-    given = {key: evaluated(value) for key, value in kwargs.items()}
-    return getattr(import_module(module), name)(*map(evaluated, args), **given)
+def written(folder: Path, key: str, checkpoint: Path | None = None, **fields: str) -> Path:
+    """A card's file, with a checkpoint beside it."""
+    asset = ""
+    if checkpoint is not None:
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        asset = f"asset:\n\n-\n    file-format: ckpt\n    asset-link: {checkpoint.name}\n    asset-sha256: {digest}"
+    path = folder / f"{re.sub(r'[^a-z0-9_]', '_', key)}.md"
+    path.write_text(text_of(key, asset, **fields), encoding="utf-8")
+    return path
 
 
-@pytest.fixture(
-    scope="module", params=["mindcv:squeezenet1_0", "mindcv:googlenet", "mindyolo:yolov8n", "mindyolo:yolox_s"]
-)
-def built(request: pytest.FixtureRequest) -> tuple[Recipe, Any]:
-    """A recipe for few classes, and its network."""
-    pytest.importorskip("mindspore")
-    package = request.param.partition(":")[0]
+def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(map(int, item.shape)) for name, item in network.parameters_and_names()}
+
+
+@pytest.mark.parametrize("key", FEW)
+def test_a_card_is_loaded_and_used(key: str, tmp_path: Path) -> None:
+    mindspore = pytest.importorskip("mindspore")
+    package = key.partition(":")[0]
     pytest.importorskip(package)
-    row = next(row for row in ROWS if row["key"] == request.param)
-    found = recipe(request.param, repo_link=f"<https://github.com/mindspore-lab/{package}/tree/main/{row['path']}>")
-    assert found.call is not None
-    network = called(found.call.callable, found.call.args, found.call.kwargs)
-    shapes = {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}
-    text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
+    row = next(row for row in ROWS if row["key"] == key)
+    link = f"<https://github.com/mindspore-lab/{package}/tree/v0.5.0/{row['path']}>"
+    path = written(tmp_path, key, repo_link=link)
+    shapes = shapes_of(mshub.load(path, pretrained=False))
     assert len(shapes) == row["parameters"]
+    text = "\n".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items()))
     assert hashlib.sha256(text.encode()).hexdigest() == row["digest"]
-    few = called(found.call.callable, found.call.args, {**found.call.kwargs, "num_classes": 5})
-    shapes = {name: tuple(item.shape) for name, item in few.parameters_and_names()}
-    assert packages.sized(found, shapes).call.kwargs["num_classes"] == 5  # type: ignore[union-attr]
-    return found, few.set_train(False)
 
-
-def test_a_network_is_built_and_used(built: tuple[Recipe, Any]) -> None:
-    from mshub_ssd.pipeline import Pipeline
-
-    found, network = built
-    network.config = packages.config_for(found, network)
-    assert network.config.class_names == tuple(f"class {number}" for number in range(5))
-    pipeline = Pipeline.of_cell(network)
-    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    if found.key.startswith("mindcv"):
-        (seen,) = pipeline.results([picture], pipeline.family.options())  # type: ignore[call-arg]
+    few = mshub.load(path, pretrained=False, num_classes=5)
+    assert few.config.class_names == tuple(f"class {number}" for number in range(5))
+    mindspore.save_checkpoint(few, str(tmp_path / "few.ckpt"))
+    with mshub.Predictor(written(tmp_path, key, tmp_path / "few.ckpt", repo_link=link)) as predict:
+        assert predict.config == few.config
+        assert predict.engine == "mindspore"
+        picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+        # Of random values no detector is sure.
+        seen = predict(picture)
+    if package == "mindcv":
         assert len(seen) == 5
         assert math.isclose(seen.scores.sum(), 1, abs_tol=1e-5)
+        assert mshub.classify(few, picture).labels.tolist() == seen.labels.tolist()
     else:
-        options = pipeline.family.options(score_threshold=0.0, max_detections=20)  # type: ignore[call-arg]
-        (seen,) = pipeline.results([picture], options)
+        seen = mshub.detect(few, picture, score_threshold=0.0, max_detections=20)
         assert len(seen) == 20
         assert seen.image_size == (60, 90)
         assert (seen.boxes >= 0).all()
         assert (seen.boxes <= [90, 60, 90, 60]).all()
+
+
+def test_loaded_values_are_all_that_counts(tmp_path: Path) -> None:
+    """Networks are built without values for their parameters; nothing else may be made of those."""
+    mindspore = pytest.importorskip("mindspore")
+    pytest.importorskip("mindyolo")
+    path = written(tmp_path, "mindyolo:yolov8n")
+    network = mshub.load(path, pretrained=False)
+    mindspore.save_checkpoint(network, str(tmp_path / "some.ckpt"))
+    again = mshub.load(written(tmp_path, "mindyolo:yolov8n", tmp_path / "some.ckpt"))
+    given = mindspore.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    np.testing.assert_array_equal(network(given)[0].asnumpy(), again(given)[0].asnumpy())
+
+
+# --- stand-ins for the zoo's code
+
+
+@pytest.mark.parametrize(
+    ("branch", "path", "model", "callable_"),
+    [
+        ("r1.7", "official/cv/dpn", "dpn", "mindcv.models.dpn:dpn92"),
+        ("r1.10", "official/cv/nasnet", "nasnet", "mindcv.models.nasnet:nasnet_a_4x1056"),
+        ("r1.3", "official/cv/shufflenetv2", "shufflenetv2", "mindcv.models.shufflenetv2:shufflenet_v2_x1_0"),
+    ],
+)
+def test_mindcv_stands_in_where_outputs_were_compared(branch: str, path: str, model: str, callable_: str) -> None:
+    link = f"<https://gitee.com/mindspore/models/tree/{branch}/{path}>"
+    (found,) = packages.candidates(card(f"zoo:{model}", repo_link=link, train_dataset="imagenet2012"))
+    assert found.call is not None
+    assert (found.level, found.call.callable) == ("package", callable_)
+    assert "verified" in found.proven
+    # What the zoo makes of pictures is another matter.
+    assert packages.config_for(found) is None
+
+
+@pytest.mark.parametrize(
+    ("branch", "path", "model"),
+    [
+        ("r1.5", "official/cv/dpn", "dpn"),  # its groups are parameters of their own
+        ("master", "official/cv/dpn", "dpn"),
+        ("r1.7", "official/cv/resnet", "resnet50"),  # pads in another way
+        ("r1.7", "official/cv/dpn", "dpn131"),
+    ],
+)
+def test_mindcv_stands_in_nowhere_else(branch: str, path: str, model: str) -> None:
+    link = f"<https://gitee.com/mindspore/models/tree/{branch}/{path}>"
+    assert packages.candidates(card(f"zoo:{model}", repo_link=link)) == []
+
+
+def test_a_stand_in_takes_the_zoos_checkpoint_without_consent(tmp_path: Path) -> None:
+    mindspore = pytest.importorskip("mindspore")
+    pytest.importorskip("mindcv")
+    link = "<https://gitee.com/mindspore/models/tree/r1.9/official/cv/shufflenetv2>"
+    network = mshub.load(written(tmp_path, "zoo:shufflenetv2", repo_link=link), pretrained=False)
+    arrays = [
+        {"name": name.replace("classifier.", "classifier.0."), "data": item}
+        for name, item in network.parameters_and_names()
+    ]
+    mindspore.save_checkpoint(arrays, str(tmp_path / "zoo.ckpt"))
+    again = mshub.load(written(tmp_path, "zoo:shufflenetv2", tmp_path / "zoo.ckpt", repo_link=link))
+    given = mindspore.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    np.testing.assert_array_equal(network(given).asnumpy(), again(given).asnumpy())
+    with pytest.raises(UsageError, match="no configuration of a known family"):
+        mshub.classify(again, np.zeros((8, 8, 3), np.uint8))
+
+
+# --- MindOCR
+
+
+def test_mindocr_is_used_where_it_is() -> None:
+    link = "<https://github.com/mindspore-lab/mindocr/tree/v0.5.0/configs/det/dbnet>"
+    found = recipe("mindocr:dbnet_resnet50", repo_link=link, train_dataset="ICDAR2015")
+    assert found.call is not None
+    assert found.call.args[0]["dict"]["backbone"]["dict"]["pretrained"] is False
+    assert packages.config_for(found) is None
+    if not is_installed("mindocr"):
+        from mshub_ssd import providers
+
+        wanted = card("mindocr:dbnet_resnet50", repo_link=link)
+        with pytest.raises(MissingDependencyError, match="is not installed") as raised:
+            providers.plan(wanted, pretrained=False)
+        assert raised.value.hint is not None
+        assert "no extra" in raised.value.hint
 
 
 # --- what classifiers are given
@@ -436,6 +526,5 @@ def test_networks_without_a_family_say_so() -> None:
     nn = pytest.importorskip("mindspore").nn
     from mshub_ssd.pipeline import Pipeline
 
-    assert networks.NETWORKS
     with pytest.raises(UsageError, match="no configuration of a known family"):
         Pipeline.of_cell(nn.ReLU())

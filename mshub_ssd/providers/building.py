@@ -65,6 +65,7 @@ def build_network(
         call.callable, tuple(args) or call.args, {**call.kwargs, **recipe.arguments, **(kwargs or {})}, call.argv
     )
     check_code(recipe, uid=uid, trust_repo=trust_repo)
+    initialised = initialised or recipe.values
     if recipe.level == "repository":
         folder = foreign.folder(code.name, code.version, code.path, settings=settings)
         return foreign.build(folder, merged, recipe.adapters, initialised=initialised)

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mshub_ssd import networks
 from mshub_ssd.checkpoints import LoadReport, match_parameters
 from mshub_ssd.errors import MismatchError, MshubError, TrustError
+from mshub_ssd.providers import packages
 from mshub_ssd.providers.recipes import LEVELS, Call, Recipe
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class Fitting:
 def fit(recipes: Sequence[Recipe], arrays: Mapping[str, NDArray[Any]], build: Callable[[Recipe], Any]) -> Fitting:
     """Build the candidates and keep the one whose parameters are the checkpoint's.
 
-    Where none fits and shapes alone differ, sizes among the arguments (classes, vocabulary) are changed to what the
+    Where a recipe tells which parameter shows the number of classes, it is built for the checkpoint's. Where none fits
+    and shapes alone differ, sizes among the arguments (classes, vocabulary) are changed to what the
     checkpoint has.
 
     Args:
@@ -78,9 +81,10 @@ def fit(recipes: Sequence[Recipe], arrays: Mapping[str, NDArray[Any]], build: Ca
     """
     tried: list[Fitting] = []
     failure: MshubError | None = None
+    shapes = {name: array.shape for name, array in arrays.items()}
     for recipe in recipes:
         try:
-            tried.append(_held(recipe, arrays, build))
+            tried.append(_held(packages.sized(recipe, shapes), arrays, build))
         except TrustError:
             if any(fitting.report.ok for fitting in tried):
                 break  # code that may run fills it; no need to ask for more
@@ -112,7 +116,19 @@ def fit(recipes: Sequence[Recipe], arrays: Mapping[str, NDArray[Any]], build: Ca
 
 def _held(recipe: Recipe, arrays: Mapping[str, NDArray[Any]], build: Callable[[Recipe], Any]) -> Fitting:
     network = build(recipe)
-    return Fitting(recipe, network, *match_parameters(arrays, networks.parameter_types(network)))
+    named = _renamed(arrays, recipe.rename)
+    return Fitting(recipe, network, *match_parameters(named, networks.parameter_types(network)))
+
+
+def _renamed(arrays: Mapping[str, NDArray[Any]], rules: Sequence[tuple[str, str]]) -> Mapping[str, NDArray[Any]]:
+    """The arrays under the names that a recipe's code has for them."""
+    if not rules:
+        return arrays
+    names = list(arrays)
+    for pattern, replacement in rules:
+        names = [re.sub(pattern, replacement, name) for name in names]
+    # Two of one name are no checkpoint of this network: as they are, they do not fit.
+    return dict(zip(names, arrays.values(), strict=True)) if len(set(names)) == len(names) else arrays
 
 
 def _told(recipe: Recipe) -> str:

@@ -1,12 +1,16 @@
-"""Cards whose networks lie in packages: MindCV's classifiers and MindYOLO's detectors.
+"""Cards whose networks lie in packages: MindCV's classifiers, MindYOLO's detectors, and what MindOCR has.
 
 What is known of them is data, ``data/packages.jsonl``, which ``benchmarks/capture_packages.py`` writes. Nothing here
 imports a package; whoever builds a recipe does. A row holds, besides what a recipe of a file has:
 
 - ``key``, ``package``, ``versions``: what the network is called, where it is, and which versions were tried;
 - ``repository``, ``path``, ``commits``, ``configuration``: what says so;
-- ``family``, ``settings``, ``named_after``: how pictures are prepared and outputs read, and whose classes they are;
+- ``family``, ``settings``, ``named_after``: how pictures are prepared and outputs read, and whose classes they are; the
+  family is null where that is not known;
 - ``classes``: a parameter, one of its axes, a factor and a rest: its side is factor x classes + rest;
+- ``values``: whether constructors compute with their parameters' values;
+- ``models``, ``rename``: of a stand-in: what the zoo's cards call the network, and its parameters. MindCV stands in for
+  the zoo's code only where the outputs were compared, with equal parameters; that names fit proves no function;
 - ``parameters``, ``digest``: their number, and the SHA-256 of their sorted names and shapes.
 """
 
@@ -20,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from mshub_ssd import foreign
 from mshub_ssd.providers.recipes import Call, Code, Input, Recipe
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates", "config_for", "package_of", "sized"]
 
-_LINK = re.compile(r"\bmindspore-lab/(mindcv|mindyolo)(?:[/#?]|\.git|$)")
+_LINK = re.compile(r"\bmindspore-lab/(mindcv|mindyolo|mindocr)(?:[/#?]|\.git|$)")
 _IMAGENET = 1000
 
 
@@ -42,11 +47,27 @@ def candidates(card: Card) -> list[Recipe]:
         return [] if row is None else [_recipe(row, card, "the card's `network:`", dict(card.network.arguments))]
     link = _LINK.search(card.repo_link or "")
     if link is None:
-        return []
+        return _stand_ins(card)
     row = _rows().get(f"{link[1]}:{_plain(card.model_name or '')}")
-    if row is None:
+    if row is None or "models" in row:
         return []
     return [_recipe(row, card, f"its repo-link names {link[1]}, and model-name {card.model_name!r} the network", {})]
+
+
+def _stand_ins(card: Card) -> list[Recipe]:
+    """Networks of packages that compute what the zoo's code computes that the card links."""
+    link = foreign.parse_repo_link(card.repo_link or "")
+    if link is None or link.branch is None:
+        return []
+    commit = foreign.commit_of(link.repository, link.branch)
+    return [
+        _recipe(row, card, f"it computes the same as {link.path} at {link.branch}", {})
+        for key, row in _rows().items()
+        if key == row["key"]
+        and (row["repository"], row["path"]) == (link.repository, link.path)
+        and commit in row["commits"]
+        and _plain(card.model_name or "") in row.get("models", ())
+    ]
 
 
 def package_of(recipe: Recipe) -> tuple[str, str]:
@@ -80,7 +101,7 @@ def config_for(recipe: Recipe, network: Any = None) -> Any:
         UsageError: The card names more or fewer classes than the network has.
     """
     row = _rows().get(recipe.key)
-    if row is None:
+    if row is None or row["family"] is None:
         return None
     count = None
     if network is not None:
@@ -129,7 +150,9 @@ def _recipe(row: Mapping[str, Any], card: Card, reason: str, arguments: dict[str
         inputs=tuple(Input(tuple(each["shape"]), each["type"]) for each in row["inputs"]),
         adapters=tuple(row.get("adapters", ())),
         proven=frozenset(row["proven"]),
-        named_after=after if any(_plain(name).startswith(after) for name in card.datasets) else "",
+        named_after=after if after and any(_plain(name).startswith(after) for name in card.datasets) else "",
+        rename=tuple((pattern, replacement) for pattern, replacement in row.get("rename", ())),
+        values=row.get("values", False),
     )
 
 

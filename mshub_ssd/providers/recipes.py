@@ -93,6 +93,9 @@ class Recipe:
         proven: What was seen: ``constructs``, ``runs``, ``fits`` (a checkpoint's parameters), ``verified`` (outputs).
         named_after: The data set whose classes the network has, where their number is that one's: ``imagenet``,
             ``coco``; nothing where that is not known.
+        rename: What the checkpoint calls its parameters, and what this code does: pairs of a regular expression and
+            its replacement, tried in order.
+        values: Whether constructors compute with their parameters' values, and so must have some.
     """
 
     key: str
@@ -107,6 +110,8 @@ class Recipe:
     provider: str = ""
     proven: frozenset[str] = frozenset()
     named_after: str = ""
+    rename: tuple[tuple[str, str], ...] = ()
+    values: bool = False
 
 
 def code_text(recipe: Recipe) -> str | None:
