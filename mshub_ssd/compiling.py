@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mshub_ssd import engines, graphs, loading, networks, providers
 from mshub_ssd.errors import MshubError, UsageError, is_installed
 from mshub_ssd.providers import Plan, Recipe
-from mshub_ssd.settings import Settings
+from mshub_ssd.settings import Settings, current
 
 __all__ = ["Compiled", "Ready", "check_for_mindspore", "configuration", "ready"]
 
@@ -133,6 +133,13 @@ def ready(
     elif engine == "auto" and plan.recipe.key not in networks.NETWORKS:
         # It may be built of anything; only this library's are known to be recorded as they are.
         engine = "mindspore"
+    elif engine not in ("auto", "mindspore") and (plan.recipe.code or plan.recipe.provider):
+        raise UsageError(
+            f"{plan.recipe.key} runs on MindSpore only: it is code of others, which cannot be written down as a graph",
+            where=plan.card.uid,
+            expected='engine="mindspore" or "auto"',
+            got=f"engine={engine!r}"[:80],
+        )
     name = engines.choose(engine).name
     engines.check_options(precision, threads, streams)
     if name == "mindspore":
@@ -163,6 +170,10 @@ def configuration(recipe: Recipe, where: str) -> Any:
         UsageError: It cannot be built with these arguments.
         MshubError: In one of its kinds: it cannot be built here.
     """
+    if recipe.code is not None:
+        return providers.config_for(recipe)
+    if recipe.provider:
+        return getattr(providers.build_network(recipe, settings=current(), initialised=False), "config", None)
     if recipe.key in networks.NETWORKS or not is_installed("mindspore"):
         return engines.record(recipe.key, recipe.arguments, recipe.classes).config
     networks.require_mindspore()

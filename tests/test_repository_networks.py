@@ -247,6 +247,12 @@ def test_pictures_need_a_family_which_no_repository_states(zoo: Zoo) -> None:
     foreign.allow("mindspore/models", zoo.commit)
     with pytest.raises(UsageError, match="famil"):
         Hub().detect(uid, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UsageError, match="famil"):
+        Hub().postprocess(uid, (np.zeros((1, 3, 4), np.float32),), (8, 8))
+    with pytest.raises(UsageError, match="runs on MindSpore only"):
+        Hub().compile(uid, "openvino")
+    batch = np.ones((1, 4), np.float32)
+    assert np.allclose(Hub().compile(uid)(batch), expected(zoo, uid, 2), atol=1e-5)
 
 
 def test_a_folder_without_a_recipe_is_unknown(zoo: Zoo) -> None:

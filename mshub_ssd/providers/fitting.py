@@ -30,6 +30,8 @@ _MAX_BUILDS = 24
 _MAX_CHANGES = 3
 # So many rows of a layer belong to one class: itself, or one for each of some anchors.
 _ROWS = (1, 3, 2, 4, 6, 9, 5)
+# What arguments that are counts of classes or words are called.
+_COUNT = re.compile(r"class|nc$|vocab|label|n_cls|num_emb")
 # Where an argument's numbers are no sizes.
 _NOT_SIZES = ("name", "dtype", "tensor")
 
@@ -139,6 +141,11 @@ def _told(recipe: Recipe) -> str:
 
 def _resized(fitting: Fitting, arrays: Mapping[str, NDArray[Any]], build: Callable[[Recipe], Any]) -> Fitting | None:
     """The candidate with the checkpoint's sizes, if other sizes are all that it takes."""
+    told = packages.sized(fitting.recipe, {name: array.shape for name, array in arrays.items()})
+    if told is not fitting.recipe:
+        fitting = _held(told, arrays, build)
+        if fitting.report.ok:
+            return fitting
     left = _MAX_BUILDS
     for _ in range(_MAX_CHANGES):
         better = None
@@ -177,6 +184,7 @@ def _changed(fitting: Fitting) -> Iterator[Recipe]:
         return
     arguments = [list(call.args), dict(call.kwargs)]
     places = [*_numbers(arguments, ()), *_defaults(fitting.network, call)]
+    places.sort(key=lambda row: _COUNT.search(str(row[0][-1])) is None)
     seen: set[tuple[tuple[_Place, ...], int]] = set()
     for rows in _ROWS:
         for want, got in sorted(pairs):
