@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mshub_ssd.registry import Registry
-from mshub_ssd.registry.words import near, squeezed, tokens
+from mshub_ssd.registry.words import near, squeezed, tokens, written_as_one
 
 # uid, module-type, data set, backbone, summary, body
 CARDS = [
@@ -31,6 +31,7 @@ CARDS = [
     ),
     ("zoo/1.8/bert_cnnews", "nlp-text_classification", "cnnews", "bert", "Reads the news.", "Trained on a wombat."),
     ("zoo/1.8/albert_squad", "nlp-question_answering", "squad", "albert", "Answers.", ""),
+    ("zoo/2.5/hunyuan3d_objaverse", "mm-image_to_3d", "objaverse", "hunyuan3d", "Meshes.", ""),
     ("zoo/1.8/yolov5s_coco2017", "cv-object_detection", "coco2017", "yolov5", "Fast.", "本模型认识袋熊。"),
 ]
 
@@ -68,6 +69,20 @@ def found(registry: Registry, text: str) -> list[str]:
         ("yolo v5", ["yolov5s"]),
         ("resnet 50 imagenet", ["resnet50"]),
         ("剪枝", ["deepspeech2"]),
+        ("ssd目标检测", ["ssd300", "ssdmobilenetv2"]),
+        ("SSD-300目标检测", ["ssd300"]),
+        ("yollov5目标检测", ["yolov5s"]),
+        ("袋熊目标检测", ["yolov5s"]),
+        ("基于resnet的图像分类", ["resnet50"]),
+        ("语音识别剪枝", ["deepspeech2"]),
+        ("yolo 网络", ["yolov5s"]),
+        ("ssd语音识别", []),
+        ("ssd熊猫", []),
+        ("图生3D", ["hunyuan3d"]),
+        ("用于objaverse的图生3D", ["hunyuan3d"]),
+        ("7d目标检测", []),
+        ("目标检测7d", []),
+        ("的网络", []),
         ("bert", ["bert", "albert"]),
         ("speech recognition", ["deepspeech2"]),
         ("语音", ["deepspeech2"]),
@@ -105,6 +120,9 @@ def test_of_each_model_the_newest_is_found_and_all_are_counted(registry: Registr
         ("whisper", {"deepspeech2"}),
         ("pose estimation", {"ssd300", "ssdmobilenetv2", "resnet50", "mobilenetv2", "yolov5s"}),
         ("xyzzy", set()),
+        ("中文语音合成", {"deepspeech2"}),
+        ("熊猫识别", {"deepspeech2", "resnet50", "mobilenetv2", "ssd300", "ssdmobilenetv2", "yolov5s"}),
+        ("熊猫", set()),
     ],
 )
 def test_where_nothing_is_found_the_nearest_are_offered(registry: Registry, text: str, nearest: set[str]) -> None:
@@ -112,6 +130,22 @@ def test_where_nothing_is_found_the_nearest_are_offered(registry: Registry, text
     offered = {shown.uid.rsplit("/", 1)[-1].split("_")[0] for shown in registry.nearest(text)}
     assert offered <= nearest
     assert bool(offered) is bool(nearest)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("工业异常检测", ["工业", "异常检测"]),
+        ("gan图像生成", ["gan", "图像生成"]),
+        ("unet3d分割", ["unet3d", "分割"]),  # `unet` is known, and no word of it
+        ("三维图像分类与图像生成", ["三维", "图像分类", "与", "图像生成"]),
+        ("袋熊", ["袋熊"]),
+        ("", []),
+    ],
+)
+def test_chinese_without_spaces_is_parted_at_words_that_are_known(text: str, words: list[str]) -> None:
+    known = {"异常检测", "检测", "图像", "图像生成", "图像分类", "unet"}
+    assert written_as_one(text, known.__contains__) == words
 
 
 @settings(max_examples=60)

@@ -137,6 +137,7 @@ def test_a_name_that_leaves_no_doubt_is_enough(name: str, task: str) -> None:
         (["module-type: cv", "model-name: unet2d", "train-dataset: ISBI challenge"], "medical-image-segmentation"),
         (["module-type: cv", "model-name: unet2d", "train-dataset: roofs"], "semantic-segmentation"),
         (["module-type: cv", "model-name: hrnet", "train-dataset: cityscapes"], "semantic-segmentation"),
+        (["module-type: cv", "model-name: hrnet", "train-dataset: LoveDA"], "remote-sensing-segmentation"),
         (["module-type: cv", "model-name: resnet50", "train-dataset: market1501"], "person-re-identification"),
         # A backbone on data for something else proves nothing.
         (["module-type: cv", "model-name: resnet50", "train-dataset: coco2017"], "computer-vision"),

@@ -85,13 +85,18 @@ image-segmentation (cv)
   chinese: 图像分割, 交互式分割, 全景分割
   names: fcanet* segmentanything* mask2former* maskformer*
 semantic-segmentation (cv) < image-segmentation
-  words: scene parsing, scene segmentation, road extraction, pixel classification
-  chinese: 语义分割, 场景分割, 道路提取
+  words: scene parsing, scene segmentation, pixel classification
+  chinese: 语义分割, 场景分割
   names: deeplab* autodeeplab* fcn8s fcn16s fcn32s pspnet* enet erfnet fastscnn icnet refinenet* ocrnet segnet*
-    dlinknet* hrnetw48seg bisenet* segformer* upernet* res2netdeeplab* segmenter
+    hrnetw48seg bisenet* segformer* upernet* res2netdeeplab* segmenter
   backbones: unet*
-  data: cityscapes cityspaces ade20k camvid deepglobe* pascalcontext
+  data: cityscapes cityspaces ade20k camvid pascalcontext
   homes: mmsegmentation mindseg
+remote-sensing-segmentation (cv) < semantic-segmentation
+  words: remote sensing, satellite image segmentation, aerial segmentation, road extraction, building extraction
+  chinese: 遥感, 遥感分割, 遥感图像分割, 道路提取, 建筑物提取, 地物分类
+  names: dlinknet*
+  data: deepglobe* spacenet* massachusettsroads* loveda isprs*
 medical-image-segmentation (cv) < semantic-segmentation
   words: medical segmentation, cell segmentation, organ segmentation, brain tumor segmentation, biomedical
     segmentation

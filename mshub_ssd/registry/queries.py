@@ -13,7 +13,7 @@ from typing import Any
 
 from mshub_ssd.registry.index import Index
 from mshub_ssd.registry.rows import Shown, called, is_version
-from mshub_ssd.registry.words import allowed_edits, deletions, fold, near, squeezed, tokens
+from mshub_ssd.registry.words import allowed_edits, deletions, fold, is_chinese, near, squeezed, together, tokens
 from mshub_ssd.registry.words import is_version as whole_version
 
 __all__ = [
@@ -150,6 +150,11 @@ class Word:
 
     texts: tuple[str, ...]
     misspelt: bool = False
+
+    @property
+    def text(self) -> str:
+        """It as it was typed, if it has not been replaced."""
+        return self.texts[0] if self.texts[0].isascii() else together(self.texts)
 
 
 def models(index: Index, query: Query, hidden: Collection[str] = (), sort: str = "name") -> Iterator[Found]:
@@ -317,8 +322,8 @@ def words_of(text: str) -> list[Word]:
     for part in fold(text).split():
         pieces = tokens(part)
         joined = part if whole_version(part) else squeezed(part)
-        if pieces and all(len(piece) <= 2 for piece in pieces) and not joined.isascii():
-            found[tuple(pieces)] = None  # Chinese, as pairs
+        if pieces and all(is_chinese(piece[0]) for piece in pieces):
+            found[tuple(pieces)] = None  # as pairs
         elif joined:
             found[(joined,)] = None
     return [Word(texts) for texts in found]
@@ -463,7 +468,7 @@ def best_of(found: Iterable[Found]) -> Iterator[Found]:
 def _matches(index: Index, word: Word) -> Iterator[tuple[int, str, str]]:
     """Where to look for a word: how good the place is, the cards' numbers in SQL, and its value."""
     behind = _MISSPELT if word.misspelt else 0
-    pairs = not word.texts[0].isascii() and not word.misspelt
+    pairs = all(map(is_chinese, "".join(word.texts)))
     for place, (table, column, beginning) in enumerate(_PLACES):
         if table == "names":
             # Trigrams find no text of one or two letters.

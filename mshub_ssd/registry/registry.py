@@ -19,7 +19,7 @@ from mshub_ssd.registry.index import DAMAGE, Index, discard, open_index
 from mshub_ssd.registry.queries import Found, Query
 from mshub_ssd.registry.rows import FACETS, Judge, Shown
 from mshub_ssd.registry.source import Entry, Source, read_entry
-from mshub_ssd.registry.words import english, spelled, squeezed
+from mshub_ssd.registry.words import english, says_little, spelled, squeezed, written_as_one
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -222,8 +222,9 @@ class Registry:
         """Models whose cards hold every word of a text, best first: of each family one card.
 
         Searched are names, titles, data sets, tasks in English and Chinese, summaries and bodies, without case and
-        hyphens. A word that no card has may be misspelt: one letter in five. A name counts more than a title, that
-        more than a summary, and that more than the body; the newest comes first among equals.
+        hyphens. A word that no card has may be misspelt, one letter in five; Chinese that no card has as a whole is
+        parted into words. A name counts more than a title, that more than a summary, and that more than the body; the
+        newest comes first among equals.
 
         Args:
             text: Words.
@@ -256,9 +257,9 @@ class Registry:
         Those with most of its words; else those of the task that is named, or that such a model would have, or of its
         field; else those whose names are spelt most alike.
         """
-        words = [word for one in queries.words_of(text) if (word := self._meant(one, looser=True)) is not None]
+        words = [word for one in queries.words_of(text) for word in self._nearly(one)]
         found = self._found(words, limit, every=False) if words and not _is_task(text) else []
-        return found or self._of_task_like(text, limit) or self._spelt_like(text, limit)
+        return found or self._of_task_like(_task_in(text) or text, limit) or self._spelt_like(text, limit)
 
     def cards(self) -> Iterator[Card]:
         """All cards, read one by one; those that cannot be read are left out."""
@@ -410,17 +411,37 @@ class Registry:
                 parted[-1] = name
             else:
                 parted.append(word)
-        meant = [self._meant(word) for word in parted]
-        return None if None in meant or not meant else [word for word in meant if word is not None]
+        telling = [word for word in parted if not says_little(word.text)]
+        meant = [one for word in telling or parted for one in self._each_meant(word)]
+        return None if None in meant or not meant else list(dict.fromkeys(word for word in meant if word is not None))
+
+    def _each_meant(self, word: queries.Word, *, looser: bool = False) -> list[queries.Word | None]:
+        """A word as it is meant; of Chinese that no card has as a whole, each of the words in it."""
+        whole = self._meant(word, looser=looser)
+        if whole is not None or word.text.isascii():
+            return [whole]
+        parts = written_as_one(word.text, _is_task)
+        if parts == [word.text]:
+            return [None]
+        telling = queries.words_of(" ".join(part for part in parts if not says_little(part)))
+        return [self._meant(part, looser=looser) for part in telling] or [None]
+
+    def _nearly(self, word: queries.Word) -> list[queries.Word]:
+        """What cards have of a word: it as it is meant, words in it, or pairs of its Chinese characters."""
+        found = [part for part in self._each_meant(word, looser=True) if part is not None]
+        if found or word.text.isascii() or _task_in(word.text):
+            return found
+        pairs = [queries.Word((text,)) for text in dict.fromkeys(word.texts)]
+        return [pair for pair in pairs if any(queries.occurs(index, pair) for index, _ in self._indexes())]
 
     def _meant(self, word: queries.Word, *, looser: bool = False) -> queries.Word | None:
         """A word as it is, if some card has it, else the spellings that come nearest; None where there is none."""
         indexes = [index for index, _ in self._indexes()]
         if any(queries.occurs(index, word) for index in indexes):
             return word
-        text = word.texts[0]
+        text = word.text
         if not text.isascii():
-            method = queries.Word(english(word.texts), misspelt=True)
+            method = queries.Word(english(text), misspelt=True)
             return method if method.texts and any(queries.occurs(index, method) for index in indexes) else None
         near: dict[str, int] = {}
         for index in indexes:
@@ -526,6 +547,13 @@ def _is_task(text: str) -> bool:
     from mshub_ssd.cards import named_task
 
     return named_task(text) is not None
+
+
+def _task_in(text: str) -> str | None:
+    """The last word for a task in Chinese that is written as one: it says what the ones before specify."""
+    chinese = [word.text for word in queries.words_of(text) if not word.text.isascii()]
+    parts = (part for word in chinese for part in reversed(written_as_one(word, _is_task)))
+    return next((part for part in parts if _is_task(part)), None)
 
 
 def _check_order(sort: str, limit: int | None) -> None:

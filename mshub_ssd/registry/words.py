@@ -5,9 +5,23 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-__all__ = ["allowed_edits", "deletions", "english", "fold", "is_version", "near", "spelled", "squeezed", "tokens"]
+__all__ = [
+    "allowed_edits",
+    "deletions",
+    "english",
+    "fold",
+    "is_chinese",
+    "is_version",
+    "near",
+    "says_little",
+    "spelled",
+    "squeezed",
+    "together",
+    "tokens",
+    "written_as_one",
+]
 
 _CHINESE = r"\u3400-\u9fff\uf900-\ufaff"
 _VERSION = r"[0-9]+(?:\.[0-9]+)+"
@@ -17,13 +31,16 @@ _ASCII_GAP = re.compile(r"[^a-z0-9]+")
 # Methods that cards call by their English names, and who reads Chinese does not; tasks have a table of their own.
 _METHODS = {
     "二值": ("binary", "binarized"),
+    "低比特": ("lowbit",),
     "剪枝": ("pruning", "pruned"),
     "对抗": ("adversarial",),
     "对比学习": ("contrastive",),
     "强化学习": ("reinforcement",),
+    "微调": ("finetune", "finetuning"),
     "扩散": ("diffusion",),
     "扩散模型": ("diffusion",),
     "数据增强": ("augmentation",),
+    "残差": ("residual",),
     "注意力": ("attention",),
     "知识蒸馏": ("distillation",),
     "联邦学习": ("federated",),
@@ -33,6 +50,9 @@ _METHODS = {
     "量化": ("quantization", "quantized"),
     "预训练": ("pretrained",),
 }
+# What people add to a name or a task in Chinese, and cards leave out.
+_LITTLE = frozenset({"的", "与", "和", "用于", "基于", "模型", "网络", "算法", "任务"})
+_LONGEST_KNOWN = 12  # characters of a word that is looked for in others
 _LETTERS = re.compile(r"[a-z]+")
 
 
@@ -42,12 +62,13 @@ def _token() -> re.Pattern[str]:
     return re.compile(rf"{_VERSION}(?![^\W_])|[{_CHINESE}]+|[^\W_{_CHINESE}]+")
 
 
-def _is_chinese(letter: str) -> bool:
+def is_chinese(letter: str) -> bool:
+    """Whether a character is a Chinese one."""
     return "\u3400" <= letter <= "\u9fff" or "\uf900" <= letter <= "\ufaff"
 
 
 def _counts(letter: str) -> bool:
-    return letter.isalnum() or _is_chinese(letter)
+    return letter.isalnum() or is_chinese(letter)
 
 
 def fold(text: str) -> str:
@@ -66,7 +87,7 @@ def tokens(text: str) -> list[str]:
         return _ASCII_TOKEN.findall(text.lower())
     found: list[str] = []
     for word in _token().findall(fold(text)):
-        if _is_chinese(word[0]):
+        if is_chinese(word[0]):
             found += [word[at : at + 2] for at in range(max(1, len(word) - 1))]
         else:
             found.append(word)
@@ -83,9 +104,43 @@ def spelled(texts: Iterable[str]) -> set[str]:
     return {run for text in texts for run in _LETTERS.findall(fold(text)) if len(run) >= 4}
 
 
-def english(pairs: Sequence[str]) -> tuple[str, ...]:
-    """What a Chinese word for a method, given as the pairs of its characters, is called in English."""
-    return _METHODS.get("".join([*(pair[0] for pair in pairs[:-1]), *pairs[-1:]]), ())
+def together(texts: tuple[str, ...]) -> str:
+    """A text of which the tokens are the pairs of its characters."""
+    return "".join([*(pair[0] for pair in texts[:-1]), *texts[-1:]])
+
+
+def english(word: str) -> tuple[str, ...]:
+    """What a Chinese word for a method is called in English."""
+    return _METHODS.get(word, ())
+
+
+def says_little(word: str) -> bool:
+    """Whether a Chinese word may be left out of a search."""
+    return word in _LITTLE
+
+
+def written_as_one(text: str, known: Callable[[str], bool]) -> list[str]:
+    """The words of a folded text with Chinese in it, which has no spaces: known ones, and what stands between them.
+
+    Of known words the first counts, and of those that begin with it the longest. Runs of Latin letters stay whole.
+
+    Args:
+        text: A text without spaces.
+        known: Whether a text is a word, but for methods and what says little.
+    """
+    pieces = re.findall(rf"[{_CHINESE}]|[^{_CHINESE}]+", text)
+    found, rest, at = list[str](), list[str](), 0
+    while at < len(pieces):
+        for end in range(min(at + _LONGEST_KNOWN, len(pieces)), at, -1):
+            word = "".join(pieces[at:end])
+            if word in _LITTLE or word in _METHODS or known(word):
+                found += [*_token().findall("".join(rest)), word]
+                rest, at = [], end
+                break
+        else:
+            rest.append(pieces[at])
+            at += 1
+    return found + _token().findall("".join(rest))
 
 
 def allowed_edits(word: str) -> int:
