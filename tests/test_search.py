@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from commands import SOURCE, environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mshub_ssd.errors import UsageError
 from mshub_ssd.registry import Registry
 from mshub_ssd.registry.words import near, squeezed, tokens, written_as_one
 
@@ -155,6 +157,18 @@ def test_no_text_is_an_error(registry: Registry, text: str) -> None:
         assert shown.uid
     assert squeezed(squeezed(text)) == squeezed(text)
     assert all(tokens(text))
+
+
+def test_no_search_takes_long(registry: Registry) -> None:
+    for text in ("x" * 1000, "图" * 1000, ("ab图" * 334)[:1000], "a " * 500):
+        begun = time.process_time()
+        registry.search(text, 5)
+        registry.nearest(text)
+        assert time.process_time() - begun < 2
+        for ask in (registry.search, registry.nearest):
+            with pytest.raises(UsageError, match="some words") as caught:
+                ask(text + "y")
+            assert "1,001 letters" in str(caught.value.got)
 
 
 @given(st.text("abcde", min_size=1, max_size=12), st.text("abcde", max_size=6), st.integers(0, 11))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mshub_ssd.errors import UsageError
 from mshub_ssd.registry.index import Index
 from mshub_ssd.registry.rows import Shown, called, is_version
 from mshub_ssd.registry.words import allowed_edits, deletions, fold, is_chinese, near, squeezed, together, tokens
@@ -25,6 +26,7 @@ __all__ = [
     "Word",
     "alike",
     "best_of",
+    "check_text",
     "count",
     "damaged",
     "facet_values",
@@ -58,7 +60,7 @@ SORTS = tuple(_ORDERS)
 _CHUNK = 500
 _RUNS = re.compile(r"[a-z]+|[^a-z]+")
 _SHORT = 3  # letters of a word that are too few to be misspelt
-_LONGEST = 1000  # letters of a pattern: no uid has so many
+_LONGEST = 1000  # letters of a pattern or a search: no uid has so many, and nobody types them
 _CANDIDATES = 300  # words that a misspelt one is compared with
 # Where a word was found, the best place first: table and column of the index, and whether its beginning will do.
 _PLACES = (
@@ -314,6 +316,18 @@ def fits(wanted: str, text: str, *, exact: bool = False) -> bool:
     """Whether a value is meant: by a wildcard, or but for case, hyphens, underscores and spaces."""
     low, asked = text.lower(), wanted.lower()
     return fnmatch.fnmatchcase(low, asked) or (not exact and bool(squeezed(asked)) and squeezed(low) == squeezed(asked))
+
+
+def check_text(text: str) -> None:
+    """Refuse a search that is longer than any that somebody types.
+
+    Raises:
+        UsageError: It is.
+    """
+    if len(text) > _LONGEST:
+        raise UsageError(
+            "a search is some words", expected=f"at most {_LONGEST:,} letters", got=f"{len(text):,} letters"
+        )
 
 
 def words_of(text: str) -> list[Word]:

@@ -231,6 +231,7 @@ class Registry:
             limit: At most so many.
         """
         _check_order("name", limit)
+        queries.check_text(text)
         words = self._spelled(queries.words_of(text))
         if words is None:
             return []
@@ -257,6 +258,7 @@ class Registry:
         Those with most of its words; else those of the task that is named, or that such a model would have, or of its
         field; else those whose names are spelt most alike.
         """
+        queries.check_text(text)
         words = [word for one in queries.words_of(text) for word in self._nearly(one)]
         found = self._found(words, limit, every=False) if words and not _is_task(text) else []
         return found or self._of_task_like(_task_in(text) or text, limit) or self._spelt_like(text, limit)
