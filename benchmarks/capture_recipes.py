@@ -67,8 +67,8 @@ def work_on(folder: Folder, cards: list[ZooCard], file: Path) -> None:
     for branch in [b for b in order if b in wanted]:
         if any(proved(recipe, branch) for recipe in folder.recipes):
             continue
-        if len(tried) >= 2 and not folder.recipes:
-            break  # neither the latest two
+        if len(tried) >= 2 and not folder.recipes and branch != [b for b in order if b in wanted][-1]:
+            continue  # neither of the latest two: perhaps the oldest
         tried.append(branch)
         folder.capture(branch, models)
         for recipe in folder.recipes:

@@ -104,7 +104,9 @@ class Folder:
     def variants(self, branch: str) -> list[dict[str, Any]]:
         """Export scripts with each configuration file, and with each choice that their parsers offer."""
         files = self.files(branch)
-        scripts = [job for group in self.jobs(branch, ())[:1] for job in group if "script" in job][:2]
+        scripts = [job for group in self.jobs(branch, ()) for job in group if "script" in job and len(job) == 1]
+        exports = [job for job in scripts if _EXPORTS.search(job["script"])]
+        scripts = exports[:2] or scripts[:1]
         configs = [name for name in files if name.endswith((".yaml", ".yml")) and not _SKIPPED.search(name)]
         found = []
         for job in scripts:
@@ -140,13 +142,11 @@ class Folder:
 
     def capture_job(self, branch: str, job: dict[str, Any]) -> int:
         """Run one script or conf file at a branch; how many recipes are new."""
-        told = self.child("capture", self.copy(branch), job, self.limit)
+        limit = self.limit / 2 if job.get("resilient") else self.limit  # some wait for data that never comes
+        told = self.child("capture", self.copy(branch), job, limit)
         networks = told.pop("networks", [])
         self.captures.append({"branch": branch, "job": job, **told, "networks": [n.get("class") for n in networks]})
-        new = 0
-        for network in networks:
-            new += self._take(branch, job, network)
-        return new
+        return sum(self._take(branch, job, network) for network in networks if network["parameters"])
 
     def _take(self, branch: str, job: dict[str, Any], network: dict[str, Any]) -> int:
         source = {key: job[key] for key in ("conf", "script", "name", "argv") if job.get(key)}

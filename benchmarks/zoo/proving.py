@@ -25,8 +25,6 @@ _ADAPTERS = (
     (r"signature:(to_tensor|init_data)", "to-tensor"),
     (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
     (r"no-checkpoints", "no-checkpoints"),
-    (r"signature:ScalarCast", "scalar-cast"),
-    (r"signature:set_parameter_data", "set-parameter-data"),
 )
 # What needs no adapter: the library does it always, or recipes tell it otherwise.
 _NEEDLESS = re.compile(r"context|arguments|folders|file:.*")
@@ -54,8 +52,8 @@ def adapters_of(used: Iterable[str], known: Iterable[str]) -> tuple[list[str], l
             adapter = f"renamed:{module}={file[: -len('.py')].replace('/', '.')}"
         elif adapter is None and kind == "module":
             adapter = f"stub:{rest}"
-        elif adapter is None and kind in ("moved", "name"):
-            adapter = f"moved:{rest}"
+        elif adapter is None and kind == "name":
+            adapter = f"stub:{rest.rpartition('.')[0]}"
         if adapter is None:
             unknown.append(name)
         else:

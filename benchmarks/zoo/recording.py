@@ -229,7 +229,7 @@ def _known_array(value: Any, data: np.ndarray) -> Any:
     """The same array as a module of the folder has it."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not file or not Path(file).is_relative_to(_folder):
+        if name == "__main__" or not file or not Path(file).is_relative_to(_folder):
             continue
         for key, item in list(vars(module).items()):
             if item is value:
@@ -247,6 +247,8 @@ def _call(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
 def _write_array(value: np.ndarray, deeper: Callable[[Any], Any]) -> Any:
     if value.dtype == object:
         raise UnwritableError("an array of objects")
+    if value.dtype.kind not in "biufc":
+        return _call("numpy:array", value.tolist())
     kind = {"name": f"numpy:{value.dtype.name}"}
     if value.size and (value == value.flat[0]).all():
         return _call("numpy:full", {"tuple": list(value.shape)}, deeper(value.flat[0]), kind)

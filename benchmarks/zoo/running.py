@@ -183,11 +183,13 @@ class Seen:
     def __init__(self) -> None:
         self.networks: list[tuple[str, nn.Cell]] = []
         self.inputs: dict[int, list[dict[str, Any]]] = {}
+        self.listed: dict[int, list[list[Any]]] = {}
 
     def note(self, how: str, network: Any) -> None:
         """A network was handed over."""
         if isinstance(network, nn.Cell) and all(known is not network for _, known in self.networks):
             self.networks.append((how, network))
+            self.listed[id(network)] = parameters(network)  # another cell around it would rename them
 
     def feed(self, network: Any, inputs: Any) -> None:
         """A network's inputs were told."""
@@ -380,7 +382,7 @@ def run_resiliently(script: Path) -> None:
 
 
 def _described(how: str, network: nn.Cell, seen: Seen) -> dict[str, Any]:
-    listed = parameters(network)
+    listed = seen.listed[id(network)]
     told: dict[str, Any] = {"how": how, "class": f"{type(network).__module__}:{type(network).__qualname__}"}
     told["parameters"] = len(listed)
     told["elements"] = int(sum(np.prod(shape, dtype=np.int64) for _, shape in listed))
