@@ -30,8 +30,8 @@ def rows_of(
             continue
         recipes = [r for r in json.loads(file.read_text())["recipes"] if r.get("final", {}).get("branches")]
         models = list(dict.fromkeys(card.model for card in cards[path]))
-        for recipe, meant in zip(recipes, models_of(recipes, models), strict=True):
-            rows.append(_row(path, recipe, meant, zoo))
+        meant = distinct(recipes, models_of(recipes, models))
+        rows += [_row(path, recipe, names, zoo) for recipe, names in zip(recipes, meant, strict=True) if names]
     header = {
         "format": FORMAT,
         "repository": repository,
@@ -89,6 +89,31 @@ def models_of(recipes: list[dict[str, Any]], models: list[str]) -> list[list[str
             meant[number].append(model)
     # A recipe that no model means by its name is still a candidate of those that have none of that name.
     return [names or list(models) for names in meant]
+
+
+# What is handed over to be loaded means the network; what an evaluation or training makes of it may be something else.
+_RANKS = {"conf": 0, "load": 1, "line": 1, "export": 2, "model": 3, "made": 4}
+
+
+def distinct(recipes: list[dict[str, Any]], meant: list[list[str]]) -> list[list[str]]:
+    """The models of each recipe without those that a better recipe with the same parameters is for.
+
+    A checkpoint cannot tell two such recipes apart.
+    """
+
+    def rank(recipe: dict[str, Any]) -> tuple[int, bool]:
+        scripts = [source.get("script", "") for source in recipe["sources"]]
+        return _RANKS.get(recipe["how"], 9), all("train" in script for script in scripts)
+
+    best: dict[tuple[str, str], tuple[int, bool]] = {}
+    for recipe, names in zip(recipes, meant, strict=True):
+        for name in names:
+            key = (recipe["digest"], name)
+            best[key] = min(best.get(key, rank(recipe)), rank(recipe))
+    return [
+        [name for name in names if rank(recipe) == best[recipe["digest"], name]]
+        for recipe, names in zip(recipes, meant, strict=True)
+    ]
 
 
 def write(out: Path, header: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:
