@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,6 +26,11 @@ _ADAPTERS = (
     (r"signature:(to_tensor|init_data)", "to-tensor"),
     (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
     (r"no-checkpoints", "no-checkpoints"),
+)
+_HINTS = (
+    (r"no attribute 'ResizeBilinear'", "resize-bilinear"),
+    (r"module 'numpy' has no attribute", "numpy-aliases"),
+    (r"No such file or directory", "cwd"),
 )
 # What needs no adapter: the library does it always, or recipes tell it otherwise.
 _NEEDLESS = re.compile(r"context|arguments|folders|file:.*")
@@ -137,7 +143,7 @@ class Prover:
                 chosen = self._first(recipe, branch, short, inputs, final)
                 if chosen is None and short["call"] != recipe["call"]:
                     chosen = self._first(recipe, branch, {**short, "call": recipe["call"]}, inputs, final)
-            elif not self._try(recipe, branch, chosen, [], final):
+            elif not self._try(recipe, branch, chosen, None, final):
                 # Another state of the code may need the whole configuration, or another adapter.
                 final["errors"].setdefault(branch, "?")
         if chosen:
@@ -145,7 +151,12 @@ class Prover:
         return final
 
     def _try(
-        self, recipe: dict[str, Any], branch: str, attempt: dict[str, Any], inputs: list[Any], final: dict[str, Any]
+        self,
+        recipe: dict[str, Any],
+        branch: str,
+        attempt: dict[str, Any],
+        inputs: list[Any] | None,
+        final: dict[str, Any],
     ) -> bool:
         told = self._build(branch, attempt, inputs)
         if told.get("digest") != recipe["digest"]:
@@ -175,8 +186,9 @@ class Prover:
                 return None
         else:
             return None
+        attempt = self._hinted(recipe, branch, attempt, inputs, final)
         told = final["branches"][branch]
-        if inputs and not final["runs"] and "float32" not in attempt["adapters"] and told["errors"] != ["TimeLimit"]:
+        if not final["runs"] and "float32" not in attempt["adapters"] and told["errors"] != ["TimeLimit"]:
             single = {**attempt, "adapters": [*attempt["adapters"], "float32"]}
             if self._try(recipe, branch, single, inputs, final) and final["runs"]:
                 return single
@@ -184,9 +196,28 @@ class Prover:
             final["branches"][branch] = told
         return attempt
 
-    def _build(self, branch: str, attempt: dict[str, Any], inputs: list[Any]) -> dict[str, Any]:
+    def _hinted(
+        self, recipe: dict[str, Any], branch: str, attempt: dict[str, Any], inputs: list[Any], final: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The attempt with the adapters that running forward asks for."""
+        for _ in range(2):
+            told = final["branches"][branch]
+            wanted = [name for error in told["errors"] for pattern, name in _HINTS if re.search(pattern, error)]
+            new = [name for name in dict.fromkeys(wanted) if name not in attempt["adapters"]]
+            if final["runs"] or not new:
+                break
+            more = {**attempt, "adapters": [*attempt["adapters"], *new]}
+            if self._try(recipe, branch, more, inputs, final):
+                attempt = more
+            else:
+                final["errors"].pop(branch, None)
+                final["branches"][branch] = told
+                break
+        return attempt
+
+    def _build(self, branch: str, attempt: dict[str, Any], inputs: list[Any] | None) -> dict[str, Any]:
         started = time.monotonic()
-        job = {**attempt, "inputs": inputs, "limit": self.limit}
+        job = {**attempt, "inputs": inputs, "field": self.folder.path.split("/")[1]}
         told = self.child("prove", self.folder.copy(branch), job, self.limit * 1.25)
         told["seconds"] = round(time.monotonic() - started, 1)
         return told
@@ -204,7 +235,7 @@ def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         folder: A copy of the model's folder.
-        job: `call`, `adapters`, `inputs` (a list of alternatives), `report` (a file that is open for what is known).
+        job: `call`, `adapters`, `inputs` (a list of alternatives; None: it is not run), `field` (cv, nlp).
     """
     import os
 
@@ -220,9 +251,11 @@ def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     listed = running.parameters(network)
     told: dict[str, Any] = {"parameters": len(listed), "digest": running.digest(listed), "errors": []}
+    if job["inputs"] is None:
+        return told
     network.set_train(False)
     os.chdir(folder)
-    for inputs in job["inputs"]:
+    for inputs in job["inputs"] or guesses(network, call, job["field"]):
         running.report({**told, "errors": [*told["errors"], "TimeLimit"]})
         try:
             network(*[running.sample(one, "float32" in job["adapters"]) for one in inputs])
@@ -234,6 +267,14 @@ def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def forget(scratch: Path) -> None:
-    """Remove copies."""
-    shutil.rmtree(scratch, ignore_errors=True)
+def guesses(network: Any, call: dict[str, Any], field: str) -> list[list[dict[str, Any]]]:
+    """What a network may take whose script does not say: whether it does is seen at once."""
+    parameters = inspect.signature(network.construct).parameters.values()
+    count = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    if field == "cv" and count == 1:
+        return [[{"shape": [1, 3, side, side], "type": "float32"}] for side in (224, 256, 32, 512)]
+    if field == "nlp" and 1 <= count <= 4:
+        found = re.search(r'"(?:seq_length|max_seq_length|max_length|word_len)": (\d+)', json.dumps(call))
+        side = int(found[1]) if found else 128
+        return [[{"shape": [batch, side], "type": "int32"}] * count for batch in (1, 16)]
+    return []
