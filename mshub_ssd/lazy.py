@@ -59,7 +59,7 @@ def _may_have(group: str) -> bool:
     for folder in dict.fromkeys(sys.path):
         try:
             names = os.listdir(folder or ".")  # noqa: PTH208 - before pathlib is needed
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # nor can anything be imported from there
             continue
         except OSError:  # an archive
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -29,8 +30,7 @@ class CardJudge:
         from mshub_ssd import networks
 
         code = code_state("formats.py", "providers", "providers/data", "networks", "foreign")
-        there = [*filter(is_installed, _PACKAGES), *sorted(plugins("mshub_ssd.providers"))]
-        return f"{code} {networks.names()} {there}"
+        return f"{code} {networks.names()} {_packages()}"
 
     def __call__(self, card: Card) -> Verdict:
         """Whether a card can be loaded, and as what."""
@@ -50,3 +50,9 @@ class CardJudge:
             return Verdict(recipe.key, obstacle.error.message, kind=kind)
         path = providers.choose_checkpoint(card).path
         return Verdict(recipe.key, None, None if path is None else str(path), kind)
+
+
+@functools.cache
+def _packages() -> list[str]:
+    """Installed packages that have networks of cards."""
+    return [*filter(is_installed, _PACKAGES), *sorted(plugins("mshub_ssd.providers"))]
