@@ -133,7 +133,7 @@ class Prover:
         adapters, unknown = adapters_of(used, self.known)
         adapters += [f"folder:{place}" for place in recipe["call"].get("folders", ())]
         inputs = [one for one in [recipe["inputs"], *siblings] if one]
-        inputs = [one for told in inputs for one in (_single(told), told)]
+        inputs = [one for told in inputs for one in (_single(told), told, _plain(_single(told)))]
         inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:4]
         final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}, "runs": None}
         short = {"call": pruned(recipe["call"], self._words(recipe)), "adapters": adapters}
@@ -228,6 +228,11 @@ def _single(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len({tuple(one["shape"][:1]) for one in inputs}) != 1:
         return inputs
     return [{**one, "shape": [1, *one["shape"][1:]] if one["shape"] else []} for one in inputs]
+
+
+def _plain(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same in single precision: scripts often leave numbers as NumPy has them."""
+    return [{**one, "type": "float32" if one["type"] in ("float64", "float16") else one["type"]} for one in inputs]
 
 
 def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
