@@ -319,14 +319,16 @@ def compare() -> None:
     theirs = resolved(told["zoo"])(**told["arguments"])
     random = np.random.default_rng(1)
     values = {}
-    for name, item in ours.parameters_and_names():
+    for item in ours.get_parameters():
+        name = item.name
         norm = name.endswith(("moving_variance", "gamma"))
         scale = (2 / max(1, math.prod(item.shape[1:]))) ** 0.5 if len(item.shape) > 1 else 0.1
         drawn = random.uniform(0.5, 1.5, item.shape) if norm else random.normal(0, scale, item.shape)
         values[name] = drawn.astype(np.float32)
     for network, rules in ((ours, []), (theirs, told["rename"])):
         left = set(values)
-        for name, item in network.parameters_and_names():
+        for item in network.get_parameters():
+            name = item.name
             for pattern, replacement in rules:
                 name = re.sub(pattern, replacement, name)
             left.remove(name)
@@ -376,7 +378,7 @@ def prove() -> None:
     seen["call"] = call
     try:
         network = called(call)
-        shapes = {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}
+        shapes = {item.name: list(map(int, item.shape)) for item in network.get_parameters()}
         seen["proven"].append("constructs")
         text = "\n".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
         seen |= {"parameters": len(shapes), "digest": hashlib.sha256(text.encode()).hexdigest()}
@@ -401,7 +403,7 @@ def prove() -> None:
 
 
 def sides(call: dict[str, Any]) -> tuple[dict[str, list[int]], bool]:
-    """Names and shapes of a network's parameters, and whether it had to be built with values for them."""
+    """Names, as checkpoints have them, and shapes of a network's parameters, and whether it had to be built with values for them."""
     from mshub_ssd import networks
 
     for initialised in (False, True):
@@ -412,7 +414,7 @@ def sides(call: dict[str, Any]) -> tuple[dict[str, list[int]], bool]:
         except (RuntimeError, ValueError, TypeError):
             if initialised:
                 raise
-    return {name: list(map(int, item.shape)) for name, item in network.parameters_and_names()}, initialised
+    return {item.name: list(map(int, item.shape)) for item in network.get_parameters()}, initialised
 
 
 def shown(shapes: dict[int, dict[str, list[int]]]) -> list[Any] | None:

@@ -188,7 +188,7 @@ def test_classes_are_named_after_the_cards_data_set() -> None:
 @pytest.mark.parametrize(
     ("key", "parameter", "shape", "count"),
     [
-        ("mindcv:squeezenet1_0", "final_conv.weight", (7, 512, 1, 1), 7),
+        ("mindcv:squeezenet1_0", "classifier.1.weight", (7, 512, 1, 1), 7),
         ("mindcv:mobilenet_v1_025", "classifier.weight", (1000, 256), 1000),
         ("mindyolo:yolov5n", "model.model.24.m.0.weight", (3 * (4 + 5), 64, 1, 1), 4),
     ],
@@ -245,7 +245,7 @@ def written(folder: Path, key: str, checkpoint: Path | None = None, **fields: st
 
 
 def shapes_of(network: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(map(int, item.shape)) for name, item in network.parameters_and_names()}
+    return {item.name: tuple(map(int, item.shape)) for item in network.get_parameters()}
 
 
 @pytest.mark.parametrize("key", FEW)
@@ -335,8 +335,7 @@ def test_a_stand_in_takes_the_zoos_checkpoint_without_consent(tmp_path: Path) ->
     link = "<https://gitee.com/mindspore/models/tree/r1.9/official/cv/shufflenetv2>"
     network = mshub.load(written(tmp_path, "zoo:shufflenetv2", repo_link=link), pretrained=False)
     arrays = [
-        {"name": name.replace("classifier.", "classifier.0."), "data": item}
-        for name, item in network.parameters_and_names()
+        {"name": item.name.replace("classifier.", "classifier.0."), "data": item} for item in network.get_parameters()
     ]
     mindspore.save_checkpoint(arrays, str(tmp_path / "zoo.ckpt"))
     again = mshub.load(written(tmp_path, "zoo:shufflenetv2", tmp_path / "zoo.ckpt", repo_link=link))

@@ -105,7 +105,7 @@ def config_for(recipe: Recipe, network: Any = None) -> Any:
         return None
     count = None
     if network is not None:
-        count = _count(row, {name: item.shape for name, item in network.parameters_and_names()})
+        count = _count(row, {item.name: item.shape for item in network.get_parameters()})
     if count is None:
         arguments = {**(recipe.call.kwargs if recipe.call else {}), **recipe.arguments}
         count = arguments.get("num_classes", row["settings"]["num_classes"])
