@@ -403,7 +403,7 @@ def prove() -> None:
 
 
 def sides(call: dict[str, Any]) -> tuple[dict[str, list[int]], bool]:
-    """Names, as checkpoints have them, and shapes of a network's parameters, and whether it had to be built with values for them."""
+    """Names, as in checkpoints, and shapes of a network's parameters; and whether it had to be built with values."""
     from mshub_ssd import networks
 
     for initialised in (False, True):
