@@ -20,11 +20,18 @@ from typing import Any
 import pytest
 import registrylab as lab
 
+from mshub_ssd import networks
 from mshub_ssd.hub import Hub
 from mshub_ssd.hub.judging import CardJudge
 from mshub_ssd.registry import Folder, Registry, folder, index, reading
 
 CARDS = 40
+
+
+@pytest.fixture(autouse=True)
+def no_registered_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes ask as well, and know none of this one's."""
+    monkeypatch.setattr(networks.constructors, "_registered", {})
 
 
 @pytest.fixture
