@@ -88,6 +88,13 @@ CASES: dict[str, tuple[str, ...]] = {
         "from mindspore.ops.operations import ResizeBilinear\nright = callable(ResizeBilinear((2, 2)))",
         "from mindspore.ops import *\nright = callable(ResizeBilinear((2, 2)))",
     ),
+    "scalar-cast": (
+        """
+        from mindspore import dtype as mstype
+        from mindspore.ops import operations as P
+        right = P.ScalarCast()(2.6, mstype.int32) == 2 and P.ScalarCast()(3, mstype.float32) == 3.0
+        """,
+    ),
     "to-tensor": (
         """
         from mindspore import Parameter

@@ -26,8 +26,10 @@ _ADAPTERS = (
     (r"signature:(to_tensor|init_data)", "to-tensor"),
     (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
     (r"no-checkpoints", "no-checkpoints"),
+    (r"signature:ScalarCast", "scalar-cast"),
 )
 _HINTS = (
+    (r"For 'ScalarCast'", "scalar-cast"),
     (r"no attribute 'ResizeBilinear'", "resize-bilinear"),
     (r"module 'numpy' has no attribute", "numpy-aliases"),
     (r"No such file or directory", "cwd"),
@@ -180,6 +182,8 @@ class Prover:
                 if not argv:
                     return None
                 attempt = {**attempt, "call": {**call, "argv": argv}}
+            elif re.search(r"\.\./src/", error) and "cwd:src" not in adapters:
+                attempt = {**attempt, "adapters": [*adapters, "cwd:src"]}
             elif "FileNotFoundError" in error and "cwd" not in adapters:
                 attempt = {**attempt, "adapters": [*adapters, "cwd"]}
             else:

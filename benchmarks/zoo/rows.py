@@ -28,7 +28,8 @@ def rows_of(
         file = work / (path.replace("/", "~") + ".json")
         if not file.exists():
             continue
-        recipes = [r for r in json.loads(file.read_text())["recipes"] if r.get("final", {}).get("branches")]
+        recipes = json.loads(file.read_text())["recipes"]
+        recipes = [r for r in recipes if r.get("final", {}).get("branches") and r["parameters"]]
         models = list(dict.fromkeys(card.model for card in cards[path]))
         meant = distinct(recipes, models_of(recipes, models))
         rows += [_row(path, recipe, names, zoo) for recipe, names in zip(recipes, meant, strict=True) if names]

@@ -170,6 +170,21 @@ def _to_tensor(around: Surroundings) -> None:
     around.replace("mindspore.common.initializer", initializer=make)
 
 
+@adapter("scalar-cast", "`ScalarCast` of `mindspore.ops` for the types that it refuses now, with Python's own numbers")
+def _scalar_cast(around: Surroundings) -> None:
+    for module in ("mindspore.ops", "mindspore.ops.operations"):
+        around.replace(module, ScalarCast=lambda: _casting)
+
+
+def _casting() -> Callable[[Any, Any], Any]:
+    """An operation that casts numbers."""
+
+    def cast(value: Any, kind: Any) -> Any:
+        return float(value) if "float" in str(kind).lower() else int(value)
+
+    return cast
+
+
 @adapter("embedding-lookup", "`nn.EmbeddingLookup(vocab_cache_size=0)`: the argument is gone")
 def _embedding_lookup(around: Surroundings) -> None:
     def make() -> type:
