@@ -213,6 +213,18 @@ def test_two_that_fit_equally_are_named_and_a_card_can_name_one(zoo: Zoo) -> Non
         Hub().load(uid, trust_repo=True)
 
 
+def test_of_two_states_of_the_code_that_of_the_card_is_meant(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    zoo.recipe("one", "one")
+    first = zoo.rows["mindspore/models", "research/cv/one"][0]
+    zoo.rows["mindspore/models", "research/cv/one"].insert(0, {**first, "commits": ["0" * 40]})
+    uid = zoo.card("one", "one")
+    monkeypatch.setattr("mshub_ssd.foreign.commit_of", lambda repository, branch: zoo.commit)
+    assert Hub().load(uid, trust_repo=True).load_report.ok
+    monkeypatch.setattr("mshub_ssd.foreign.commit_of", lambda repository, branch: "1" * 40)
+    found = providers.candidates(Hub().info(uid))
+    assert {recipe.code.version for recipe in found if recipe.code} == {"0" * 40, zoo.commit}
+
+
 def test_arguments_go_to_the_constructor(zoo: Zoo) -> None:
     zoo.recipe("one", "one")
     uid = zoo.card("one", "one")

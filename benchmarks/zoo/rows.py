@@ -32,7 +32,8 @@ def rows_of(
         recipes = [r for r in recipes if r.get("final", {}).get("branches") and r["parameters"]]
         models = list(dict.fromkeys(card.model for card in cards[path]))
         meant = distinct(recipes, models_of(recipes, models))
-        rows += [_row(path, recipe, names, zoo) for recipe, names in zip(recipes, meant, strict=True) if names]
+        new = [_row(path, recipe, names, zoo) for recipe, names in zip(recipes, meant, strict=True) if names]
+        rows += [row for row in once(new) if row["commits"]]
     header = {
         "format": FORMAT,
         "repository": repository,
@@ -115,6 +116,20 @@ def distinct(recipes: list[dict[str, Any]], meant: list[list[str]]) -> list[list
         [name for name in names if rank(recipe) == best[recipe["digest"], name]]
         for recipe, names in zip(recipes, meant, strict=True)
     ]
+
+
+def once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A folder's rows, of which those that were captured later give way where an earlier one says the same.
+
+    Scripts of different branches make a network with other words. Two of one branch that have the same parameters are
+    both kept: they may compute different things.
+    """
+    for number, row in enumerate(rows):
+        for earlier in rows[:number]:
+            same = earlier["digest"] == row["digest"] and set(earlier["models"]) & set(row["models"])
+            if same and earlier["source"]["branch"] != row["source"]["branch"]:
+                row["commits"] = [commit for commit in row["commits"] if commit not in earlier["commits"]]
+    return rows
 
 
 def write(out: Path, header: dict[str, Any], rows: Iterable[dict[str, Any]]) -> None:

@@ -20,17 +20,18 @@ __all__ = ["candidates"]
 def candidates(card: Card) -> list[Recipe]:
     """What a card of the zoo may mean, going by the folder that it links and its name.
 
-    The commit is that of the card's branch where the recipe was proven there, else one where it was.
+    The commit is that of the card's branch where a recipe was proven there, else one where it was.
     """
     link = foreign.parse_repo_link(card.repo_link or "")
     if link is None:
         return []
     commit = None if link.branch is None else foreign.commit_of(link.repository, link.branch)
+    named = [(row, _model(row["models"], card)) for row in _rows().get((link.repository, link.path), ())]
+    meant = [(row, model) for row, model in named if model is not None]
+    # What holds at the card's own commit comes in place of what other states of the code say.
+    meant = [(row, model) for row, model in meant if commit in row["commits"]] or meant
     found = []
-    for row in _rows().get((link.repository, link.path), ()):
-        model = _model(row["models"], card)
-        if model is None:
-            continue
+    for row, model in meant:
         at = commit if commit is not None and commit in row["commits"] else str(row["commits"][0])
         call = row["call"]
         found.append(
