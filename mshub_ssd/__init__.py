@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mshub_ssd.networks import register_network as register_network
     from mshub_ssd.results import Classification as Classification
     from mshub_ssd.results import Detections as Detections
+    from mshub_ssd.results import Failure as Failure
     from mshub_ssd.validation import validate as validate
 
     __version__: str
@@ -49,6 +50,7 @@ _HOMES = {
     "CellInfo": "compat",
     "Classification": "results",
     "Detections": "results",
+    "Failure": "results",
     "Hub": "hub",
     "MshubError": "errors",
     "Predictor": "hub",

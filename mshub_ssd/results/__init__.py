@@ -6,6 +6,7 @@ from mshub_ssd.results.base import check_count, is_count
 from mshub_ssd.results.coco import COCO_CLASSES
 from mshub_ssd.results.drawing import writable_suffixes
 from mshub_ssd.results.results import Classification, ClassScore, Detection, Detections
+from mshub_ssd.results.rows import Failure, json_line, row_of
 
 __all__ = [
     "COCO_CLASSES",
@@ -13,7 +14,10 @@ __all__ = [
     "Classification",
     "Detection",
     "Detections",
+    "Failure",
     "check_count",
     "is_count",
+    "json_line",
+    "row_of",
     "writable_suffixes",
 ]
