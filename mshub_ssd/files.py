@@ -119,20 +119,21 @@ def open_regular(path: Path, *, follow: bool = True, touch: bool = True) -> File
         raise
 
 
-def read_regular(path: Path, max_bytes: int | None = None, *, follow: bool = True) -> bytes:
+def read_regular(path: Path, max_bytes: int | None = None, *, follow: bool = True, touch: bool = True) -> bytes:
     """The bytes of a regular file, in memory once: a file takes its own size, and no more.
 
     Args:
         path: The file.
         max_bytes: A larger file is an error; None for any size. What is appended while it is read is left out.
         follow: Whether its last component may be a symbolic link.
+        touch: Whether reading may count as a use of the file (its access time).
 
     Raises:
         NotRegularError: Something else lies there.
         OSError: It cannot be read, is larger, or became shorter meanwhile.
         ValueError: No path can have that name.
     """
-    with open_regular(path, follow=follow) as stream:
+    with open_regular(path, follow=follow, touch=touch) as stream:
         size = os.fstat(stream.fileno()).st_size
         if max_bytes is not None and size > max_bytes:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {max_bytes:,} that are read", str(path))

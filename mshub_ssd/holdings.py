@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import loading, providers, store
+from mshub_ssd import foreign, loading, providers, store
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.redaction import file_name
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Checkpoint
 
-__all__ = ["cached_file", "digests", "files_of", "serves", "take_in", "users"]
+__all__ = ["Code", "cached_file", "code_of", "code_users", "files_of", "named", "serves", "take_in", "users"]
+
+Code = tuple[str, str, str]
+"""Repository, commit and folder."""
 
 
 def files_of(cards: Iterable[Card]) -> list[Checkpoint]:
@@ -45,16 +48,44 @@ def users(entry: store.Entry, files: Iterable[Checkpoint]) -> list[str]:
     return list(dict.fromkeys([*serves(entry.checkpoint or "", files), *entry.labels]))
 
 
-def digests(hub: Hub, names: Iterable[str]) -> list[str]:
-    """Digests of files and graphs in the cache, from digests and from models.
+def code_of(card: Card) -> list[Code]:
+    """The code of repositories that a card's network may be."""
+    try:
+        candidates = providers.candidates(card)
+    except MshubError:  # it means none that is known
+        return []
+    codes = [recipe.code for recipe in candidates if recipe.level == "repository"]
+    return list(dict.fromkeys((code.name, code.version, code.path) for code in codes if code is not None))
+
+
+def code_users(cards: Iterable[Card]) -> dict[Code, list[str]]:
+    """Uids of the models whose networks may be code, by that."""
+    found: dict[Code, list[str]] = {}
+    for card in cards:
+        for code in code_of(card):
+            found.setdefault(code, []).append(card.uid)
+    return found
+
+
+def named(hub: Hub, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What is in the cache of digests, models and code: digests of files and graphs, and pins of code.
+
+    Args:
+        hub: The session.
+        names: Digests, uids or paths of cards, ``REPOSITORY@COMMIT[:FOLDER]``.
 
     Raises:
-        MshubError: No such model, or its file is not in the cache.
+        MshubError: No such model, or nothing of it is in the cache.
     """
     found: dict[str, None] = {}
+    pins: dict[str, None] = {}
+    code = {(one.repository, one.commit, one.path): one.pin for one in foreign.code_in_caches(hub.settings)}
     stored = {entry.digest for entry in store.entries(hub.settings, kinds=("file", "part", "quarantined"))}
     graphs = store.entries(hub.settings, kinds=("graph",))
     for name in names:
+        if foreign.is_pin(name):
+            pins[name] = None
+            continue
         if store.is_digest(name.lower()):
             found[name.lower()] = None
             continue
@@ -62,7 +93,9 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
         files = files_of([card])
         wanted = {_recorded(hub, file) for file in files if file.path is None}
         made = {one.digest for one in graphs if one.checkpoint in wanted or card.uid in one.labels}
-        if not (wanted & stored) | made:
+        own = [code[one] for one in code_of(card) if one in code]
+        pins |= dict.fromkeys(own)
+        if not (wanted & stored) | made and not own:
             beside = [f"{file.path}, which lies beside its card" for file in files if file.path is not None]
             raise UsageError(
                 f"nothing of {card.uid} is in the cache",
@@ -71,7 +104,7 @@ def digests(hub: Hub, names: Iterable[str]) -> list[str]:
                 hint="mshub cache ls",
             )
         found |= dict.fromkeys([*sorted(wanted & stored), *sorted(made)])
-    return list(found)
+    return list(found), list(pins)
 
 
 def _recorded(hub: Hub, file: Checkpoint) -> str:

@@ -20,7 +20,7 @@ from mshub_ssd.hub import default_hub
 from mshub_ssd.terminal import Bar, counted, size_text, table
 
 if TYPE_CHECKING:
-    from mshub_ssd import store
+    from mshub_ssd import foreign, holdings, store
     from mshub_ssd.providers import Checkpoint
 
 __all__ = ["cache_group"]
@@ -56,6 +56,7 @@ def cache_group() -> None:
 
     Files are stored once under their SHA-256, however many models use them. Digests may be shortened to 8 digits.
     Graphs are networks with their weights, made here for engines other than MindSpore; what is removed is made anew.
+    Code is that of repositories, see `mshub trust`; it is named REPOSITORY@COMMIT or REPOSITORY@COMMIT:FOLDER.
     """
 
 
@@ -65,13 +66,14 @@ def cache_group() -> None:
 @json_option
 @verbosity_options
 def ls_command(everything: bool, long: bool, as_json: bool) -> None:
-    """List the files and graphs with size, last use, and the models that use them."""
-    from mshub_ssd import store
+    """List files, graphs and code with size, last use, and the models that use them; of code, whether it may run."""
+    from mshub_ssd import foreign, store
 
     entries = store.entries(kinds=_KINDS if everything else _KEPT)
-    users = _users()
+    code = foreign.code_in_caches()
+    users, code_users = _users(), _code_users()
     caches = store.caches()
-    if not entries and not as_json:
+    if not entries and not code and not as_json:
         where = " and ".join(str(cache.path) for cache in caches)
         note(f"The cache is empty: {where}. Fill it with: {mshub_command()} fetch UID")
     blocks = []
@@ -79,40 +81,50 @@ def ls_command(everything: bool, long: bool, as_json: bool) -> None:
         here = [entry for entry in entries if entry.home == cache.path]
         blocks += [f"{cache.path}{'' if cache.writable else '  (read-only)'}:"] if len(caches) > 1 else []
         blocks += [_listing(here, users, long)] if here else []
+        folders = [one for one in code if one.home == cache.path]
+        blocks += [*([""] if here else []), _code_listing(folders, code_users, long)] if folders else []
     count, graphs = (sum(entry.kind == kind for entry in entries) for kind in _KEPT)
     more = len(entries) - count - graphs
     others = f", {counted(graphs, 'graph')}" if graphs else ""
+    others += f", {counted(len(code), 'folder')} of code" if code else ""
     others += f" and {counted(more, 'other thing')}" if more else ""
-    blocks.append(f"\n{counted(count, 'file')}{others}, {size_text(sum(entry.size for entry in entries))} in all")
+    size = sum(entry.size for entry in entries) + sum(one.size for one in code)
+    blocks.append(f"\n{counted(count, 'file')}{others}, {size_text(size)} in all")
     facts = [{**entry.to_dict(), "uids": users(entry)} for entry in entries]
-    answer(facts, "\n".join(blocks) if entries else None, as_json)
+    facts += [{**one.to_dict(), "uids": code_users(one)} for one in code]
+    answer(facts, "\n".join(blocks) if entries or code else None, as_json)
 
 
 @cache_group.command("verify")
-@click.argument("names", nargs=-1, metavar="[DIGEST|UID]...", shell_complete=complete_uid)
+@click.argument("names", nargs=-1, metavar="[DIGEST|UID|CODE]...", shell_complete=complete_uid)
 @json_option
 @verbosity_options
 def verify_command(names: tuple[str, ...], as_json: bool) -> None:
-    """Hash the files and graphs anew, all or those named, and put damaged ones into quarantine.
+    """Hash files, graphs and code anew, all or those named; damaged files go into quarantine, damaged code is removed.
 
-    The exit code is 1 if one was damaged.
+    The exit code is 1 if something was damaged.
     """
-    from mshub_ssd import holdings, store
+    from mshub_ssd import foreign, holdings, store
 
-    digests = holdings.digests(default_hub(), names) if names else None
+    digests, pins = holdings.named(default_hub(), names) if names else (None, None)
     everything = store.entries(kinds=_KEPT)
     entries = [entry for entry in everything if digests is None or entry.digest.startswith(tuple(digests))]
     with Bar("verifying", sum(entry.size for entry in entries)) as bar:
         checked = store.verify(digests, each=lambda one: bar.advance(one.entry.size))
+    code = foreign.verify_code(pins)
     bad = [one for one in checked if one.fault is not None]
-    if not checked:
+    bad_code = [one for one in code if one.fault is not None]
+    if not checked and not code:
         note(f"The cache is empty. Fill it with: {mshub_command()} fetch UID")
     users = _users()
-    size = size_text(sum(one.entry.size for one in checked))
-    verdict = f"{counted(len(checked), 'file')} verified, {size}: {f'{len(bad)} damaged' if bad else 'all as promised'}"
-    text = "\n".join([*(_damage(one, users) for one in bad), verdict]) if checked else None
+    size = size_text(sum(one.entry.size for one in checked) + sum(one.entry.size for one in code))
+    count = counted(len(checked), "file") + (f" and {counted(len(code), 'folder')} of code" if code else "")
+    found = f"{len(bad) + len(bad_code)} damaged" if bad or bad_code else "all as promised"
+    damaged = [*(_damage(one, users) for one in bad), *map(_code_damage, bad_code)]
+    text = "\n".join([*damaged, f"{count} verified, {size}: {found}"]) if checked or code else None
     facts = [{**one.entry.to_dict(), "fault": one.fault, "moved": one.moved} for one in checked]
-    answer(facts, text, as_json, failed=bool(bad))
+    facts += [{**one.entry.to_dict(), "fault": one.fault, "moved": one.removed} for one in code]
+    answer(facts, text, as_json, failed=bool(damaged))
 
 
 @cache_group.command("prune")
@@ -120,7 +132,7 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
     "--unused-for",
     callback=_quantity(_SECONDS, "30d"),
     metavar="AGE",
-    help="Also files and graphs not used for so long: 12h, 30d, 8w.",
+    help="Also files, graphs and code not used for so long: 12h, 30d, 8w.",
 )
 @click.option(
     "--max-size",
@@ -132,30 +144,34 @@ def verify_command(names: tuple[str, ...], as_json: bool) -> None:
 @json_option
 @verbosity_options
 def prune_command(unused_for: float | None, max_size: float | None, dry_run: bool, as_json: bool) -> None:
-    """Make room: remove interrupted downloads, quarantined files and rubbish.
+    """Make room: remove interrupted downloads, quarantined files, rubbish, and code that may not run.
 
-    Downloads of living processes stay. With several caches, --max-size is for each.
+    Code goes that you did not consent to and no bundle brought, once it was not used for two days. Downloads of living
+    processes stay. With several caches, --max-size is for each.
     """
-    from mshub_ssd import store
+    from mshub_ssd import foreign, store
 
     most = None if max_size is None else int(max_size)
-    _tell_removal(store.prune(unused_for=unused_for, max_bytes=most, dry_run=dry_run), dry_run, as_json)
+    done = store.prune(unused_for=unused_for, max_bytes=most, dry_run=dry_run)
+    _tell_removal(done, foreign.prune_code(unused_for=unused_for, dry_run=dry_run), dry_run, as_json)
 
 
 @cache_group.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="DIGEST|UID...", shell_complete=complete_uid)
+@click.argument("names", nargs=-1, required=True, metavar="DIGEST|UID|CODE...", shell_complete=complete_uid)
 @click.option("--dry-run", is_flag=True, help="Only tell.")
 @json_option
 @verbosity_options
 def rm_command(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Remove files, by digest or by the model that uses them.
+    """Remove files by digest, code by commit, or both by the model that uses them.
 
-    Other models that use them will download them again.
+    Other models that use them will download them again. Your consent to code stays: `mshub trust remove`.
     """
-    from mshub_ssd import holdings, store
+    from mshub_ssd import foreign, holdings, store
 
-    done = store.remove(holdings.digests(default_hub(), names), dry_run=dry_run)
-    _tell_removal(done, dry_run, as_json, failed=bool(done.kept))
+    digests, pins = holdings.named(default_hub(), names)
+    done = store.remove(digests, dry_run=dry_run) if digests else store.Removal()
+    code = foreign.remove_code(pins, dry_run=dry_run)
+    _tell_removal(done, code, dry_run, as_json, failed=bool(done.kept or code.kept))
 
 
 @cache_group.command("path")
@@ -222,6 +238,43 @@ def _users() -> Callable[[store.Entry], list[str]]:
     return lambda entry: holdings.users(entry, files())
 
 
+def _code_users() -> Callable[[foreign.StoredCode], list[str]]:
+    """The same for code."""
+    from mshub_ssd import holdings
+
+    @functools.cache
+    def known() -> dict[holdings.Code, list[str]]:
+        return holdings.code_users(default_hub().registry.cards())
+
+    return lambda one: known().get((one.repository, one.commit, one.path or ""), [])
+
+
+def _code_listing(
+    entries: Sequence[foreign.StoredCode], users: Callable[[foreign.StoredCode], list[str]], long: bool
+) -> str:
+    rows = [("code", "size", "used", "consent", "for")]
+    now = time.time()
+    for entry in entries:
+        uids = users(entry)
+        more = f", shared by {len(uids)} uids" if len(uids) > 1 and not long else ""
+        consent = "none" if entry.consent is None else f"since {entry.consent.given[:10]}"
+        about = f"{uids[0]}{more}" if uids else "no card means it"
+        rows.append((_code_name(entry, long), size_text(entry.size), _ago(now - entry.used), consent, about))
+        if long:
+            rows += [("", "", "", "", uid) for uid in uids[1:]]
+    return table(rows, right=(1,))
+
+
+def _code_name(entry: foreign.StoredCode, long: bool = False) -> str:
+    commit = entry.commit if long else entry.commit[:_SHOWN]
+    return f"{entry.repository}@{commit}:{entry.path or entry.place.name}"
+
+
+def _code_damage(one: foreign.CheckedCode) -> str:
+    removed = "removed; it is fetched again when it is needed" if one.removed else "it could not be removed"
+    return f"damaged: {one.entry.place}\n  got: {one.fault}\n  {removed}"
+
+
 def _taken(facts: dict[str, Any]) -> str:
     uids = facts["uids"]
     serves = f"for {', '.join(uids)}" if uids else "no card names it"
@@ -261,19 +314,29 @@ def _damage(one: store.Checked, users: Callable[[store.Entry], list[str]]) -> st
     return f"damaged: {one.entry.path}\n  got: {one.fault}\n  {moved}{again}"
 
 
-def _tell_removal(done: store.Removal, dry_run: bool, as_json: bool, *, failed: bool = False) -> None:
+def _tell_removal(
+    done: store.Removal, code: foreign.CodeRemoval, dry_run: bool, as_json: bool, *, failed: bool = False
+) -> None:
     removed, verb = ("would remove", "would be freed") if dry_run else ("removed", "freed")
     rows = [f"{removed} {one.digest[:_SHOWN]}  {size_text(one.size)}" for one in done.removed if one.kind in _KEPT]
+    rows += [f"{removed} {_code_name(one)}  {size_text(one.size)}" for one in code.removed]
     counts = Counter(one.kind for one in done.removed)
-    what = ", ".join(counted(count, _NAMES.get(kind, kind)) for kind, count in counts.items())
-    rows.append(f"{what}: {size_text(done.freed)} {verb}" if what else "Nothing to remove.")
-    for one, reason in done.kept if not as_json else ():
-        note(f"kept {one.digest[:_SHOWN] or one.path.name}: {reason}")
+    told = [counted(count, _NAMES.get(kind, kind)) for kind, count in counts.items()]
+    told += [f"{counted(len(code.removed), 'folder')} of code"] if code.removed else []
+    freed = done.freed + code.freed
+    rows.append(f"{', '.join(told)}: {size_text(freed)} {verb}" if told else "Nothing to remove.")
+    stayed = [(one.digest[:_SHOWN] or one.path.name, reason) for one, reason in done.kept]
+    stayed += [(_code_name(one), reason) for one, reason in code.kept]
+    for name, reason in stayed if not as_json else ():
+        note(f"kept {name}: {reason}")
     facts = {
         "dry_run": dry_run,
-        "removed": [one.to_dict() for one in done.removed],
-        "kept": [{**one.to_dict(), "reason": reason} for one, reason in done.kept],
-        "freed": done.freed,
+        "removed": [*(one.to_dict() for one in done.removed), *(one.to_dict() for one in code.removed)],
+        "kept": [
+            *({**one.to_dict(), "reason": reason} for one, reason in done.kept),
+            *({**one.to_dict(), "reason": reason} for one, reason in code.kept),
+        ],
+        "freed": freed,
     }
     answer(facts, "\n".join(rows), as_json, failed=failed)
 

@@ -14,31 +14,59 @@ if TYPE_CHECKING:
     from mshub_ssd.foreign.calling import build
     from mshub_ssd.foreign.checkout import Checkout, File, folder, listing, obtain
     from mshub_ssd.foreign.importing import ForeignCode, isolated
+    from mshub_ssd.foreign.keeping import (
+        CheckedCode,
+        CodeRemoval,
+        StoredCode,
+        code_in_caches,
+        is_pin,
+        prune_code,
+        remove_code,
+        verify_code,
+    )
 
 __all__ = [
     "BRANCHES",
+    "CheckedCode",
     "Checkout",
+    "CodeRemoval",
     "Consent",
     "File",
     "ForeignCode",
     "RepoLink",
+    "StoredCode",
     "adapters",
     "allow",
     "allowed",
     "build",
+    "code_in_caches",
     "commit_of",
     "folder",
     "is_allowed",
+    "is_pin",
     "isolated",
     "known",
     "listing",
     "obtain",
     "parse_pin",
     "parse_repo_link",
+    "prune_code",
+    "remove_code",
     "require",
     "revoke",
+    "verify_code",
 ]
 
+_KEEPING = (
+    "CheckedCode",
+    "CodeRemoval",
+    "StoredCode",
+    "code_in_caches",
+    "is_pin",
+    "prune_code",
+    "remove_code",
+    "verify_code",
+)
 # What gets code and what runs it is imported once some is wanted.
 __getattr__ = exports(
     __name__,
@@ -46,6 +74,7 @@ __getattr__ = exports(
         "ForeignCode": "importing",
         "build": "calling",
         "isolated": "importing",
+        **dict.fromkeys(_KEEPING, "keeping"),
         **dict.fromkeys(("Checkout", "File", "folder", "listing", "obtain"), "checkout"),
     },
 )

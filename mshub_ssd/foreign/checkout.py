@@ -5,6 +5,7 @@
     <home>/v1/code/<owner>+<name>/<commit>/<folder's name>-<16 hex>/tree/    the files, 0444, in folders of 0555
     <home>/v1/code/<owner>+<name>/<commit>/<folder's name>-<16 hex>/proof    the commit and its trees, as git has them
     <home>/v1/code/<owner>+<name>/<commit>/<folder's name>-<16 hex>/absent   what a partial clone had not, if anything
+    <home>/v1/code/<owner>+<name>/<commit>/<folder's name>-<16 hex>/carried  there if it came in a bundle
     <home>/v1/code/tmp/                                                      what is being made
 
 The proof is held against the commit's forty digits, and the files against the proof, so neither need be believed. What
@@ -24,7 +25,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,35 @@ from mshub_ssd.settings import Settings
 from mshub_ssd.store import locks
 from mshub_ssd.terminal import size_text
 
-__all__ = ["Checkout", "File", "folder", "listing", "obtain"]
+__all__ = [
+    "CARRIED",
+    "CODE",
+    "Checkout",
+    "Content",
+    "File",
+    "Wanted",
+    "folder",
+    "listing",
+    "names_below",
+    "objects_in",
+    "obtain",
+    "proof_of",
+    "publish",
+    "scratch_in",
+    "stored",
+    "trees_of",
+    "workshop",
+]
 
 logger = logging.getLogger("mshub_ssd.foreign")
 
-_HEAD = re.compile(rb"(commit|tree) (\d{1,8})\0")
+CARRIED = "carried"
+"""The name of a file beside a folder's files that says that a bundle brought it."""
+
+CODE = ("v1", "code")
+"""The folders of a cache below which code lies."""
+
+_HEAD = re.compile(rb"(commit|tree|blob) (\d{1,8})\0")
 _ABANDONED = 86_400.0  # seconds, where a file system knows no locks
 _passing: list[Path] = []  # a cache of this process's, where there is no other
 
@@ -132,10 +157,10 @@ def obtain(repository: str, commit: str, path: str, *, settings: Settings | None
             expected="OWNER/NAME, 40 hex digits and a path such as official/cv/resnet",
             got=repr((repository, commit, path))[:300],
         )
-    want = _Wanted(repository, commit, path)
-    carried: _Content | None = None
+    want = Wanted(repository, commit, path)
+    carried: Content | None = None
     for home in (*_passing, *chosen.homes):
-        place = home / "v1" / "code" / want.place
+        place = home.joinpath(*CODE, want.place)
         if not os.path.lexists(place):
             continue
         found, sound = _look(want, home, place)
@@ -146,11 +171,11 @@ def obtain(repository: str, commit: str, path: str, *, settings: Settings | None
             carried = carried or found
     if carried is None:
         carried = _obtain(want, chosen)
-    return _publish(want, carried, chosen)
+    return publish(want, carried, chosen)
 
 
 @dataclass(frozen=True)
-class _Content:
+class Content:
     """Proven bytes.
 
     Attributes:
@@ -165,13 +190,22 @@ class _Content:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
+    """A folder of a commit that somebody wants; nothing is known of it yet.
+
+    Attributes:
+        repository: Its name.
+        commit: All 40 hex digits.
+        path: The folder.
+    """
+
     repository: str
     commit: str
     path: str
 
     @property
     def where(self) -> str:
+        """What messages call it."""
         return f"{self.repository}@{self.commit}:{self.path}"
 
     @property
@@ -181,7 +215,8 @@ class _Wanted:
         key = hashlib.sha256(self.path.encode()).hexdigest()[:16]
         return f"{self.repository.replace('/', '+')}/{self.commit}/{last}-{key}"
 
-    def checkout(self, place: Path, content: _Content) -> Checkout:
+    def checkout(self, place: Path, content: Content) -> Checkout:
+        """What is handed out of a folder in the cache that has this content."""
         files = tuple(
             File(blob.name, len(content.data[blob.name]), "")
             if blob.name in content.data
@@ -192,12 +227,12 @@ class _Wanted:
         return Checkout(self.repository, self.commit, self.path, place / "tree", files, known)
 
 
-def _look(want: _Wanted, home: Path, place: Path) -> tuple[_Content | None, bool]:
+def _look(want: Wanted, home: Path, place: Path) -> tuple[Content | None, bool]:
     """What the cache has, if every file is the commit's; and whether it can be used where it lies."""
     try:
         private = is_private(home, *_folders(place)) and not is_link(place)
-        content = _stored(want, place, believe=private)
-        extra = _names(place / "tree") ^ set(content.data)
+        content = stored(want, place, believe=private)
+        extra = names_below(place / "tree") ^ set(content.data)
         if extra:
             logger.warning("a file does not belong into a folder of code, which is made anew: %s", min(extra))
         return content, private and not extra
@@ -207,22 +242,26 @@ def _look(want: _Wanted, home: Path, place: Path) -> tuple[_Content | None, bool
         return None, False
 
 
-def _stored(want: _Wanted, place: Path, *, believe: bool) -> _Content:
-    """The bytes of a folder in a cache, held against the commit.
+def objects_in(data: bytes, kinds: tuple[str, ...] = ("commit", "tree")) -> dict[str, tuple[str, bytes]]:
+    """The objects of a proof, or of another row of git's objects: kind and bytes, by the hash that these have.
 
     Raises:
-        MshubError, OSError, ValueError: They are not the commit's.
+        ValueError: It is damaged, or has objects of another kind.
     """
-    proof = read_regular(place / "proof", MAX_FILES * MAX_OBJECT // 64, follow=False)
     objects: dict[str, tuple[str, bytes]] = {}
     at = 0
-    while at < len(proof):
-        head = _HEAD.match(proof, at)
-        if head is None:
+    while at < len(data):
+        head = _HEAD.match(data, at)
+        if head is None or head[1].decode() not in kinds or head.end() + int(head[2]) > len(data):
             raise ValueError("its proof is damaged")
         at = head.end() + int(head[2])
-        kind, data = head[1].decode(), proof[head.end() : at]
-        objects[hash_of(kind, data)] = (kind, data)
+        kind, raw = head[1].decode(), data[head.end() : at]
+        objects[hash_of(kind, raw)] = (kind, raw)
+    return objects
+
+
+def trees_of(objects: Mapping[str, tuple[str, bytes]], where: str) -> Trees:
+    """Trees that read from objects at hand; for one that is missing they raise a ValueError."""
 
     def read(kind: str, hexdigest: str) -> bytes:
         found = objects.get(hexdigest)
@@ -230,12 +269,37 @@ def _stored(want: _Wanted, place: Path, *, believe: bool) -> _Content:
             raise ValueError("its proof is not that of the commit")
         return found[1]
 
-    blobs = walk(Trees(read, want.where), want.commit, want.path)
+    return Trees(read, where)
+
+
+def proof_of(place: Path, *, touch: bool = True) -> bytes:
+    """The proof of a folder in a cache, which proves nothing before it is held against a commit.
+
+    Raises:
+        OSError, ValueError: It cannot be read.
+    """
+    return read_regular(place / "proof", MAX_FILES * MAX_OBJECT // 64, follow=False, touch=touch)
+
+
+def stored(want: Wanted, place: Path, *, believe: bool, touch: bool = True) -> Content:
+    """The bytes of a folder in a cache, held against the commit.
+
+    Args:
+        want: The folder.
+        place: Where it lies.
+        believe: Whether its own word counts for what a partial clone had not.
+        touch: Whether this is a use of it.
+
+    Raises:
+        MshubError, OSError, ValueError: They are not the commit's.
+    """
+    proof = proof_of(place, touch=touch)
+    blobs = walk(trees_of(objects_in(proof), want.where), want.commit, want.path)
     absent: set[str] = set()
     if believe and os.path.lexists(place / "absent"):
         absent = {str(name) for name in json.loads(read_regular(place / "absent", MAX_OBJECT, follow=False))}
     taken = [blob for blob in blobs if not blob.left_out and not (_may_miss(blob) and blob.name in absent)]
-    return _Content(
+    return Content(
         tuple(blobs), {blob.name: _proven(place / "tree" / blob.name, blob.hexdigest) for blob in taken}, proof
     )
 
@@ -267,7 +331,7 @@ def _folders(place: Path) -> Iterator[Path]:
         yield Path(top)
 
 
-def _names(top: Path) -> set[str]:
+def names_below(top: Path) -> set[str]:
     """Everything below a folder but folders with something in them."""
     found = set()
     for place, folders, names in os.walk(top):
@@ -278,7 +342,7 @@ def _names(top: Path) -> set[str]:
     return found
 
 
-def _obtain(want: _Wanted, settings: Settings) -> _Content:
+def _obtain(want: Wanted, settings: Settings) -> Content:
     """The folder from the first repository that has it.
 
     Raises:
@@ -292,7 +356,7 @@ def _obtain(want: _Wanted, settings: Settings) -> _Content:
             continue
         try:
             with contextlib.ExitStack() as stack:
-                scratch = stack.enter_context(_scratch(_workshop(settings)))
+                scratch = stack.enter_context(scratch_in(workshop(settings)))
                 if isinstance(source, Path):
                     repository = stack.enter_context(fetching.local(source, scratch))
                 else:
@@ -319,7 +383,7 @@ def _obtain(want: _Wanted, settings: Settings) -> _Content:
     ) from worst
 
 
-def _read(want: _Wanted, repository: fetching.Repository, *, partial: bool) -> _Content:
+def _read(want: Wanted, repository: fetching.Repository, *, partial: bool) -> Content:
     trees = Trees(repository.read, want.where)
     blobs = walk(trees, want.commit, want.path)
     taken = [blob for blob in blobs if not blob.left_out]
@@ -343,14 +407,14 @@ def _read(want: _Wanted, repository: fetching.Repository, *, partial: bool) -> _
             raise too_large(f"more than {size_text(MAX_BYTES)}", want.where)
         data[blob.name] = found
     objects = b"".join(f"{kind} {len(raw)}\0".encode() + raw for kind, raw in trees.seen.values())
-    return _Content(tuple(blobs), data, objects)
+    return Content(tuple(blobs), data, objects)
 
 
-def _publish(want: _Wanted, content: _Content, settings: Settings) -> Checkout:
+def publish(want: Wanted, content: Content, settings: Settings) -> Checkout:
     """Write proven bytes where only we can, and let them appear in one step."""
-    top = _workshop(settings)
+    top = workshop(settings)
     place = top / want.place
-    with _scratch(top) as scratch:
+    with scratch_in(top) as scratch:
         made = scratch / "new"
         _write(made, content)
         make_folders(place.parent, 0o755, exactly=True)
@@ -370,7 +434,7 @@ def _publish(want: _Wanted, content: _Content, settings: Settings) -> Checkout:
     return want.checkout(place, content)
 
 
-def _write(made: Path, content: _Content) -> None:
+def _write(made: Path, content: Content) -> None:
     (made / "tree").mkdir(parents=True, mode=0o755)
     rows: list[tuple[Path, bytes]] = [(made / "tree" / name, data) for name, data in content.data.items()]
     rows.append((made / "proof", content.objects))
@@ -385,10 +449,10 @@ def _write(made: Path, content: _Content) -> None:
         place.chmod(0o755 if place == made else 0o555)
 
 
-def _workshop(settings: Settings) -> Path:
+def workshop(settings: Settings) -> Path:
     """The first cache's folder for code that only we can write; where there is none, one until the process ends."""
     for home in settings.homes:
-        top = home / "v1" / "code"
+        top = home.joinpath(*CODE)
         try:
             make_folders(home, 0o755)
             make_folders(top / "tmp", 0o755, exactly=True)
@@ -400,14 +464,14 @@ def _workshop(settings: Settings) -> Path:
     if not _passing:
         logger.info("no cache can be written by this user alone, so code is kept for this process only")
         _passing.append(Path(tempfile.mkdtemp(prefix="mshub-code-")))
-        atexit.register(_discard, _passing[0])
+        atexit.register(discard, _passing[0])
     top = _passing[0] / "v1" / "code"
     make_folders(top / "tmp", 0o700)
     return top
 
 
 @contextlib.contextmanager
-def _scratch(top: Path) -> Iterator[Path]:
+def scratch_in(top: Path) -> Iterator[Path]:
     """A folder of this process's; what killed ones left is removed first."""
     _clear(top / "tmp")
     while True:
@@ -422,7 +486,7 @@ def _scratch(top: Path) -> Iterator[Path]:
         made.mkdir(mode=0o700)
         yield made
     finally:
-        _discard(made)
+        discard(made)
         lock.unlink(missing_ok=True)
         locks.close(held)
 
@@ -439,7 +503,7 @@ def _clear(tmp: Path) -> None:
             if free is None:
                 free = time.time() - os.fstat(held).st_mtime > _ABANDONED
             if free:
-                _discard(lock.with_suffix(""))
+                discard(lock.with_suffix(""))
                 lock.unlink(missing_ok=True)
         except OSError as error:
             logger.debug("%s stays: %s", lock, error.strerror)
@@ -447,7 +511,7 @@ def _clear(tmp: Path) -> None:
             locks.close(held)
 
 
-def _discard(top: Path) -> None:
+def discard(top: Path) -> None:
     """Remove a folder of ours, whose folders may be read-only."""
     for place, folders, _ in os.walk(top):
         for name in folders:
