@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from zoo.trees import Zoo
 
 from mshub_ssd.foreign.commits import BRANCHES, commit_of
 
-STAGES = ("capture", "variants", "prove", "write")
+STAGES = ("lines", "capture", "variants", "prove", "write")
 
 
 def commits(repository: Path, name: str, branches: set[str]) -> dict[str, str]:
@@ -52,17 +53,26 @@ def commits(repository: Path, name: str, branches: set[str]) -> dict[str, str]:
     return found
 
 
+def work_on_lines(folder: Folder, cards: list[ZooCard], file: Path) -> None:
+    """Take what was written down for a folder, at the latest branch that cards name where it holds."""
+    wanted = {card.branch for card in cards}
+    order = folder.order(wanted)
+    for line in lines():
+        known = len(folder.recipes)
+        for branch in (b for b in order if b in wanted and line["path"] == folder.path):
+            if folder.take_line(branch, line):
+                for recipe in folder.recipes[known:]:
+                    for other in order:
+                        folder.prove(recipe, other, build=other in wanted)
+                break
+    folder.save(file)
+
+
 def work_on(folder: Folder, cards: list[ZooCard], file: Path) -> None:
     """Capture and prove until every branch that cards name has a recipe, or nothing more comes."""
     models = list(dict.fromkeys(card.model for card in cards))
     wanted = {card.branch for card in cards}
     order = folder.order(wanted)
-    for line in lines():
-        for branch in (b for b in order if b in wanted and line["path"] == folder.path):
-            if folder.take_line(branch, line):
-                for other in order:
-                    folder.prove(folder.recipes[-1], other, build=other in wanted)
-                break
     tried: list[str] = []
     for branch in [b for b in order if b in wanted]:
         if any(proved(recipe, branch) for recipe in folder.recipes):
@@ -121,10 +131,13 @@ def main() -> None:
             command = [sys.executable, __file__, *sys.argv[1:], "--stage", stage]
             subprocess.run(command, check=True)
         return
+    if "lines" in told.stage:
+        written = {line["path"] for line in lines()}
+        capture(told, zoo, cards, [path for path in paths if path in written], work_on_lines)
     if "capture" in told.stage:
-        capture(told, zoo, cards, paths)
+        capture(told, zoo, cards, paths, work_on)
     if "variants" in told.stage:
-        capture(told, zoo, cards, paths, variants=True)
+        capture(told, zoo, cards, paths, work_on_variants)
     if "prove" in told.stage:
         prove(told, zoo, paths)
     if "write" in told.stage and told.out:
@@ -187,29 +200,33 @@ def children(work: Path, lenient: bool = True) -> Any:
     kinds = {"capture": running.capture, "replay": running.replay, "prove": proving.prove}
 
     def child(kind: str, folder: Path, job: dict[str, Any], limit: float) -> dict[str, Any]:
-        return running.in_child(lambda: kinds[kind](folder, job), work / "child.log", limit)
+        return running.in_child(lambda: kinds[kind](folder, job), work / f"child{os.getpid()}.log", limit)
 
     return child
 
 
 def capture(
-    told: argparse.Namespace, zoo: Zoo, cards: dict[str, list[ZooCard]], paths: list[str], variants: bool = False
+    told: argparse.Namespace,
+    zoo: Zoo,
+    cards: dict[str, list[ZooCard]],
+    paths: list[str],
+    work: Callable[[Folder, list[ZooCard], Path], None],
 ) -> None:
-    """Work on every folder that was not worked on."""
+    """Do a stage's work on every folder where it was not done."""
     child = children(told.work)
+    stage = told.stage[0]
     for number, path in enumerate(paths):
         file = place(told.work, path)
-        mark = file.with_suffix(".variants")
-        if (mark if variants else file).exists() and not told.again:
+        mark = file.with_suffix(f".{stage}")
+        if (mark.exists() or (stage == "capture" and file.exists())) and stage != "lines" and not told.again:
             continue
         started = time.monotonic()
         scratch = Path(tempfile.mkdtemp(prefix="zoo_recipes_"))
         folder = Folder(zoo, path, scratch, child, told.limit)
         folder.load(file)
         try:
-            (work_on_variants if variants else work_on)(folder, cards[path], file)
-            if variants:
-                mark.touch()
+            work(folder, cards[path], file)
+            mark.touch()
         finally:
             folder.close()
         wanted = {card.branch for card in cards[path]}

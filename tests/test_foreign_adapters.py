@@ -21,6 +21,24 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "adapters.md"
 CASES: dict[str, tuple[str, ...]] = {
     "cwd": ("right = open('data/size.txt').read() == '3'",),
     "cwd:data": ("right = open('size.txt').read() == '3'",),
+    "early-cell": (
+        """
+        import mindspore.nn as nn
+        class Early(nn.Cell):
+            def __init__(self):
+                self.first = nn.Dense(2, 3)
+                super().__init__()
+                self.second = nn.Dense(3, 4)
+        class Never(nn.Cell):
+            def __init__(self):
+                super(Never).__init__()
+                self.first = nn.Dense(2, 3)
+        never = Never()
+        right = len(list(never.get_parameters())) == 2 and isinstance(Early().second, nn.Cell)
+        right = right and isinstance(never, nn.Cell) and not isinstance(never.first, Never)
+        right = right and issubclass(nn.Dense, nn.Cell)
+        """,
+    ),
     "embedding-lookup": (
         """
         import mindspore.nn as nn
@@ -77,6 +95,16 @@ CASES: dict[str, tuple[str, ...]] = {
         right = ds.vision.c_transforms is C and ds.GeneratorDataset is not None
         """,
     ),
+    "parameter-data": (
+        """
+        import numpy as np
+        from mindspore import Tensor, nn
+        for layer in (nn.Conv2d(2, 2, 1), nn.Dense(2, 2), nn.BatchNorm2d(2)):
+            for parameter in layer.get_parameters():
+                parameter.set_parameter_data(Tensor(np.ones(parameter.shape, np.float32)))
+        right = bool(nn.BatchNorm2d(2).gamma.asnumpy().sum() == 2) and isinstance(layer, nn.BatchNorm2d)
+        """,
+    ),
     "profiling": ("from mindspore.profiler.profiling import Profiler\nright = isinstance(Profiler, type)",),
     "renamed:src.model=src.net": (
         "from src.model import Net\nimport src.net, src.model\nright = Net is src.net.Net and src.model is src.net",
@@ -117,6 +145,13 @@ CASES: dict[str, tuple[str, ...]] = {
             validator.check_int_range(7, 0, 3, Rel.INC_LEFT, "x", "net")
         except ValueError:
             right = validator.check_positive_int(3, "x", "net") == 3 and Rel.GE == checks.GE
+        """,
+    ),
+    "easydict-builtin": (
+        """
+        class Meter(EasyDict):
+            pass
+        right = Meter({"a": {"b": 1}}).a.b == 1
         """,
     ),
     "easydict": (

@@ -55,7 +55,7 @@ def test_every_row_has_the_fields_and_no_other() -> None:
         assert row["parameters"] > 0, told(row)
         assert row["elements"] > 0, told(row)
         assert re.fullmatch(r"[0-9a-f]{16}", row["digest"]), told(row)
-        assert row["source"].keys() <= {"branch", "conf", "name", "script", "argv", "line"}, told(row)
+        assert row["source"].keys() <= {"branch", "conf", "name", "script", "argv", "line", "note"}, told(row)
         assert row["source"]["branch"] in BRANCHES[REPOSITORY], told(row)
 
 

@@ -153,7 +153,7 @@ class Folder:
         known = [
             recipe
             for recipe in self.recipes
-            if recipe["digest"] == network["digest"]
+            if recipe["digest"] in (network["digest"], *network["bare"])
             and _proved(recipe, branch)
             and ("call" not in network or skeleton(network["call"]) in map(skeleton, recipe["known"]))
         ]
@@ -171,8 +171,10 @@ class Folder:
                 calls = [*calls, *[{**call, "folders": [within]} for call in calls]]
             for call in calls:
                 proof = self.replay(branch, call)
-                if proof.get("digest") == network["digest"]:
-                    recipe = {key: network[key] for key in ("digest", "parameters", "elements", "inputs", "class")}
+                # A script may have wrapped it before it hands it over: checkpoints then have the wrapper's prefix.
+                if proof.get("digest") in (network["digest"], *network["bare"]):
+                    recipe = {key: network[key] for key in ("parameters", "elements", "inputs", "class")}
+                    recipe["digest"] = proof["digest"]
                     recipe |= {"call": call, "how": network["how"], "sources": [{"branch": branch, **source}]}
                     recipe["proofs"] = {branch: proof}
                     recipe["known"] = [call, *([network["call"]] if "call" in network else [])]
@@ -196,8 +198,17 @@ class Folder:
         return 0
 
     def take_line(self, branch: str, line: dict[str, Any]) -> int:
-        """A recipe that somebody wrote down, or a job; whether it is new."""
+        """A recipe that somebody wrote down, a job, or what goes into a class that is known; whether it is new."""
+        if "class" in line:
+            for recipe in self.recipes:
+                if recipe["class"] == line["class"] and recipe["inputs"] != line["inputs"]:
+                    recipe["inputs"] = line["inputs"]
+                    if not recipe.get("final", {}).get("runs"):
+                        recipe.pop("final", None)
+            return 0
         if "job" in line:
+            if any(done["branch"] == branch and done["job"] == line["job"] for done in self.captures):
+                return 0
             return self.capture_job(branch, line["job"])
         told = {"args": [], "kwargs": {}} | line["call"]
         if any(skeleton(told) == skeleton(recipe["call"]) for recipe in self.recipes):
@@ -215,6 +226,8 @@ class Folder:
             "class": told["callable"],
         }
         source = {"branch": branch, "line": True, "models": line.get("models", [])}
+        if "note" in line:  # where its numbers come from, if the code does not have them
+            source["note"] = line["note"]
         self.recipes.append({**recipe, "sources": [source], "proofs": {branch: proof}})
         return 1
 

@@ -260,6 +260,37 @@ def _dropping(cls: type, *names: str) -> None:
     cls.__init__ = init  # type: ignore[misc]
 
 
+def _early_cells() -> None:
+    """Cells that hold others before their `__init__`, or that never call it."""
+    original = nn.Cell.__setattr__
+
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        try:
+            original(self, name, value)
+        except AttributeError as error:
+            if "has no attribute '_" not in str(error) or "_auto_prefix" in vars(self):
+                raise
+            used.add("early-cell")
+            nn.Cell.__init__(self)
+            original(self, name, value)
+
+    nn.Cell.__setattr__ = set_attribute
+
+
+def _unasked() -> None:
+    """`EasyDict` for code that lost its import."""
+
+    class Unasked(EasyDict):
+        def __init_subclass__(cls) -> None:
+            used.add("easydict-builtin")
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            used.add("easydict-builtin")
+            super().__init__(*args, **kwargs)
+
+    builtins.EasyDict = Unasked  # type: ignore[attr-defined]
+
+
 def _signatures() -> None:
     scalar_cast = ops.operations.ScalarCast
 
@@ -438,6 +469,8 @@ def _quick(function: Any) -> Any:
 PARTS: dict[str, Callable[[], None]] = {
     "context": _context,
     "signatures": _signatures,
+    "early-cells": _early_cells,
+    "unasked": _unasked,
     "numpy": _numpy,
     "arguments": _arguments,
     "float32": _single_precision,

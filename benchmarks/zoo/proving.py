@@ -15,6 +15,7 @@ from .gathering import Folder, proved
 # What capturing used, and the adapter of the library that gives it to the code alone.
 _ADAPTERS = (
     (r"easydict", "easydict"),
+    (r"easydict-builtin", "easydict-builtin"),
     (r"numpy", "numpy-aliases"),
     (r"float32", "float32"),
     (r"moved:.*\.ms_function", "ms_function"),
@@ -27,6 +28,8 @@ _ADAPTERS = (
     (r"signature:EmbeddingLookup\..*", "embedding-lookup"),
     (r"no-checkpoints", "no-checkpoints"),
     (r"signature:ScalarCast", "scalar-cast"),
+    (r"signature:set_parameter_data", "parameter-data"),
+    (r"early-cell", "early-cell"),
 )
 _HINTS = (
     (r"For 'ScalarCast'", "scalar-cast"),
@@ -135,8 +138,8 @@ class Prover:
         adapters, unknown = adapters_of(used, self.known)
         adapters += [f"folder:{place}" for place in recipe["call"].get("folders", ())]
         inputs = [one for one in [recipe["inputs"], *siblings] if one]
-        inputs = [one for told in inputs for one in (_single(told), told, _plain(_single(told)))]
-        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:4]
+        inputs = [one for told in inputs for one in (_single(told), told, _plain(_single(told)), _plain(told))]
+        inputs = [one for number, one in enumerate(inputs) if one not in inputs[:number]][:6]
         final: dict[str, Any] = {"branches": {}, "unknown": unknown, "errors": {}, "runs": None}
         short = {"call": pruned(recipe["call"], self._words(recipe)), "adapters": adapters}
         chosen: dict[str, Any] | None = None
@@ -191,6 +194,9 @@ class Prover:
         else:
             return None
         attempt = self._hinted(recipe, branch, attempt, inputs, final)
+        told = final["branches"][branch]
+        if not final["runs"] and told["errors"][-1:] == ["TimeLimit"] and _smaller(inputs) != inputs:
+            self._try(recipe, branch, attempt, _smaller(inputs), final)
         told = final["branches"][branch]
         if not final["runs"] and "float32" not in attempt["adapters"] and told["errors"] != ["TimeLimit"]:
             single = {**attempt, "adapters": [*attempt["adapters"], "float32"]}
@@ -264,26 +270,71 @@ def prove(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
         return told
     network.set_train(False)
     os.chdir(folder)
-    for inputs in job["inputs"] or guesses(network, call, job["field"]):
+    waiting = list(job["inputs"] or guesses(network, call, job["field"]))
+    while waiting:
+        inputs = waiting.pop(0)
         running.report({**told, "errors": [*told["errors"], "TimeLimit"]})
         try:
             network(*[running.sample(one, "float32" in job["adapters"]) for one in inputs])
         except Exception as error:  # noqa: BLE001 (any error of the code is told)
             told["errors"].append(running.told_of(error))
+            if "missing 1 required positional argument" in str(error):  # what evaluation compares with
+                waiting.append([*inputs, {"shape": inputs[0]["shape"][:1], "type": "int32"}])
         else:
             told["runs"] = inputs
             break
     return told
 
 
+def _smaller(inputs: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """The same with smaller pictures, for networks that take any size, and take their time."""
+
+    def smaller(one: dict[str, Any]) -> dict[str, Any]:
+        *first, height, width = one["shape"] if len(one["shape"]) >= 4 else [0, 0]
+        if min(height, width) < 64 or not first:
+            return one
+        return {**one, "shape": [*first, *(max(32, side // 4 // 32 * 32) for side in (height, width))]}
+
+    return [[smaller(one) for one in told] for told in inputs]
+
+
+# Pictures whose shape nobody tells.
+_SIDES = (224, 256, 32, 64, 128, 299, 512)
+
+
 def guesses(network: Any, call: dict[str, Any], field: str) -> list[list[dict[str, Any]]]:
     """What a network may take whose script does not say: whether it does is seen at once."""
     parameters = inspect.signature(network.construct).parameters.values()
     count = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-    if field == "cv" and count == 1:
-        return [[{"shape": [1, 3, side, side], "type": "float32"}] for side in (224, 256, 32, 512)]
-    if field == "nlp" and 1 <= count <= 4:
-        found = re.search(r'"(?:seq_length|max_seq_length|max_length|word_len)": (\d+)', json.dumps(call))
-        side = int(found[1]) if found else 128
-        return [[{"shape": [batch, side], "type": "int32"}] * count for batch in (1, 16)]
+    found = []
+    if count == 1:
+        shapes = _first_layer(network)
+        if field == "cv" and not shapes:
+            shapes = [[1, 3, side, side] for side in _SIDES]
+        found = [[{"shape": shape, "type": "float32"}] for shape in shapes]
+    if 1 <= count <= 4 and (field == "nlp" or (count == 1 and not found)):
+        text = json.dumps(call)
+        lengths, batches = (
+            [int(size) for size in re.findall(rf'"(?:{names})": (\d+)', text)]
+            for names in ("seq_length|max_seq_length|max_length|word_len", "batch_size|eval_batch_size")
+        )
+        for batch in dict.fromkeys([1, *batches[:1], 16]):
+            found.append([{"shape": [batch, (lengths or [128])[0]], "type": "int32"}] * count)
+    return found
+
+
+def _first_layer(network: Any) -> list[list[int]]:
+    """Shapes that the first layer of a network takes."""
+    for _, cell in network.cells_and_names():
+        kind, channels = type(cell).__name__, getattr(cell, "in_channels", 0)
+        if kind == "Conv2d":
+            return [[1, channels, side, side] for side in _SIDES]
+        if kind == "Conv3d":
+            return [[1, channels, 16, 112, 112], [1, channels, 64, 64, 64], [1, channels, 32, 128, 128]]
+        if kind == "Conv1d":
+            return [[1, channels, 200], [1, channels, 1024]]
+        if kind == "Dense":
+            return [[1, channels], [1, 16, channels], [16, channels]]
+        if kind in ("Embedding", "EmbeddingLookup"):
+            return []
     return []

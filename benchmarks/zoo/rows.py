@@ -60,7 +60,7 @@ def _row(path: str, recipe: dict[str, Any], models: list[str], zoo: Zoo) -> dict
     row["proven"] = ["constructs", "runs"] if final.get("runs") else ["constructs"]
     row["parameters"], row["elements"], row["digest"] = recipe["parameters"], recipe["elements"], recipe["digest"]
     row["source"] = {
-        key: source[key] for key in ("branch", "conf", "name", "script", "argv", "line") if source.get(key)
+        key: source[key] for key in ("branch", "conf", "name", "script", "argv", "line", "note") if source.get(key)
     }
     return row
 

@@ -156,6 +156,15 @@ def digest(listed: list[list[Any]]) -> str:
     return hashlib.sha256(json.dumps(sorted(listed)).encode()).hexdigest()[:16]
 
 
+def bare(listed: list[list[Any]]) -> list[str]:
+    """Short names of the same parameters without what wraps the network: the first words that all names have."""
+    found = []
+    while len({name.partition(".")[0] for name, _ in listed}) == 1 and all("." in name for name, _ in listed):
+        listed = [[name.partition(".")[2], shape] for name, shape in listed]
+        found.append(digest(listed))
+    return found
+
+
 # --- capturing --------------------------------------------------------------------------------------------------------
 
 
@@ -387,6 +396,7 @@ def _described(how: str, network: nn.Cell, seen: Seen) -> dict[str, Any]:
     told["parameters"] = len(listed)
     told["elements"] = int(sum(np.prod(shape, dtype=np.int64) for _, shape in listed))
     told["digest"] = digest(listed)
+    told["bare"] = bare(listed)
     told["inputs"] = seen.inputs.get(id(network))
     if told["inputs"] is None and len(seen.inputs) == 1:
         told["inputs"] = next(iter(seen.inputs.values()))

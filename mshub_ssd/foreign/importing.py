@@ -93,7 +93,7 @@ class ForeignCode:
         self._around = around
         self._argv = [str(self.folder / "main.py"), *argv]
         self._path = [str(self.folder / place) for place in (".", *around.folders)]
-        self._builtins = {**vars(builtins), "__import__": self._import, "print": self._print}
+        self._builtins = {**vars(builtins), **around.builtins, "__import__": self._import, "print": self._print}
         self._running = 0
         self._installed: dict[str, bool] = {}
         try:

@@ -205,6 +205,60 @@ def _embedding_lookup(around: Surroundings) -> None:
     around.replace("mindspore.nn", EmbeddingLookup=make)
 
 
+@adapter(
+    "parameter-data",
+    "`Parameter.set_parameter_data` of the parameters that `mindspore.nn`'s layers make: `set_data` now",
+)
+def _parameter_data(around: Surroundings) -> None:
+    for name in ("Conv2d", "Conv2dTranspose", "Dense", "BatchNorm1d", "BatchNorm2d", "LayerNorm", "Embedding"):
+        around.replace("mindspore.nn", **{name: functools.partial(_old_layer, name)})
+
+
+@functools.cache
+def _old_layer(name: str) -> type:
+    """A layer whose parameters have the method that they had."""
+    from mindspore import nn
+
+    layer = getattr(nn, name)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        layer.__init__(self, *args, **kwargs)
+        for parameter in self.get_parameters(expand=False):
+            parameter.set_parameter_data = parameter.set_data
+
+    return type(name, (layer,), {"__doc__": layer.__doc__, "__init__": __init__})
+
+
+@adapter("early-cell", "`nn.Cell` that holds cells before its `__init__` is called, or if it never is")
+def _early_cell(around: Surroundings) -> None:
+    for module in ("mindspore.nn", "mindspore.nn.cell"):
+        around.replace(module, Cell=_early)
+
+
+@functools.cache
+def _early() -> type:
+    from mindspore import nn
+
+    class Kind(type(nn.Cell)):  # type: ignore[misc]
+        """All cells are of that class."""
+
+        def __instancecheck__(cls, thing: Any) -> bool:
+            return isinstance(thing, nn.Cell) if cls is Cell else bool(super().__instancecheck__(thing))
+
+        def __subclasscheck__(cls, kind: Any) -> bool:
+            return issubclass(kind, nn.Cell) if cls is Cell else bool(super().__subclasscheck__(kind))
+
+    class Cell(nn.Cell, metaclass=Kind):  # type: ignore[misc]
+        """A cell from its making on."""
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            made = super().__new__(cls)
+            nn.Cell.__init__(made)
+            return made
+
+    return Cell
+
+
 @adapter("no-checkpoints", "`load_checkpoint` gives nothing and `load_param_into_net` does nothing: weights come later")
 def _no_checkpoints(around: Surroundings) -> None:
     for module in ("mindspore", "mindspore.train", "mindspore.train.serialization"):

@@ -72,6 +72,11 @@ def _easydict(around: Surroundings) -> None:
     around.packages["easydict"] = make
 
 
+@adapter("easydict-builtin", "`EasyDict` without an import, for code that lost that line")
+def _easydict_builtin(around: Surroundings) -> None:
+    around.builtins["EasyDict"] = EasyDict
+
+
 class _Absent:
     """Something of a package that is not there: it can be named, decorate and be derived from."""
 

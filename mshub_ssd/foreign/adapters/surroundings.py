@@ -23,6 +23,7 @@ class Surroundings:
 
     Attributes:
         names: ``module.name`` → what makes it, and whether also where the module has one.
+        builtins: Names that need no import.
         packages: Modules and packages that are made instead of imported, by their names.
         files: Modules whose file is called something else.
         aliases: Modules of the code that it imports by another name.
@@ -32,6 +33,7 @@ class Surroundings:
 
     def __init__(self) -> None:
         self.names: dict[str, tuple[Factory, bool]] = {}
+        self.builtins: dict[str, Any] = {}
         self.packages: dict[str, Callable[[str], ModuleType]] = {}
         self.files: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
