@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mshub_ssd.compat import install_as_mindspore_hub as install_as_mindspore_hub
     from mshub_ssd.compat import set_hub_dir as set_hub_dir
     from mshub_ssd.errors import MshubError as MshubError
+    from mshub_ssd.evaluation import Evaluation as Evaluation
+    from mshub_ssd.evaluation import evaluate as evaluate
     from mshub_ssd.hub import Hub as Hub
     from mshub_ssd.hub import Predictor as Predictor
     from mshub_ssd.networks import register_network as register_network
@@ -50,10 +52,12 @@ _HOMES = {
     "CellInfo": "compat",
     "Classification": "results",
     "Detections": "results",
+    "Evaluation": "evaluation",
     "Failure": "results",
     "Hub": "hub",
     "MshubError": "errors",
     "Predictor": "hub",
+    "evaluate": "evaluation",
     "get_hub_dir": "compat",
     "hub_list": "compat",
     "install_as_mindspore_hub": "compat",

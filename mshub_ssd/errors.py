@@ -33,6 +33,7 @@ from typing import ClassVar
 from mshub_ssd.redaction import scrub
 
 __all__ = [
+    "AnnotationError",
     "ArgumentTypeError",
     "CardError",
     "CheckpointError",
@@ -192,6 +193,12 @@ class ImageError(MshubError, ValueError):
     code: ClassVar[str] = "invalid-image"
 
 
+class AnnotationError(MshubError, ValueError):
+    """Annotations of pictures that cannot be read, or say what makes no sense."""
+
+    code: ClassVar[str] = "invalid-annotations"
+
+
 class UsageError(MshubError, ValueError):
     """An argument that makes no sense."""
 
@@ -226,7 +233,13 @@ class WeakDigestWarning(UserWarning):
     """A card gives fewer than the 64 digits of a SHA-256, and a file was believed because of them."""
 
 
-# What extras bring: the name something is imported by, and the package's.
+# Packages of one feature: the name something is imported by, and the extra that brings it.
+_FEATURES = {
+    "matplotlib": "evaluate",
+    "pycocotools": "evaluate",
+}
+
+# What extras of engines bring: the name something is imported by, and the package's.
 _EXTRA = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
@@ -267,7 +280,12 @@ def needing_extra(purpose: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        package = _EXTRA.get((error.name or "").partition(".")[0])
+        module = (error.name or "").partition(".")[0]
+        if module in _FEATURES:
+            raise MissingDependencyError(
+                f"{purpose} needs {module}: {error}", hint=install_hint(_FEATURES[module])
+            ) from error
+        package = _EXTRA.get(module)
         if package is None:
             raise
         # Where MindSpore is, its extra keeps NumPy and OpenCV as old as it needs them.

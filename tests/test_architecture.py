@@ -36,7 +36,7 @@ ROWS = (
     ("pipeline", "compiling"),
     ("bundles", "lockfile", "online", "validation"),
     ("hub",),
-    ("facts", "holdings", "drafting"),
+    ("facts", "holdings", "drafting", "evaluation"),
     ("doctor", "compat"),
     ("cli", "__init__"),
     ("__main__",),
@@ -78,7 +78,7 @@ NUMPY_ONLY = {
     "networks.yolo",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
-NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline"}
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline", "evaluation"}
 MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat", "providers"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}

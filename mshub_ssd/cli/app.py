@@ -28,6 +28,7 @@ _COMMANDS = {
     "demo": "pictures:demo_command",
     "detect": "pictures:detect_command",
     "doctor": "doctor:doctor_command",
+    "evaluate": "evaluate:evaluate_command",
     "fetch": "models:fetch_command",
     "info": "models:info_command",
     "list": "models:list_command",

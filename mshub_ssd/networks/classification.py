@@ -11,7 +11,7 @@ from typing import Literal
 from mshub_ssd.errors import UsageError
 from mshub_ssd.networks.ssd.config import IMAGENET_MEAN, IMAGENET_STD, named
 
-__all__ = ["ClassifierConfig", "class_names", "imagenet_classes"]
+__all__ = ["ClassifierConfig", "class_names", "imagenet_classes", "imagenet_ids"]
 
 _IMAGENET = 1000
 
@@ -72,5 +72,16 @@ def imagenet_classes() -> tuple[str, ...]:
 
     That order is the one of the data set's folders, so a name's place is its class index.
     """
+    return tuple(name for _, name in _imagenet())
+
+
+def imagenet_ids() -> tuple[str, ...]:
+    """The WordNet ids of `imagenet_classes`, such as ``n01440764``, which are the names of the data set's folders."""
+    return tuple(identifier for identifier, _ in _imagenet())
+
+
+@functools.cache
+def _imagenet() -> tuple[tuple[str, str], ...]:
     text = (resources.files("mshub_ssd.networks") / "imagenet_classes.txt").read_text(encoding="utf-8")
-    return tuple(line.partition(" ")[2] for line in text.splitlines())
+    lines = (line.partition(" ") for line in text.splitlines())
+    return tuple((identifier, name) for identifier, _, name in lines)
