@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mshub_ssd.hub import Hub
     from mshub_ssd.providers import Checkpoint
 
-__all__ = ["Code", "cached_file", "code_of", "code_users", "files_of", "named", "serves", "take_in", "users"]
+__all__ = ["Code", "cached_file", "code_users", "files_of", "named", "serves", "take_in", "users"]
 
 Code = tuple[str, str, str]
 """Repository, commit and folder."""
@@ -48,22 +48,12 @@ def users(entry: store.Entry, files: Iterable[Checkpoint]) -> list[str]:
     return list(dict.fromkeys([*serves(entry.checkpoint or "", files), *entry.labels]))
 
 
-def code_of(card: Card) -> list[Code]:
-    """The code of repositories that a card's network may be."""
-    try:
-        candidates = providers.candidates(card)
-    except MshubError:  # it means none that is known
-        return []
-    codes = [recipe.code for recipe in candidates if recipe.level == "repository"]
-    return list(dict.fromkeys((code.name, code.version, code.path) for code in codes if code is not None))
-
-
 def code_users(cards: Iterable[Card]) -> dict[Code, list[str]]:
     """Uids of the models whose networks may be code, by that."""
     found: dict[Code, list[str]] = {}
     for card in cards:
-        for code in code_of(card):
-            found.setdefault(code, []).append(card.uid)
+        for code in providers.code_of(card):
+            found.setdefault((code.name, code.version, code.path), []).append(card.uid)
     return found
 
 
@@ -93,7 +83,8 @@ def named(hub: Hub, names: Iterable[str]) -> tuple[list[str], list[str]]:
         files = files_of([card])
         wanted = {_recorded(hub, file) for file in files if file.path is None}
         made = {one.digest for one in graphs if one.checkpoint in wanted or card.uid in one.labels}
-        own = [code[one] for one in code_of(card) if one in code]
+        meant = [(one.name, one.version, one.path) for one in providers.code_of(card)]
+        own = [code[one] for one in meant if one in code]
         pins |= dict.fromkeys(own)
         if not (wanted & stored) | made and not own:
             beside = [f"{file.path}, which lies beside its card" for file in files if file.path is not None]

@@ -430,7 +430,7 @@ def stated(number: int, **fields: Any) -> Callable[[list[dict[str, Any]]], Any]:
     ("change", "said"),
     [
         ({"version": 1}, "not as mshub_ssd writes it"),
-        ({"version": 3}, "pip install --upgrade"),
+        ({"version": 4}, "pip install --upgrade"),
         ({"stated": stated(-1, size=(16 << 20) + 1)}, "path"),
         ({"stated": stated(-1, uids=["own/1.0/cat"])}, "a graph is for a card that is not there"),
         ({"stated": stated(-1, path="graphs/../../evil")}, "path"),

@@ -176,6 +176,23 @@ def test_consent_is_recorded_for_the_commit_and_can_be_taken_back(zoo: Zoo) -> N
         Hub().load(uid, trust_repo="no")
 
 
+def test_a_bundle_brings_the_code_and_no_consent(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zoo.recipe("one", "one")
+    uid = zoo.card("one", "one")
+    wanted = answer(Hub().load(uid, trust_repo=True))
+    Hub().make_bundle([uid], tmp_path / "one.tar", with_code=True)
+    monkeypatch.setenv("MSHUB_HOME", str(tmp_path / "away"))
+    monkeypatch.setenv("MSHUB_REGISTRY", "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
+    monkeypatch.setenv("MSHUB_REPOSITORIES", f"mindspore/models={tmp_path / 'nowhere'}")
+    hub = Hub(offline=True)
+    hub.install_bundle(tmp_path / "one.tar")
+    with pytest.raises(TrustError):
+        hub.load(uid)
+    foreign.allow("mindspore/models", zoo.commit)
+    np.testing.assert_array_equal(answer(hub.load(uid)), wanted)
+
+
 def test_two_folders_whose_packages_are_both_called_src(zoo: Zoo) -> None:
     for name in ("one", "two"):
         zoo.recipe(name, name)

@@ -7,6 +7,7 @@ size and SHA-256::
     cards/<uid>.md          the cards, as they stand
     files/<sha256>          the checkpoints, each once
     graphs/<sha256>         on request: what the networks compute, written down, without their weights
+    sources/<sha256>        on request: code of repositories, as `mshub_ssd.foreign` packs it
 
 Every byte of the archive follows from the manifest and the files: times, owners and modes are fixed. So a reader needs
 no rules about links, devices and climbing paths: what is not the very header the manifest calls for is refused, and no
@@ -16,6 +17,9 @@ cards. A file that lies beside its card goes there, too; all other files go into
 
 A graph tells what `mshub_ssd.graphs` wrote down, and of what. Where this machine would write down the very same, it is
 joined with the checkpoint's weights and kept in the cache of graphs; any other is passed over.
+
+Code of repositories is held against its commit by git's hashes, and kept in the cache where a card of the bundle means
+that commit here; any other is passed over. No bundle brings consent: that is the user's, on each machine.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from mshub_ssd import foreign
 from mshub_ssd.cards import valid_uid
 from mshub_ssd.errors import IntegrityError, MshubError, UsageError
 from mshub_ssd.files import NotRegularError, open_regular
@@ -37,8 +38,8 @@ __all__ = [
 ]
 
 MANIFEST = "mshub-bundle.json"
-VERSION = 2  # of bundles with graphs; those without are as they were before there were any
-_WITHOUT_GRAPHS = 1
+VERSION = 3  # of bundles with code; those without are as they were before there was any
+_WITHOUT_CODE, _WITHOUT_GRAPHS = 2, 1
 
 BLOCK = 512
 CHUNK = 1 << 20
@@ -49,6 +50,7 @@ _MAX_CARDS = 256 << 20  # bytes of all cards together: they are held in memory
 _MAX_FILE = (8 << 30) - 1  # bytes; a tar header has eleven octal digits
 _MAX_GRAPH = 16 << 20  # bytes; a hundred times what the largest one here takes
 _MAX_GRAPHS = 64 << 20  # bytes of all graphs together: they are held in memory, too
+_MAX_CODE = 256 << 20  # bytes of all code together, likewise
 
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
@@ -81,8 +83,8 @@ class Member:
 
     @property
     def kind(self) -> str:
-        """``card``, ``checkpoint`` or ``graph``."""
-        return {"cards": "card", "graphs": "graph"}.get(self.path.partition("/")[0], "checkpoint")
+        """``card``, ``checkpoint``, ``graph`` or ``code``."""
+        return {"cards": "card", "graphs": "graph", "sources": "code"}.get(self.path.partition("/")[0], "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def total(sizes: Iterable[int]) -> int:
 def encode(bundle: Bundle) -> bytes:
     """The manifest."""
     members = bundle.to_dict()["members"]
-    version = VERSION if bundle.of_kind("graph") else _WITHOUT_GRAPHS
+    version = _WITHOUT_CODE if bundle.of_kind("graph") else _WITHOUT_GRAPHS
+    version = VERSION if bundle.of_kind("code") else version
     return json.dumps({"format": "mshub-bundle", "version": version, "members": members}, indent=1).encode() + b"\n"
 
 
@@ -197,15 +200,16 @@ def _parse_manifest(data: bytes, path: Path) -> Bundle:
     paths = [member.path for member in bundle.members]
     if paths != sorted(set(paths)):
         raise _broken(path, "the manifest names a member twice, or in a wrong order")
-    for kind, most in (("card", _MAX_CARDS), ("graph", _MAX_GRAPHS)):
+    for kind, most in (("card", _MAX_CARDS), ("graph", _MAX_GRAPHS), ("code", _MAX_CODE)):
         if sum(member.size for member in bundle.of_kind(kind)) > most:
-            raise _broken(path, f"the {kind}s are too large")
+            raise _broken(path, "the code is too large" if kind == "code" else f"the {kind}s are too large")
     uids = set(bundle.uids)
     odd = sorted({uid for member in bundle.of_kind("checkpoint") for uid in member.uids} ^ uids)
     if odd or not uids:
         raise _broken(path, "not every card has a file, or not every file a card", ", ".join(odd[:3]) or "no cards")
-    if odd := sorted({uid for member in bundle.of_kind("graph") for uid in member.uids} - uids):
-        raise _broken(path, "a graph is for a card that is not there", ", ".join(odd[:3]))
+    for kind, name in (("graph", "a graph"), ("code", "code")):
+        if odd := sorted({uid for member in bundle.of_kind(kind) for uid in member.uids} - uids):
+            raise _broken(path, f"{name} is for a card that is not there", ", ".join(odd[:3]))
     return bundle
 
 
@@ -222,6 +226,7 @@ def _parse_member(item: Any) -> Member:
         "card": (f"cards/{member.uids[0]}.md", _MAX_CARD),
         "checkpoint": (f"files/{member.sha256}", _MAX_FILE),
         "graph": (f"graphs/{member.sha256}", _MAX_GRAPH),
+        "code": (f"sources/{member.sha256}", foreign.MAX_PIECE),
     }[member.kind]
     if member.path != own or member.size > most or (member.kind == "card" and len(member.uids) > 1):
         raise ValueError(f"path {member.path!r}")

@@ -1,4 +1,4 @@
-"""Graphs on their way from a bundle into the cache of graphs."""
+"""Graphs and code on their way from a bundle into the cache."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd import checkpoints, graphs, loading, providers, store
+from mshub_ssd import checkpoints, foreign, graphs, loading, providers, store
 from mshub_ssd.bundles.archive import Bundle, Member
 from mshub_ssd.cards import Card
 from mshub_ssd.errors import DiskSpaceError, MshubError, TransferError, is_installed
+from mshub_ssd.files import writing
 from mshub_ssd.providers import Checkpoint, Plan
 from mshub_ssd.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Carried"]
+__all__ = ["Carried", "Code"]
 
 _log = logging.getLogger(__name__)
 
@@ -107,3 +108,47 @@ class Carried:
 
     def _pass_over(self, uid: str, reason: str) -> None:
         _log.info("%s: the bundle's graph is passed over, and made anew when it is needed: %s", uid, reason)
+
+
+class Code:
+    """The code of a bundle: which of it networks here would be, and keeping that.
+
+    Args:
+        cards: The bundle's cards by uid, as they will be found here.
+        settings: The caches.
+    """
+
+    def __init__(self, cards: Mapping[str, Card], settings: Settings) -> None:
+        self._cards, self._settings = cards, settings
+        self._pieces: list[foreign.Piece] = []
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """What is in the cache: or will be, before `keep`."""
+        return tuple(sorted(piece.pin for piece in self._pieces))
+
+    def examine(self, member: Member, data: bytes, where: str) -> None:
+        """Look at code, whose bytes were verified; what no card means here is told at INFO and passed over.
+
+        That a commit is one of the repository's is proven by nothing but the table that cards are looked up in.
+
+        Raises:
+            IntegrityError: It is none, or not what its commit says.
+            TrustError: It has links, names that lead elsewhere, or too much.
+        """
+        piece = foreign.unpack_code(data, where)
+        meant = {code for uid in member.uids for code in providers.code_of(self._cards[uid])}
+        if providers.Code(piece.repository, piece.commit, piece.path) in meant:
+            self._pieces.append(piece)
+        else:
+            _log.info("the bundle's code %s is passed over: none of its models means it here", piece.pin)
+
+    def keep(self) -> None:
+        """Put the code into the cache.
+
+        Raises:
+            TransferError, DiskSpaceError: It cannot be written.
+        """
+        for piece in self._pieces:
+            with writing(self._settings.home, "code of repositories"):
+                piece.keep(self._settings)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from mshub_ssd import providers, store
 from mshub_ssd.bundles.archive import Advance, Archive, Bundle, Member, opened
-from mshub_ssd.bundles.carrying import Carried
+from mshub_ssd.bundles.carrying import Carried, Code
 from mshub_ssd.bundles.staging import Staging, refuse_card_as_asset
 from mshub_ssd.cards import Card, parse_card
 from mshub_ssd.errors import CardError, IntegrityError, TransferError, UsageError
@@ -35,6 +35,7 @@ class Installed:
         replaced: Uids whose cards, other ones, were replaced by force.
         present: Uids whose very cards were there already.
         graphs: Uids of the graphs that are in the cache now; those of the bundle that are missing were passed over.
+        code: What is in the cache now of the bundle's code, as ``REPOSITORY@COMMIT:FOLDER``; the rest was passed over.
     """
 
     bundle: Bundle
@@ -43,6 +44,7 @@ class Installed:
     replaced: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     graphs: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ def install(
     force: bool = False,
     dry_run: bool = False,
     with_graphs: bool = True,
+    with_code: bool = True,
     advance: Advance = lambda count: None,
 ) -> Installed:
     """Take a bundle in: checkpoints into the store, cards to where the registry finds them, graphs into their cache.
 
     Every member is verified against the manifest, and every checkpoint against its cards, too. Cards come last, and
-    all of them or none. Graphs that this version would not write down alike are passed over.
+    all of them or none. Graphs that this version would not write down alike are passed over, and so is code that none
+    of the cards means here. No code is run, and none may run for having come.
 
     Args:
         path: The archive.
@@ -86,11 +90,13 @@ def install(
         force: Replace cards of the same uids that say something else, and files beside them.
         dry_run: Verify the whole archive and decide, and write nothing.
         with_graphs: Keep its graphs, too.
+        with_code: Keep its code, too.
         advance: Told about the bytes read.
 
     Raises:
         IntegrityError: The archive is not, byte for byte, what its manifest says, a file is not the one its cards
-            promise, or a graph is none of its card's network.
+            promise, a graph is none of its card's network, or code is not what its commit says.
+        TrustError: Code in it has links, names that lead elsewhere, or too much.
         CardError: A card in it cannot be read.
         UsageError: A card of that uid, or a file beside it, is there and is another one.
         TransferError, DiskSpaceError: The cache cannot be written.
@@ -126,11 +132,18 @@ def install(
                 data = body.read()
             if with_graphs:
                 carried.examine(member, data)
+        code = Code({uid: one.used for uid, one in decided.items()}, settings)
+        for member in archive.bundle.of_kind("code"):
+            with archive.member(member, advance) as body:
+                data = body.read()
+            if with_code:
+                code.examine(member, data, f"{member.path} in {path}")
         archive.finish()
         if not dry_run:
             for file, checkpoint in short:
                 _record(file, checkpoint, settings)
             carried.keep()
+            code.keep()
             for incoming in wanted:
                 staging.add(incoming.path, io.BytesIO(incoming.data))
             staging.publish()
@@ -141,6 +154,7 @@ def install(
         replaced=tuple(uid for uid, card in decided.items() if card.fate == "replaced"),
         present=tuple(uid for uid, card in decided.items() if card.fate == "present"),
         graphs=carried.uids,
+        code=code.pins,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from mshub_ssd import graphs, loading, providers
+from mshub_ssd import foreign, graphs, loading, providers
 from mshub_ssd.bundles.archive import (
     CHUNK,
     END,
@@ -26,6 +26,7 @@ from mshub_ssd.bundles.staging import hash_of, refuse_card_as_asset
 from mshub_ssd.cards import Card
 from mshub_ssd.errors import DiskSpaceError, IntegrityError, MshubError, UsageError
 from mshub_ssd.files import new_file, writing
+from mshub_ssd.providers import Code
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import is_digest
 
@@ -39,6 +40,7 @@ def write(
     settings: Settings,
     force: bool = False,
     with_graph: bool = False,
+    with_code: bool = False,
 ) -> Bundle:
     """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
@@ -50,16 +52,20 @@ def write(
         settings: The caches, and how to download.
         force: Overwrite it.
         with_graph: Write the networks down, too, for engines other than MindSpore.
+        with_code: Take the code of repositories along that the networks may be; it needs consent.
 
     Raises:
-        MshubError: A card cannot travel, a checkpoint cannot be had, a network cannot be written down, or `out` cannot
-            be written.
+        TrustError: The user has not consented to such code.
+        MshubError: A card cannot travel, a checkpoint or code cannot be had, a network cannot be written down, or `out`
+            cannot be written.
     """
     if not cards:
         raise UsageError("a bundle needs a card", expected="at least one uid")
     if out.exists() and not force:
         raise UsageError("the file is there already", where=str(out), hint="choose another name, or --force")
     read = _read(cards)
+    # What needs consent is refused before a checkpoint is downloaded.
+    code = _code([card for card, _ in read], settings) if with_code else []
     files = _checkpoints([card for card, _ in read], settings)
     found: list[tuple[Member, bytes | Path]] = [
         *(
@@ -71,6 +77,7 @@ def write(
             for digest, (file, uids) in sorted(files.items())
         ),
         *(_graphs([card for card, _ in read], settings) if with_graph else ()),
+        *code,
     ]
     bundle = Bundle(out, tuple(member for member, _ in found))
     manifest = encode(bundle)
@@ -143,6 +150,21 @@ def _graphs(cards: Sequence[Card], settings: Settings) -> list[tuple[Member, byt
         (Member(f"graphs/{digest}", len(data), digest, tuple(sorted(uids))), data)
         for digest, (data, uids) in sorted(found.items())
     ]
+
+
+def _code(cards: Sequence[Card], settings: Settings) -> list[tuple[Member, bytes | Path]]:
+    """The code that the cards' networks may be, each folder of a commit once."""
+    wanted: dict[Code, list[str]] = {}
+    for card in cards:
+        for code in providers.code_of(card):
+            foreign.require(code.name, code.version, uid=card.uid, path=code.path)
+            wanted.setdefault(code, []).append(card.uid)
+    found: list[tuple[Member, bytes | Path]] = []
+    for code, uids in wanted.items():
+        data = foreign.pack_code(code.name, code.version, code.path, settings=settings)
+        digest = hashlib.sha256(data).hexdigest()
+        found.append((Member(f"sources/{digest}", len(data), digest, tuple(sorted(uids))), data))
+    return sorted(found, key=lambda row: row[0].path)
 
 
 def _copy(source: bytes | Path, stream: BinaryIO, member: Member) -> None:

@@ -46,16 +46,19 @@ def bundle_group() -> None:
 @click.option("-o", "--out", type=OUT_FILE, required=True, metavar="FILE", help="The bundle to write.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("--with-graph", is_flag=True, help="Write the networks down, too, so that the first `detect` need not.")
+@click.option("--with-code", is_flag=True, help="Take along code of repositories that you consented to.")
 @json_option
 @verbosity_options
-def make_command(uids: tuple[str, ...], out: Path, force: bool, with_graph: bool, as_json: bool) -> None:
+def make_command(
+    uids: tuple[str, ...], out: Path, force: bool, with_graph: bool, with_code: bool, as_json: bool
+) -> None:
     """Write a bundle; the word `make` may be left out.
 
     Checkpoints come from the cache, or are downloaded. UID may be a wildcard such as 'mindspore/1.8/*'; quote it. The
     same cards give the same bytes.
     """
     hub = default_hub()
-    bundle = hub.make_bundle(facts.expand(hub, uids), out, force=force, with_graph=with_graph)
+    bundle = hub.make_bundle(facts.expand(hub, uids), out, force=force, with_graph=with_graph, with_code=with_code)
     text = f"wrote {out}: {_contents(bundle)}\nOn the other machine: mshub bundle install {shlex.quote(out.name)}"
     answer(bundle.to_dict(), text, as_json)
 
@@ -65,19 +68,28 @@ def make_command(uids: tuple[str, ...], out: Path, force: bool, with_graph: bool
 @click.option("--dry-run", is_flag=True, help="Verify the bundle and tell what would be done; write nothing.")
 @click.option("--force", is_flag=True, help="Replace cards of the same uids that say something else.")
 @click.option("--without-graphs", is_flag=True, help="Leave its graphs out; they are made here when they are needed.")
+@click.option("--without-code", is_flag=True, help="Leave its code of repositories out.")
 @json_option
 @verbosity_options
-def install_command(file: Path, dry_run: bool, force: bool, without_graphs: bool, as_json: bool) -> None:
+def install_command(
+    file: Path, dry_run: bool, force: bool, without_graphs: bool, without_code: bool, as_json: bool
+) -> None:
     """Take a bundle in: checkpoints into the cache, cards where all commands find them.
 
     Every byte is verified before a card is installed; then all cards are, or none. Graphs that this version of
-    mshub_ssd would make otherwise are passed over (-v tells why).
+    mshub_ssd would make otherwise are passed over (-v tells why), and so is code that no model means. Code runs only
+    with your consent on this machine, whoever consented elsewhere.
     """
-    from mshub_ssd import bundles
+    from mshub_ssd import bundles, foreign
 
     with Bar("verifying" if dry_run else "installing", bundles.inspect(file).size) as bar:
         done = default_hub().install_bundle(
-            file, force=force, dry_run=dry_run, with_graphs=not without_graphs, advance=bar.advance
+            file,
+            force=force,
+            dry_run=dry_run,
+            with_graphs=not without_graphs,
+            with_code=not without_code,
+            advance=bar.advance,
         )
     states = {"new": done.new, "replaced": done.replaced, "present": done.present}
     words = dict(zip(states, ("installed", "replaced", "there already"), strict=True))
@@ -91,6 +103,13 @@ def install_command(file: Path, dry_run: bool, force: bool, without_graphs: bool
         passed = len(carried) - len(done.graphs)
         verified += f"\n{counted(len(done.graphs), 'graph')} {'to keep' if dry_run else 'in the cache'}"
         verified += f", {passed} passed over" if passed else ""
+    if folders := done.bundle.of_kind("code"):
+        passed = len(folders) - len(done.code)
+        verified += f"\n{counted(len(done.code), 'folder')} of code {'to keep' if dry_run else 'in the cache'}"
+        verified += f", {passed} passed over" if passed else ""
+        pins = dict.fromkeys(pin.partition(":")[0] for pin in done.code)
+        waiting = [pin for pin in pins if not foreign.is_allowed(*foreign.parse_pin(pin))]
+        verified += "".join(f"\nit runs only with your consent: {mshub_command()} trust add {pin}" for pin in waiting)
     following = [] if dry_run else [f"Next: {mshub_command()} info {shlex.quote(done.bundle.uids[0])}"]
     answer(
         {
@@ -99,6 +118,7 @@ def install_command(file: Path, dry_run: bool, force: bool, without_graphs: bool
             "folder": str(done.folder),
             **states,
             "graphs": done.graphs,
+            "code": done.code,
         },
         "\n".join([table([(uid, state_of[uid]) for uid in done.bundle.uids]), "", verified, *following]),
         as_json,
@@ -119,7 +139,9 @@ def ls_command(file: Path, as_json: bool) -> None:
     bundle = bundles.inspect(file)
     rows = [("uid", "what", "size", "sha256")]
     for uid in bundle.uids:
-        own = [member for kind in ("checkpoint", "graph") for member in bundle.of_kind(kind) if uid in member.uids]
+        own = [
+            member for kind in ("checkpoint", "graph", "code") for member in bundle.of_kind(kind) if uid in member.uids
+        ]
         rows += [
             (uid if not number else "", one.kind, size_text(one.size), one.sha256) for number, one in enumerate(own)
         ]
@@ -131,4 +153,6 @@ def _contents(bundle: bundles.Bundle) -> str:
     parts = [counted(len(bundle.of_kind(kind)), kind) for kind in ("card", "checkpoint")]
     if graphs:
         parts.append(f"{counted(len(graphs), 'graph')} ({size_text(sum(one.size for one in graphs))})")
+    if code := bundle.of_kind("code"):
+        parts.append(f"{counted(len(code), 'folder')} of code ({size_text(sum(one.size for one in code))})")
     return ", ".join([*parts, size_text(bundle.size)])

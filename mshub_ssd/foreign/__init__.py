@@ -24,15 +24,18 @@ if TYPE_CHECKING:
         remove_code,
         verify_code,
     )
+    from mshub_ssd.foreign.packing import MAX_PIECE, Piece, pack_code, unpack_code
 
 __all__ = [
     "BRANCHES",
+    "MAX_PIECE",
     "CheckedCode",
     "Checkout",
     "CodeRemoval",
     "Consent",
     "File",
     "ForeignCode",
+    "Piece",
     "RepoLink",
     "StoredCode",
     "adapters",
@@ -48,12 +51,14 @@ __all__ = [
     "known",
     "listing",
     "obtain",
+    "pack_code",
     "parse_pin",
     "parse_repo_link",
     "prune_code",
     "remove_code",
     "require",
     "revoke",
+    "unpack_code",
     "verify_code",
 ]
 
@@ -75,6 +80,7 @@ __getattr__ = exports(
         "build": "calling",
         "isolated": "importing",
         **dict.fromkeys(_KEEPING, "keeping"),
+        **dict.fromkeys(("MAX_PIECE", "Piece", "pack_code", "unpack_code"), "packing"),
         **dict.fromkeys(("Checkout", "File", "folder", "listing", "obtain"), "checkout"),
     },
 )

@@ -50,6 +50,7 @@ __all__ = [
     "Wanted",
     "folder",
     "listing",
+    "may_miss",
     "names_below",
     "objects_in",
     "obtain",
@@ -298,7 +299,7 @@ def stored(want: Wanted, place: Path, *, believe: bool, touch: bool = True) -> C
     absent: set[str] = set()
     if believe and os.path.lexists(place / "absent"):
         absent = {str(name) for name in json.loads(read_regular(place / "absent", MAX_OBJECT, follow=False))}
-    taken = [blob for blob in blobs if not blob.left_out and not (_may_miss(blob) and blob.name in absent)]
+    taken = [blob for blob in blobs if not blob.left_out and not (may_miss(blob) and blob.name in absent)]
     return Content(
         tuple(blobs), {blob.name: _proven(place / "tree" / blob.name, blob.hexdigest) for blob in taken}, proof
     )
@@ -321,7 +322,7 @@ def _proven(path: Path, hexdigest: str) -> bytes:
     )
 
 
-def _may_miss(blob: Blob) -> bool:
+def may_miss(blob: Blob) -> bool:
     """Whether a clone may lack a file: the large ones are data, of which a network hardly needs any."""
     return not blob.name.endswith((".py", ".yaml", ".yml", ".json", ".cfg", ".ini"))
 
@@ -392,7 +393,7 @@ def _read(want: Wanted, repository: fetching.Repository, *, partial: bool) -> Co
     room = MAX_BYTES
     for blob in taken:
         found = repository.blob(blob.hexdigest, room)
-        if found is None and partial and _may_miss(blob):
+        if found is None and partial and may_miss(blob):
             logger.warning("a clone lacks a file of the commit: %s: %s/%s", repository.where, want.path, blob.name)
             continue
         if found is None:

@@ -413,7 +413,13 @@ class Hub(Seeing, Locking):
         return loading.plan_fetch(self.checkpoint(name), settings=self.settings)
 
     def make_bundle(
-        self, names: Sequence[str | Path], out: str | Path, *, force: bool = False, with_graph: bool = False
+        self,
+        names: Sequence[str | Path],
+        out: str | Path,
+        *,
+        force: bool = False,
+        with_graph: bool = False,
+        with_code: bool = False,
     ) -> Bundle:
         """Write cards and their checkpoints to a bundle; the checkpoints come from the cache or are downloaded.
 
@@ -424,10 +430,13 @@ class Hub(Seeing, Locking):
             out: The archive.
             force: Overwrite it.
             with_graph: Write the networks down, too: where the bundle is installed, the first detection need not.
+            with_code: Take the code of repositories along that the networks may be; where the bundle is installed, it
+                still needs consent.
 
         Raises:
-            MshubError: A card cannot be found or read, a checkpoint cannot be had, a network cannot be written down,
-                or `out` cannot be written.
+            TrustError: You have not consented to such code here.
+            MshubError: A card cannot be found or read, a checkpoint or code cannot be had, a network cannot be written
+                down, or `out` cannot be written.
         """
         from mshub_ssd import bundles
 
@@ -435,7 +444,8 @@ class Hub(Seeing, Locking):
         for name in names:
             cards.append(self.read_card(name))
             self._checkpoint(cards[-1][0])  # or the refusal of one without a checkpoint would name no sibling
-        return bundles.write(cards, Path(out), settings=self.settings, force=force, with_graph=with_graph)
+        kinds = {"with_graph": with_graph, "with_code": with_code}
+        return bundles.write(cards, Path(out), settings=self.settings, force=force, **kinds)
 
     def install_bundle(
         self,
@@ -444,6 +454,7 @@ class Hub(Seeing, Locking):
         force: bool = False,
         dry_run: bool = False,
         with_graphs: bool = True,
+        with_code: bool = True,
         advance: Callable[[int], None] = lambda count: None,
     ) -> Installed:
         """Take a bundle in: checkpoints into the cache, cards to where this Hub finds them; all of them or none.
@@ -456,6 +467,7 @@ class Hub(Seeing, Locking):
             force: Replace cards of the same uids that say something else, and files beside them.
             dry_run: Verify the whole archive and decide, and write nothing.
             with_graphs: Keep its graphs, too. They are as trustworthy as whoever made the bundle.
+            with_code: Keep its code of repositories, too. It is proven by git's hashes, and runs only with consent.
             advance: Told about the bytes read.
 
         Raises:
@@ -470,6 +482,7 @@ class Hub(Seeing, Locking):
             force=force,
             dry_run=dry_run,
             with_graphs=with_graphs,
+            with_code=with_code,
             advance=advance,
         )
 

@@ -24,7 +24,7 @@ from mshub_ssd.files import lies_in
 from mshub_ssd.formats import supported_format
 from mshub_ssd.providers import packages, plugins, repository
 from mshub_ssd.providers.building import check_code
-from mshub_ssd.providers.recipes import Recipe
+from mshub_ssd.providers.recipes import Code, Recipe
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Asset, Card
@@ -40,6 +40,7 @@ __all__ = [
     "choose_asset",
     "choose_checkpoint",
     "choose_network",
+    "code_of",
     "doubts",
     "obstacles",
     "plan",
@@ -287,6 +288,15 @@ def candidates(card: Card) -> list[Recipe]:
         raise _unknown(card)
     # Code that is not here comes after code that is.
     return sorted(found, key=lambda recipe: recipe.level == "package" and not is_installed(_package(recipe)))
+
+
+def code_of(card: Card) -> tuple[Code, ...]:
+    """The folders of repositories that a card's network may be code of: none, or what its candidates name."""
+    try:
+        found = [recipe.code for recipe in candidates(card) if recipe.level == "repository"]
+    except UnknownModelError:
+        return ()
+    return tuple(dict.fromkeys(code for code in found if code is not None))
 
 
 def _own(key: str, reason: str, arguments: dict[str, Any], classes: tuple[str, ...] | None) -> Recipe:
