@@ -18,6 +18,7 @@ __all__ = [
     "IsaPlan",
     "cpu_quota",
     "ensure_fast_cpu",
+    "grant",
     "isa_plan",
     "plan_isa_limit",
     "thread_limit",
@@ -33,6 +34,7 @@ _IN_TIME = 0  # dnnl_success; later calls return dnnl_invalid_arguments
 
 _once = threading.Lock()
 _ensured = False
+_granted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,21 @@ def ensure_fast_cpu() -> None:
         )
 
 
+def grant(cpus: int | None) -> None:
+    """Tell this process how many CPUs it was given where nothing else tells it: by a scheduler that binds nobody.
+
+    Args:
+        cpus: So many; None for all that it may use.
+    """
+    global _granted
+    _granted = cpus
+
+
 def thread_limit() -> int | None:
     """How many threads can run at once where this process may not use the whole machine; None where it may.
 
-    What counts is the CPUs that the process is bound to, and the share of time that its container was given: an
-    engine that starts a thread for each CPU of the machine is then stopped again and again.
+    What counts is the CPUs that the process is bound to, the share of time that its container was given, and what
+    `grant` told: an engine that starts a thread for each CPU of the machine is then stopped again and again.
     """
     everywhere = os.cpu_count() or 1
     try:
@@ -118,6 +130,8 @@ def thread_limit() -> int | None:
     quota = cpu_quota()
     if quota is not None:
         allowed = min(allowed, max(1, math.ceil(quota)))
+    if _granted is not None:
+        allowed = min(allowed, max(1, _granted))
     return allowed if allowed < everywhere else None
 
 

@@ -9,6 +9,7 @@ arrives, from the checkpoint that was verified there: nobody can send a card oth
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -101,18 +102,32 @@ def onnx_for(plan: Plan, settings: Settings, *, force: bool = False) -> OnnxMode
     if checkpoint is None:
         raise UsageError("a graph needs weights, and none were asked for", where=uid, hint="plan it with pretrained")
     key = _key(recipe, _whole_digest(checkpoint, settings))
-    if not force and (found := store.find_graph(key, settings)) is not None:
-        try:
-            return OnnxModel(found.path, found.digest, networks.config_from_dict(found.facts.get("config")))
-        except IntegrityError as error:
-            _log.warning("%s: the graph in the cache is made anew: %s", uid, error.message)
+    found = None if force else store.find_graph(key, settings)
+    if (model := _model(found, uid)) is not None:
+        return model
     for doubt in plan.doubts:
         _log.warning("%s: %s; %s", uid, doubt.message, doubt.hint)
-    with needing_extra("making a graph"):
+    with needing_extra("making a graph"), contextlib.ExitStack() as waiting:
+        if not force and found is None:
+            # Of many processes that start at once, one records.
+            found = waiting.enter_context(store.making_graph(key, f"writing {uid} down", settings))
+            if (model := _model(found, uid)) is not None:
+                return model
         recording, values = _recorded(plan, checkpoint, settings)
         _log.info("%s: written down as a graph for other engines than MindSpore", uid)
         stored = _stored(key, recording, values, uid, settings)
     return OnnxModel(stored.path, stored.digest, recording.config)
+
+
+def _model(found: store.StoredGraph | None, uid: str) -> OnnxModel | None:
+    """What lies in the cache, if it is of use."""
+    if found is None:
+        return None
+    try:
+        return OnnxModel(found.path, found.digest, networks.config_from_dict(found.facts.get("config")))
+    except IntegrityError as error:
+        _log.warning("%s: the graph in the cache is made anew: %s", uid, error.message)
+        return None
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,13 @@ def same(got: object, want: object, limit: float = 2e-5) -> bool:
 class TestFiles:
     """`graphs.onnx_for`."""
 
+    def test_of_many_at_once_one_makes_it(self, recorded: list[str]) -> None:
+        hub = Hub()
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda _: graphs.onnx_for(hub.plan(DIGITS), hub.settings), range(4)))
+        assert recorded == ["ssd_mobilenetV2"]
+        assert made == [made[0]] * 4
+
     def test_it_is_made_once_and_found_again(self, recorded: list[str], hashed: list[int]) -> None:
         hub = Hub()
         first = graphs.onnx_for(hub.plan(DIGITS), hub.settings)

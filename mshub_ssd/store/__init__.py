@@ -8,7 +8,7 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 - `verify_local`, `read_verified`: files that lie beside their card.
 - `entries`, `caches`: what the caches hold, and where they are.
 - `verify`, `prune`, `remove`, `add`: maintenance.
-- `find_graph`, `add_graph`: files made here of verified ones.
+- `find_graph`, `making_graph`, `add_graph`: files made here of verified ones.
 - `probe`, `digest_of`: questions about a url, with nothing kept.
 - `read_changed`, `read_expected`, `keeping_connections`: small files into memory, if they changed, or of a digest.
 - `hash_file`: digest and size of any file; `warn_of_weak_digest`: what eight digits prove.
@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mshub_ssd.store.blobs import hash_file
-from mshub_ssd.store.derived import StoredGraph, add_graph, find_graph
+from mshub_ssd.store.derived import StoredGraph, add_graph, find_graph, making_graph
 from mshub_ssd.store.digests import is_digest, warn_of_weak_digest
 from mshub_ssd.store.fetching import FileRequest, Plan, cached, fetch, fetch_many, plan
 from mshub_ssd.store.local_files import read_verified, verify_local
@@ -63,6 +63,7 @@ __all__ = [
     "hash_file",
     "is_digest",
     "keeping_connections",
+    "making_graph",
     "plan",
     "probe",
     "prune",

@@ -19,7 +19,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from mshub_ssd import settings as _settings
 from mshub_ssd.errors import IntegrityError, MshubError, TransferError
 from mshub_ssd.files import is_private, open_regular, owned, read_regular, replace_file
 from mshub_ssd.settings import Settings
-from mshub_ssd.store import policy
+from mshub_ssd.store import locks, policy
 from mshub_ssd.store.blobs import Cache
 from mshub_ssd.store.cache_set import CacheSet
 from mshub_ssd.store.digests import is_digest
 from mshub_ssd.store.parts import SET_HOME, discard, disk_error, free_parts
 
-__all__ = ["StoredGraph", "add_graph", "digest_in", "find_graph", "graphs_of", "key_file", "record_of"]
+__all__ = ["StoredGraph", "add_graph", "digest_in", "find_graph", "graphs_of", "key_file", "making_graph", "record_of"]
 
 logger = logging.getLogger("mshub_ssd.store")
 
@@ -92,6 +92,30 @@ def find_graph(key: Mapping[str, Any], settings: Settings | None = None) -> Stor
             with contextlib.suppress(IntegrityError):  # in a read-only cache it stays, and is not used
                 graphs.quarantine(digest)
     return None
+
+
+@contextlib.contextmanager
+def making_graph(key: Mapping[str, Any], what: str, settings: Settings | None = None) -> Iterator[StoredGraph | None]:
+    """Make a graph while other processes that want the same one wait for it.
+
+    Args:
+        key: What it is made of; fit for JSON.
+        what: The work, for people: ``writing a network down``.
+        settings: Instead of the current ones.
+
+    Yields:
+        The graph, where another process has made it meanwhile. If None, it is to be made, even where others may be
+        at it: in caches that cannot be written, and once they took too long.
+    """
+    chosen = _settings.current() if settings is None else settings
+    digest = hashlib.sha256(_canonical(key)).hexdigest()
+    try:
+        place = _receiving(digest, chosen, lasting=True).locks / digest
+    except TransferError:
+        yield None
+        return
+    with locks.hold(place, what, lambda: find_graph(key, chosen), lambda: None, policy.current()) as found:
+        yield found
 
 
 def add_graph(
