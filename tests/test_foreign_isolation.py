@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import os
-import random
-import signal
 import sys
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 import pytest
-from foreignlab import NETWORK, call, folder_of
+from foreignlab import MESS, NETWORK, call, folder_of, new_modules, state
 from mindspore import Tensor
 
 from mshub_ssd import foreign
 from mshub_ssd.errors import ForeignCodeError, UsageError
 
 PICTURE = Tensor(np.ones((1, 3, 4, 4), np.float32))
-
-
-def new_modules(before: set[str]) -> set[str]:
-    return {name for name in set(sys.modules) - before if not name.startswith("_mshub_foreign")}
-
-
-def state() -> dict[str, Any]:
-    """What others may notice."""
-    root = logging.getLogger()
-    return {
-        "path": list(sys.path),
-        "argv": list(sys.argv),
-        "folder": Path.cwd(),
-        "environment": dict(os.environ),
-        "mode": ms.get_context("mode"),
-        "device": ms.get_context("device_target"),
-        "graphs": ms.get_context("save_graphs"),
-        "parallel": ms.get_auto_parallel_context("parallel_mode"),
-        "seed": ms.get_seed(),
-        "random": random.getstate(),
-        "numpy": np.random.get_state()[1].tolist(),
-        "printing": np.get_printoptions(),
-        "errors": np.geterr(),
-        "filters": list(warnings.filters),
-        "logging": (root.level, list(root.handlers), logging.getLogger("mshub_ssd").level, root.manager.disable),
-        "signals": {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)},
-        "depth": sys.getrecursionlimit(),
-        "bytecode": sys.dont_write_bytecode,
-        "stdout": sys.stdout,
-        "hook": sys.excepthook,
-    }
 
 
 def test_two_networks_that_are_both_called_src_live_in_one_process(tmp_path: Path) -> None:
@@ -229,47 +193,6 @@ def test_networks_run_in_both_modes(tmp_path: Path, mode: str) -> None:
     assert out[0, 0, 1, 1] == pytest.approx(27 * 2 + 1)
     assert out[0, 5, 1, 1] == pytest.approx(3)
     assert ms.get_context("mode") == getattr(ms, mode)
-
-
-MESS = """
-    import logging, os, random, signal, sys, warnings
-    import numpy as np
-    import mindspore as ms
-    import mindspore.dataset as ds
-    from mindspore import context, set_seed
-    from mindspore.common import set_seed as common_seed
-    from mindspore.communication.management import init
-
-    print("noise")
-    sys.path.insert(0, "..")
-    sys.path = ["/nowhere"]
-    sys.argv = ["other"]
-    sys.argv.append("--more")
-    sys.setrecursionlimit(12345)
-    sys.stdout = open(os.devnull, "w")
-    sys.excepthook = print
-    sys.modules["src.alias"] = sys.modules[__name__]
-    sys.modules["config"] = sys
-    sys.modules["json"] = sys.modules[__name__]
-    os.chdir("/")
-    os.environ["DEVICE_ID"] = "7"
-    os.environ.pop("HOME", None)
-    random.seed(1)
-    np.random.seed(1)
-    np.set_printoptions(precision=2)
-    np.seterr(all="raise")
-    warnings.filterwarnings("error")
-    logging.basicConfig(level=logging.DEBUG)
-    logging.disable(logging.CRITICAL)
-    logging.getLogger("mshub_ssd").setLevel(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    context.set_context(mode=context.GRAPH_MODE, device_target="Ascend", device_id=3, save_graphs=True)
-    ms.set_context(mode=0)
-    context.set_auto_parallel_context(parallel_mode="data_parallel", device_num=8)
-    context.reset_auto_parallel_context()
-    ms.set_seed(5), set_seed(6), common_seed(7), ds.config.set_seed(8)
-    init()
-"""
 
 
 @pytest.mark.parametrize("end", ["", "raise ValueError('no')", "sys.exit(2)", "import no_such_package"])
