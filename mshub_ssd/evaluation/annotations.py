@@ -14,9 +14,11 @@ from mshub_ssd.errors import AnnotationError
 from mshub_ssd.files import NotRegularError, read_regular
 from mshub_ssd.terminal import brief, counted
 
-__all__ = ["Annotations", "Instance", "Picture", "read_annotations"]
+__all__ = ["Annotations", "Instance", "Picture", "check_inside", "read_annotations"]
 
 _PARTS = {"images": "pictures", "annotations": "objects", "categories": "classes"}
+# Where an entry is: the list and its place in it. A text of it is made only for errors.
+_At = tuple[str, int]
 # A float holds whole numbers up to here, and pycocotools keeps ids in floats.
 _MAX_ID = 1 << 53
 
@@ -122,6 +124,29 @@ def read_annotations(source: str | os.PathLike[str] | Mapping[str, Any]) -> Anno
     return _Reader(place).read(content)
 
 
+def check_inside(folder: Path, name: str, where: str) -> None:
+    """Refuse a picture that lies elsewhere, for annotations come from strangers.
+
+    Args:
+        folder: The folder of pictures.
+        name: Path of the picture, as the annotations have it.
+        where: What messages call the entry.
+
+    Raises:
+        AnnotationError: It does not lie below the folder.
+    """
+    top = os.path.abspath(folder)
+    path = os.path.abspath(os.path.join(top, name))  # noqa: PTH118 - an absolute name stands for itself
+    if not path.startswith(os.path.join(top, "")):  # noqa: PTH118
+        raise AnnotationError(
+            "a picture lies outside of the folder of pictures",
+            where=where,
+            expected=f"a path below {folder}",
+            got=repr(brief(name, 120)),
+            hint="name a folder above it: images=DIR (--images DIR)",
+        )
+
+
 def _load(place: str) -> Any:
     try:
         data = read_regular(Path(place))
@@ -172,13 +197,15 @@ class _Reader:
             )
         categories = self._categories(content)
         pictures = self._pictures(content)
+        if not pictures:
+            self._refuse("images", "there are no pictures in the annotations", "one at least", "none")
         sizes = {picture.id: picture.size for picture in pictures}
         instances: dict[int, list[Instance]] = {}
         seen: dict[int, int] = {}
         for index, row in self._rows(content, "annotations"):
             image, one = self._instance(index, row, sizes, categories)
             if one.id in seen:
-                self._twice(f"annotations[{index}].id", one.id, f"annotations[{seen[one.id]}]")
+                self._twice(("annotations", index), one.id, seen[one.id])
             seen[one.id] = index
             instances.setdefault(image, []).append(one)
         info = content.get("info")
@@ -207,11 +234,12 @@ class _Reader:
         found: dict[int, str] = {}
         places: dict[int, int] = {}
         for index, row in self._rows(content, "categories"):
-            number, name = self._id(f"categories[{index}]", row, "id"), row.get("name")
+            at = ("categories", index)
+            number, name = self._id(at, row, "id"), row.get("name")
             if not isinstance(name, str) or not name:
-                self._wrong(f"categories[{index}]", row, "name", "a text")
+                self._wrong(at, row, "name", "a text")
             if number in found:
-                self._twice(f"categories[{index}].id", number, f"categories[{places[number]}]")
+                self._twice(at, number, places[number])
             found[number], places[number] = name, index
         return found
 
@@ -219,12 +247,12 @@ class _Reader:
         found: list[Picture] = []
         places: dict[int, int] = {}
         for index, row in self._rows(content, "images"):
-            at = f"images[{index}]"
+            at = ("images", index)
             number, name = self._id(at, row, "id"), row.get("file_name")
             if not isinstance(name, str) or not name or "\0" in name:
                 self._wrong(at, row, "file_name", "path of the picture below the folder of pictures")
             if number in places:
-                self._twice(f"{at}.id", number, f"images[{places[number]}]")
+                self._twice(at, number, places[number])
             places[number] = index
             sides = [self._side(at, row, side) for side in ("height", "width")]
             found.append(Picture(number, name, (sides[0], sides[1]) if sides[0] and sides[1] else None))
@@ -237,8 +265,12 @@ class _Reader:
         sizes: Mapping[int, tuple[int, int] | None],
         categories: Mapping[int, str],
     ) -> tuple[int, Instance]:
-        at = f"annotations[{index}]"
-        number, image, category = (self._id(at, row, key) for key in ("id", "image_id", "category_id"))
+        at = ("annotations", index)
+        number, image, category = (
+            self._id(at, row, "id"),
+            self._id(at, row, "image_id"),
+            self._id(at, row, "category_id"),
+        )
         if image not in sizes:
             self._wrong(at, row, "image_id", "the id of one of the images")
         if category not in categories:
@@ -273,13 +305,13 @@ class _Reader:
                 self._refuse(f"{part}[{index}]", "an entry is no JSON object", "an object", brief(repr(row), 60))
             yield index, row
 
-    def _id(self, at: str, row: Mapping[str, Any], key: str) -> int:
+    def _id(self, at: _At, row: Mapping[str, Any], key: str) -> int:
         value = row.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or not -_MAX_ID <= value <= _MAX_ID:
             self._wrong(at, row, key, "a whole number")
         return value
 
-    def _side(self, at: str, row: Mapping[str, Any], key: str) -> int:
+    def _side(self, at: _At, row: Mapping[str, Any], key: str) -> int:
         value = row.get(key)
         if value is None:
             return 0
@@ -287,13 +319,16 @@ class _Reader:
             self._wrong(at, row, key, "a whole number of pixels")
         return int(value)
 
-    def _wrong(self, at: str, row: Mapping[str, Any], key: str, expected: str) -> NoReturn:
-        missing = key not in row
+    def _wrong(self, at: _At, row: Mapping[str, Any], key: str, expected: str) -> NoReturn:
+        place, missing = f"{at[0]}[{at[1]}]", key not in row
         what = f"{key} is missing" if missing else f"{key} makes no sense"
-        self._refuse(at if missing else f"{at}.{key}", what, expected, None if missing else brief(repr(row[key]), 80))
+        got = None if missing else brief(repr(row[key]), 80)
+        self._refuse(place if missing else f"{place}.{key}", what, expected, got)
 
-    def _twice(self, at: str, number: int, first: str) -> NoReturn:
-        self._refuse(at, "an id is there twice", "another number for each", f"{number}, which {first} has too")
+    def _twice(self, at: _At, number: int, first: int) -> NoReturn:
+        part, index = at
+        got = f"{number}, which {part}[{first}] has, too"
+        self._refuse(f"{part}[{index}].id", "an id is there twice", "another number for each", got)
 
     def _refuse(self, at: str, message: str, expected: str, got: str | None, hint: str | None = None) -> NoReturn:
         where = f"{self._place}: {at}" if at else self._place

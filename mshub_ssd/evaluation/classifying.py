@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mshub_ssd.errors import UsageError
+from mshub_ssd.evaluation.annotations import check_inside
 from mshub_ssd.evaluation.labelled import Labelled, label_of_each, read_folders
 from mshub_ssd.evaluation.matching import listed
 from mshub_ssd.evaluation.result import Confusion, Evaluation
@@ -42,6 +43,8 @@ def evaluate_classifier(looking: Looking, labelled: Labelled | None, match: str)
     identifiers = imagenet_ids() if classes == imagenet_classes() else ()
     ids, notes = label_of_each(truth.labels, classes, identifiers, match, truth.place)
     examples = truth.examples[: looking.limit]
+    for example in examples:
+        check_inside(looking.folder, example.name, truth.place)
     count = len(classes)
     matrix = np.zeros((count, count), dtype=np.int64)
     pictures, right, among = (np.zeros(count, dtype=np.int64) for _ in range(3))
@@ -65,6 +68,7 @@ def evaluate_classifier(looking: Looking, labelled: Labelled | None, match: str)
         among[label] += label in best
         rows = [{"label": one.label, "score": one.score} for one in found]
         results.append({"image": example.name, "truth": label, "classes": rows})
+    looking.check(failures, len(examples))
     figures = {"top-1": right, "top-5": among} if count > _TOP else {"top-1": right}
     total = int(pictures.sum())
     metrics = {name: int(hits.sum()) / total if total else -1.0 for name, hits in figures.items()}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mshub_ssd import families
-from mshub_ssd.errors import AnnotationError, UsageError
+from mshub_ssd.errors import UsageError
+from mshub_ssd.evaluation.annotations import check_inside
 from mshub_ssd.evaluation.matching import listed, match_classes
 from mshub_ssd.evaluation.result import Evaluation
 from mshub_ssd.evaluation.scoring import count_confusion, score
@@ -50,12 +50,14 @@ def evaluate_detector(
     used = truth.used() & wanted
     matched = match_classes(looking.classes, truth.categories, used, match)
     ids = {label: number for label, number in matched.categories.items() if number in wanted}
-    names = [_inside(looking.folder, truth, picture) for picture in pictures]
+    for picture in pictures:
+        check_inside(looking.folder, picture.name, f"{truth.place}: the image with the id {picture.id}")
     options = _options(looking, given)
 
     tally = _Tally(ids)
-    for picture, found in zip(pictures, looking.at(names, options), strict=True):
+    for picture, found in zip(pictures, looking.at([one.name for one in pictures], options), strict=True):
         tally.take(picture, found)
+    looking.check(tally.failures, len(pictures))
     scores = score(truth, pictures, tally.results, used)
     confusion = count_confusion(truth, pictures, tally.results, sorted(used | set(ids.values())))
     counts = {
@@ -176,27 +178,6 @@ def _wanted(truth: Annotations, only: Sequence[str] | None) -> set[int]:
                 hint="names are those of the annotations",
             )
     return {number for number, name in truth.categories.items() if name in set(only)}
-
-
-def _inside(folder: Path, truth: Annotations, picture: Picture) -> str:
-    """The path of a picture below the folder.
-
-    Raises:
-        AnnotationError: It lies elsewhere.
-    """
-    path = os.path.normpath(os.path.join(folder, picture.name))  # noqa: PTH118 - absolute names count, too
-    top = os.path.normpath(folder)
-    if top in ("", ".") and not os.path.isabs(path) and not path.startswith(".."):  # noqa: PTH117
-        return picture.name
-    if path != top and path.startswith(os.path.join(top, "")):  # noqa: PTH118
-        return picture.name
-    raise AnnotationError(
-        "a picture lies outside of the folder of pictures",
-        where=f"{truth.place}: the image with the id {picture.id}",
-        expected=f"a path below {folder}",
-        got=repr(picture.name)[:120],
-        hint="name a folder above it: images=DIR (--images DIR)",
-    )
 
 
 def _options(looking: Looking, given: Mapping[str, Any]) -> Any:

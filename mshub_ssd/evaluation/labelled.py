@@ -90,6 +90,8 @@ def read_csv(source: str | os.PathLike[str]) -> Labelled:
             examples.append(Example(cells[image], cells[label]))
     except csv.Error as error:
         raise AnnotationError(f"the table is no CSV: {error}", where=f"{place}:{rows.line_num}") from error
+    if not examples:
+        raise AnnotationError("there are no pictures in the table", where=place, expected="a row for each picture")
     return Labelled(place, tuple(examples), tuple(sorted({example.label for example in examples})))
 
 
@@ -123,6 +125,8 @@ def read_folders(folder: Path) -> Labelled:
             empty.append(path.name)
             continue
         examples += [Example(os.path.relpath(name, folder), path.name) for name in found]
+    if not examples:
+        raise AnnotationError("there is no picture in the folders of the classes", where=str(folder), got=listed(empty))
     notes = []
     if len(folders) < len(visible):
         notes.append(f"{counted(len(visible) - len(folders), 'file')} beside the folders of the classes left out")

@@ -48,6 +48,8 @@ def match_classes(
         return _by_order(classes, categories)
     found: dict[int, int] = {}
     for form in (str, plain_name):
+        if len(found) == len(classes):
+            break
         taken, places = set(found.values()), dict[str, list[int]]()
         for number, name in categories.items():
             if number not in taken:

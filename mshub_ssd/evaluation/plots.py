@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -101,8 +102,10 @@ def write(figure: Any, path: Path) -> Path:
         MshubError: In one of its kinds: it cannot be written.
     """
     data = io.BytesIO()
-    # Without the version of matplotlib, so that the same plot is the same file.
-    figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # its font has no Chinese, which shows
+        # Without the version of matplotlib, so that the same plot is the same file.
+        figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
     with writing(path, "the plot"):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, data.getvalue())

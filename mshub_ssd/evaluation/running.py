@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mshub_ssd.evaluation.labelled import Labelled
     from mshub_ssd.evaluation.result import Evaluation
     from mshub_ssd.pipeline import Pipeline
+    from mshub_ssd.results import Failure
 
 __all__ = ["Looking", "evaluate"]
 
@@ -160,6 +161,21 @@ class Looking:
                     yield self.pipeline.results([picture], options)[0]
                 bar.advance(1)
                 self.seconds = time.perf_counter() - began
+
+    def check(self, failures: Sequence[Failure], count: int) -> None:
+        """Refuse to say anything of a model that has not seen a single picture.
+
+        Raises:
+            UsageError: None could be read.
+        """
+        if count and len(failures) == count:
+            first = failures[0]
+            raise UsageError(
+                f"none of the {count:,} pictures could be read" if count > 1 else "the picture could not be read",
+                where=str(self.folder),
+                got=f"{first.image}: {first.error.message}",
+                hint="name the folder that the names of the pictures start from: images=DIR (--images DIR)",
+            )
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """What it was run with."""
