@@ -125,7 +125,7 @@ def main() -> None:
     branches = {card.branch for card in every} | set(BRANCHES.get(told.repository, ()))
     zoo = Zoo(told.zoo, commits(told.zoo, told.repository, branches))
     told.work.mkdir(parents=True, exist_ok=True)
-    paths = sorted(told.only or cards, key=lambda path: (-len(cards[path]), path))
+    paths = told.only or sorted(cards, key=lambda path: (-len(cards[path]), path))
     if len(told.stage) > 1:  # each in a process of its own, for leniency cannot be taken back
         for stage in told.stage:
             command = [sys.executable, __file__, *sys.argv[1:], "--stage", stage]

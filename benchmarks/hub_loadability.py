@@ -15,10 +15,14 @@ again; `--fresh` forgets it.
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import hashlib
 import json
 import os
+import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,7 +30,7 @@ import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mshub_ssd import providers
 from mshub_ssd.cards import Card, read_card
@@ -38,25 +42,96 @@ _READ = re.compile(r"\.(py|ya?ml|json|txt|cfg|csv|npy|npz)$")
 
 
 class Clone:
-    """The clone, as far as it tells whether two commits have the same code in a folder."""
+    """The clone, as far as it tells whether two commits have the same code for a recipe."""
 
     def __init__(self, place: Path):
         self.place = place
-        self._known: dict[str, dict[str, list[str]]] = {}
+        self._folders: dict[str, dict[str, dict[str, str]]] = {}
+        self._imports: dict[str, set[str]] = {}
+        command = ["git", "-C", str(place), "cat-file", "--batch"]
+        self._blobs = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def code(self, commit: str, path: str) -> str:
-        """A short name of what code and configurations in a folder are at a commit."""
-        if commit not in self._known:
-            command = ["git", "-C", str(self.place), "ls-tree", "-r", commit]
-            folders: dict[str, list[str]] = defaultdict(list)
-            for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
-                name = line.partition("\t")[2]
+    def _git(self, *arguments: str) -> str:
+        command = ["git", "-C", str(self.place), *arguments]
+        return subprocess.run(command, check=True, capture_output=True).stdout.decode("utf-8", "replace")
+
+    def _text(self, blob: str) -> str:
+        """What a file holds; nothing if the clone has it not."""
+        assert self._blobs.stdin
+        assert self._blobs.stdout
+        self._blobs.stdin.write(f"{blob}\n".encode())
+        self._blobs.stdin.flush()
+        facts = self._blobs.stdout.readline().split()
+        if len(facts) != 3:
+            return ""
+        return self._blobs.stdout.read(int(facts[2]) + 1).decode("utf-8", "replace")
+
+    def _files(self, commit: str, path: str) -> dict[str, str]:
+        """Code and configurations of a folder, by their names in it, with their hashes."""
+        if commit not in self._folders:
+            folders: dict[str, dict[str, str]] = defaultdict(dict)
+            for line in self._git("ls-tree", "-r", commit).splitlines():
+                facts, _, name = line.partition("\t")
                 if _READ.search(name):
-                    folders["/".join(name.split("/")[:2])].append(line)
-            self._known[commit] = folders
-        lines = self._known[commit]["/".join(path.split("/")[:2])]
-        own = [line for line in lines if f"\t{path}/" in line]
-        return hashlib.sha256("\n".join(own).encode()).hexdigest()[:16]
+                    folders["/".join(name.split("/")[:2])][name] = facts.split()[2]
+            self._folders[commit] = folders
+        inside = self._folders[commit]["/".join(path.split("/")[:2])]
+        return {name[len(path) + 1 :]: blob for name, blob in inside.items() if name.startswith(f"{path}/")}
+
+    def code(self, commit: str, path: str, words: set[str]) -> str:
+        """A short name of what a recipe reads of a folder at a commit: rather more than it does.
+
+        Args:
+            commit: The commit.
+            path: The folder.
+            words: The names of modules in the recipe; files called so, or so imported by them, count.
+        """
+        files = self._files(commit, path)
+        taken: dict[str, str] = {}
+        new = True
+        while new:
+            new = {
+                name: blob
+                for name, blob in files.items()
+                if name.endswith(".py") and name not in taken and _words_of(name) <= words | {"__init__"}
+            }
+            taken |= new
+            for blob in new.values():
+                if blob not in self._imports:
+                    self._imports[blob] = _imported(self._text(blob))
+                words = words | self._imports[blob]
+        if "*" in words:
+            taken = files
+        elif "open" in words:
+            taken |= {name: blob for name, blob in files.items() if not name.endswith(".py")}
+        return hashlib.sha256(repr(sorted(taken.items())).encode()).hexdigest()[:16]
+
+
+def _words_of(file: str) -> set[str]:
+    """The last word by which a file is imported."""
+    parts = file[: -len(".py")].split("/")
+    return {parts[-2] if parts[-1] == "__init__" and len(parts) > 1 else parts[-1]}
+
+
+_IMPORTING = re.compile(r"import_module|__import__|\bexec\(|runpy")
+_OPENING = re.compile(r"\bopen\(|np\.load|yaml|json")
+
+
+def _imported(text: str) -> set[str]:
+    """All words of a file's imports; `open` where it may read other files, `*` where only running it tells which."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {"*"}
+    words: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for name in [getattr(node, "module", None) or "", *(one.name for one in node.names)]:
+                words.update(name.split("."))
+    words.discard("*")
+    if _OPENING.search(text):
+        words.add("open")
+    return words | {"*"} if _IMPORTING.search(text) else words
 
 
 def identity(recipe: Recipe, clone: Clone | None) -> str:
@@ -65,7 +140,11 @@ def identity(recipe: Recipe, clone: Clone | None) -> str:
     if recipe.code is not None and recipe.call is not None:
         where = recipe.code.version
         if recipe.level == "repository" and clone is not None:
-            where = clone.code(recipe.code.version, recipe.code.path)
+            call = recipe.call
+            told_text = json.dumps(
+                [call.callable, list(call.args), dict(call.kwargs), list(recipe.adapters)], default=str
+            )
+            where = clone.code(recipe.code.version, recipe.code.path, set(re.findall(r"\w+", told_text)))
         call = recipe.call
         told += [recipe.code.name, recipe.code.path, where, call.callable, list(call.args), dict(call.kwargs)]
         told += [list(call.argv), [[list(one.shape), one.type] for one in recipe.inputs]]
@@ -73,20 +152,17 @@ def identity(recipe: Recipe, clone: Clone | None) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def build(uid: str, file: Path, number: int, repositories: str, home: Path) -> dict[str, Any]:
-    """Build a card's candidate, in this process, and run it forward."""
-    os.environ.setdefault("GLOG_v", "3")
+def build(uid: str, file: Path, number: int, repositories: str, home: Path, out: TextIO) -> dict[str, Any]:
+    """Build a card's candidate, in this process, tell so, and run it forward."""
     from mshub_ssd import settings
-    from mshub_ssd.cpu import ensure_fast_cpu
 
-    ensure_fast_cpu()
     recipe = providers.candidates(read_card(file, uid))[number]
     environ = {**os.environ, "MSHUB_HOME": str(home), "MSHUB_REPOSITORIES": repositories, "MSHUB_OFFLINE": "1"}
     network = providers.build_network(
         recipe, settings=settings.current(environ), initialised=True, trust_repo=True, uid=uid
     )
     told: dict[str, Any] = {"constructs": True, "parameters": len(list(network.get_parameters()))}
-    print(json.dumps(told), flush=True)
+    print(json.dumps(told), file=out, flush=True)
     inputs = [(one.shape, one.type) for one in recipe.inputs] or _own_inputs(recipe, network)
     if not inputs:
         return {**told, "error": "inputs unknown"}
@@ -113,24 +189,90 @@ def _own_inputs(recipe: Recipe, network: Any) -> list[tuple[tuple[int, ...], str
     return [((1, 3, height, width), "float32")]
 
 
-def in_process(command: list[str], limit: float, scratch: Path) -> dict[str, Any]:
-    """Build in a process of its own; the last that it told."""
-    started = time.monotonic()
-    told: dict[str, Any] = {}
+class Nest:
+    """A process that has MindSpore, and is copied for each network: what a copy does is gone with it.
+
+    Args:
+        cards: The folder of cards.
+        repositories: Where code of repositories is, as `MSHUB_REPOSITORIES` has it.
+        scratch: A folder for working folders and the hub's own.
+        limit: Seconds of the processor for each network; of the clock, five times as many.
+    """
+
+    def __init__(self, cards: Path, repositories: str, scratch: Path, limit: float):
+        self.limit = limit
+        command = [sys.executable, str(Path(__file__).resolve()), str(cards.resolve()), "--json", "-"]
+        command += ["--nest", repositories, str(scratch), "--time-limit", str(limit)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def build(self, uid: str, number: int) -> dict[str, Any]:
+        """Build a card's candidate in a process of its own; what it told."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([uid, number]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            return {"error": f"the process that others are copied from ended with {self._process.wait()}"}
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def nest(cards: Path, repositories: str, scratch: Path, limit: float) -> None:
+    """Read what to build, a line each; write what came of it, a line each."""
+    os.environ.setdefault("GLOG_v", "3")
+    from mshub_ssd.cpu import ensure_fast_cpu
+
+    ensure_fast_cpu()
+    import mindspore  # noqa: F401 (so that copies have it)
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        uid, number = json.loads(line)
+        started = time.monotonic()
+        told = _in_copy(uid, cards / f"{uid}.md", number, repositories, scratch, limit)
+        print(json.dumps({**told, "seconds": round(time.monotonic() - started, 1)}), file=answers, flush=True)
+
+
+def _in_copy(uid: str, file: Path, number: int, repositories: str, scratch: Path, limit: float) -> dict[str, Any]:
+    """Build in a copy of this process; the last that it told."""
+    reading, writing = os.pipe()
     with tempfile.TemporaryDirectory(dir=scratch) as place:
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=limit, cwd=place, check=False, stdin=subprocess.DEVNULL
-            )
-            out, ended = done.stdout, f"ended with {done.returncode}"
-        except subprocess.TimeoutExpired as error:
-            out, ended = (error.stdout or b"").decode("utf-8", "replace"), "time limit"
-    for line in out.splitlines():
-        if line.startswith('{"'):
-            told |= json.loads(line)
-    if "runs" not in told and "error" not in told:
-        told["error"] = ended
-    return {**told, "seconds": round(time.monotonic() - started, 1)}
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.close(reading)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            os.chdir(place)
+            signal.setitimer(signal.ITIMER_PROF, limit)
+            signal.setitimer(signal.ITIMER_REAL, limit * 5)
+            told = os.fdopen(writing, "w")
+            try:
+                result = build(uid, file, number, repositories, scratch / "home", told)
+            except BaseException as error:  # noqa: BLE001 (whatever the code of others raises is a result)
+                result = {"error": f"{type(error).__name__}: {error}"[:400]}
+            print(json.dumps(result), file=told, flush=True)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            known: dict[str, Any] = {}
+            for line in lines:
+                known |= json.loads(line)
+        _, status = os.waitpid(child, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    if "runs" not in known and "error" not in known:
+        late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGALRM)
+        known["error"] = "time limit" if late else f"ended with {status}"
+    return known
 
 
 def cause(error: str) -> str:
@@ -172,16 +314,11 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="as many cards, evenly chosen")
     parser.add_argument("--fresh", action="store_true", help="forget what was built before")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--nest", nargs=2, help=argparse.SUPPRESS)
     told = parser.parse_args()
-    if told.one:
-        uid, number, repositories, home = told.one
-        try:
-            result = build(uid, told.cards / f"{uid}.md", int(number), repositories, Path(home))
-        except Exception as error:  # noqa: BLE001 (whatever the code of others raises is a result)
-            result = {"error": f"{type(error).__name__}: {error}"[:400]}
-        print("\n" + json.dumps(result), flush=True)
-        os._exit(0)
+    if told.nest:
+        nest(told.cards, told.nest[0], Path(told.nest[1]), told.time_limit)
+        return 0
     started = time.monotonic()
     cards = resolve(told.cards)
     if told.limit and told.limit < len(cards):
@@ -203,13 +340,18 @@ def main() -> int:
     print(f"{len(cards)} cards, {len(jobs)} networks, {len(todo)} of them to build", flush=True)
     repositories = f"{told.repository}={told.zoo.resolve()}" if told.zoo else ""
     with tempfile.TemporaryDirectory(prefix="loadability_") as place, ThreadPoolExecutor(told.jobs) as pool:
-        scratch = Path(place)
+        nests = queue.SimpleQueue[Nest]()
+        made = [Nest(told.cards, repositories, Path(place), told.time_limit) for _ in range(told.jobs if todo else 0)]
+        for one_nest in made:
+            nests.put(one_nest)
 
         def one(key: str) -> None:
             uid, number = todo[key]
-            command = [sys.executable, str(Path(__file__).resolve()), str(told.cards.resolve()), "--json", "-"]
-            command += ["--one", uid, str(number), repositories, str(scratch / "home")]
-            result = {"id": key, "uid": uid, **in_process(command, told.time_limit, scratch)}
+            own = nests.get()
+            try:
+                result = {"id": key, "uid": uid, **own.build(uid, number)}
+            finally:
+                nests.put(own)
             built[key] = result
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
@@ -217,6 +359,8 @@ def main() -> int:
         for count, _ in enumerate(pool.map(one, todo), 1):
             if count % 50 == 0:
                 print(f"{count} of {len(todo)}, {time.monotonic() - started:.0f} s", flush=True)
+        for one_nest in made:
+            one_nest.close()
     report = account(cards, built, clone)
     report["settings"] = {"time_limit": told.time_limit, "zoo": told.zoo is not None, "limit": told.limit}
     told.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")

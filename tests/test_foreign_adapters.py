@@ -19,6 +19,14 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "adapters.md"
 
 # Adapter → code that fails without it and leaves True in `right` with it.
 CASES: dict[str, tuple[str, ...]] = {
+    "cast-none": (
+        """
+        import mindspore as ms
+        from mindspore.ops import operations as P
+        cast = P.Cast()
+        right = cast(None, ms.int32) is None and cast(ms.Tensor([1.5]), ms.int32).dtype == ms.int32
+        """,
+    ),
     "cwd": ("right = open('data/size.txt').read() == '3'",),
     "cwd:data": ("right = open('size.txt').read() == '3'",),
     "early-cell": (
@@ -56,6 +64,13 @@ CASES: dict[str, tuple[str, ...]] = {
         """,
     ),
     "folder:deep/er": ("from parts import value\nright = value == 7",),
+    "gather-v2": (
+        """
+        import mindspore as ms
+        from mindspore.ops import operations as P
+        right = P.GatherV2()(ms.Tensor([[1, 2], [3, 4]]), ms.Tensor([1]), 0).asnumpy().tolist() == [[3, 4]]
+        """,
+    ),
     "misspelt-conf": ("from mindspore_hub_conf import create_network\nright = create_network('net').name == 'net'",),
     "ms_class": ("from mindspore import ms_class, jit_class\nright = ms_class is jit_class",),
     "ms_function": (
@@ -115,6 +130,13 @@ CASES: dict[str, tuple[str, ...]] = {
         "import mindspore.ops as ops\nright = callable(ops.ResizeBilinear((2, 2), True))",
         "from mindspore.ops.operations import ResizeBilinear\nright = callable(ResizeBilinear((2, 2)))",
         "from mindspore.ops import *\nright = callable(ResizeBilinear((2, 2)))",
+    ),
+    "resize-nearest": (
+        """
+        import mindspore as ms
+        from mindspore.ops import operations as P
+        right = P.ResizeNearestNeighbor((8 / 2, 4))(ms.ops.ones((1, 1, 2, 2))).shape == (1, 1, 4, 4)
+        """,
     ),
     "scalar-cast": (
         """

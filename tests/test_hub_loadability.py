@@ -69,6 +69,6 @@ def test_a_network_that_does_not_end_is_left(tmp_path: Path) -> None:
     file = tmp_path / "cards" / "own" / "1.0" / "digits.md"
     file.parent.mkdir(parents=True)
     file.write_text(CARDS["own/1.0/digits"])
-    report, _ = count(tmp_path / "cards", tmp_path / "out.json", "--time-limit", "0.2")
+    report, _ = count(tmp_path / "cards", tmp_path / "out.json", "--time-limit", "0.01")
     assert report["counts"]["constructs"] == 0
     assert report["causes"]["not_built"] == {"none: time limit": 1}

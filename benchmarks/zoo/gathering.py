@@ -153,7 +153,7 @@ class Folder:
         known = [
             recipe
             for recipe in self.recipes
-            if recipe["digest"] in (network["digest"], *network["bare"])
+            if network["digest"] in (recipe["digest"], recipe.get("handed"))
             and _proved(recipe, branch)
             and ("call" not in network or skeleton(network["call"]) in map(skeleton, recipe["known"]))
         ]
@@ -163,6 +163,7 @@ class Folder:
             known[0]["sources"].append({"branch": branch, **source})
             return 0
         calls = [network["call"]] if "call" in network else []
+        wrapped: tuple[dict[str, Any], dict[str, Any]] | None = None
         for attempt in range(2):
             if job.get("argv"):  # needed where modules look at the command line when they are imported
                 calls = [*calls, *[{**call, "argv": job["argv"]} for call in calls]]
@@ -171,15 +172,10 @@ class Folder:
                 calls = [*calls, *[{**call, "folders": [within]} for call in calls]]
             for call in calls:
                 proof = self.replay(branch, call)
-                # A script may have wrapped it before it hands it over: checkpoints then have the wrapper's prefix.
-                if proof.get("digest") in (network["digest"], *network["bare"]):
-                    recipe = {key: network[key] for key in ("parameters", "elements", "inputs", "class")}
-                    recipe["digest"] = proof["digest"]
-                    recipe |= {"call": call, "how": network["how"], "sources": [{"branch": branch, **source}]}
-                    recipe["proofs"] = {branch: proof}
-                    recipe["known"] = [call, *([network["call"]] if "call" in network else [])]
-                    self.recipes.append(recipe)
-                    return 1
+                if proof.get("digest") == network["digest"]:
+                    return self._keep(network, call, proof, {"branch": branch, **source})
+                if proof.get("shapes") == network["shapes"]:
+                    wrapped = wrapped or (call, proof)
                 self.captures.append(
                     {
                         "branch": branch,
@@ -193,9 +189,21 @@ class Folder:
                 again = self.child("capture", self.copy(branch), {**job, "functions": True}, self.limit)
                 same = [n for n in again.get("networks", []) if n["digest"] == network["digest"]]
                 calls = [call for one in same for call in one["functions"]][:4]
+        if wrapped:  # before the script handed it over, so that names got prefixes
+            return self._keep(network, *wrapped, {"branch": branch, **source})
         if "unwritable" in network:
             self.captures.append({"branch": branch, "job": job, "unwritable": network["unwritable"]})
         return 0
+
+    def _keep(
+        self, network: dict[str, Any], call: dict[str, Any], proof: dict[str, Any], source: dict[str, Any]
+    ) -> int:
+        recipe = {key: network[key] for key in ("parameters", "elements", "inputs", "class", "how")}
+        recipe |= {"digest": proof["digest"], "handed": network["digest"], "call": call, "sources": [source]}
+        recipe["proofs"] = {source["branch"]: proof}
+        recipe["known"] = [call, *([network["call"]] if "call" in network else [])]
+        self.recipes.append(recipe)
+        return 1
 
     def take_line(self, branch: str, line: dict[str, Any]) -> int:
         """A recipe that somebody wrote down, a job, or what goes into a class that is known; whether it is new."""

@@ -94,6 +94,7 @@ def models_of(recipes: list[dict[str, Any]], models: list[str]) -> list[list[str
 
 
 # What is handed over to be loaded means the network; what an evaluation or training makes of it may be something else.
+# One that runs comes before one that does not: networks that compare with labels are conf files' way, too.
 _RANKS = {"conf": 0, "load": 1, "line": 1, "export": 2, "model": 3, "made": 4}
 
 
@@ -103,11 +104,12 @@ def distinct(recipes: list[dict[str, Any]], meant: list[list[str]]) -> list[list
     A checkpoint cannot tell two such recipes apart.
     """
 
-    def rank(recipe: dict[str, Any]) -> tuple[int, bool]:
+    def rank(recipe: dict[str, Any]) -> tuple[bool, int, bool]:
         scripts = [source.get("script", "") for source in recipe["sources"]]
-        return _RANKS.get(recipe["how"], 9), all("train" in script for script in scripts)
+        idle = not recipe["final"].get("runs")
+        return idle, _RANKS.get(recipe["how"], 9), all("train" in script for script in scripts)
 
-    best: dict[tuple[str, str], tuple[int, bool]] = {}
+    best: dict[tuple[str, str], tuple[bool, int, bool]] = {}
     for recipe, names in zip(recipes, meant, strict=True):
         for name in names:
             key = (recipe["digest"], name)

@@ -185,6 +185,43 @@ def _casting() -> Callable[[Any, Any], Any]:
     return cast
 
 
+@adapter("cast-none", "`Cast` of `mindspore.ops` leaves None as it is: for what only training has")
+def _cast_none(around: Surroundings) -> None:
+    for module in ("mindspore.ops", "mindspore.ops.operations"):
+        around.replace(module, Cast=lambda: _casting_what_there_is)
+
+
+def _casting_what_there_is() -> Callable[[Any, Any], Any]:
+    from mindspore import ops
+
+    operation = ops.Cast()
+
+    def cast(value: Any, kind: Any) -> Any:
+        if value is None:
+            return value
+        return operation(value, kind)
+
+    return cast
+
+
+@adapter("gather-v2", "`GatherV2` of `mindspore.ops`, which is `Gather` now")
+def _gather_v2(around: Surroundings) -> None:
+    for module in ("mindspore.ops", "mindspore.ops.operations", "mindspore.ops.operations.array_ops"):
+        around.replace(module, GatherV2=_found("mindspore.ops:Gather"))
+
+
+@adapter("resize-nearest", "`ResizeNearestNeighbor` of `mindspore.ops` takes sizes that are floats, such as 640 / 16")
+def _resize_nearest(around: Surroundings) -> None:
+    for module in ("mindspore.ops", "mindspore.ops.operations"):
+        around.replace(module, ResizeNearestNeighbor=lambda: _resizing_nearest)
+
+
+def _resizing_nearest(size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Any:
+    from mindspore import ops
+
+    return ops.ResizeNearestNeighbor(tuple(int(side) for side in size), align_corners, half_pixel_centers)
+
+
 @adapter("embedding-lookup", "`nn.EmbeddingLookup(vocab_cache_size=0)`: the argument is gone")
 def _embedding_lookup(around: Surroundings) -> None:
     def make() -> type:
