@@ -96,6 +96,9 @@ class Served:
         self.going = threading.Event()
         self.locked = False  # asks for a password, and takes none
         self.elsewhere: str | None = None  # sends all who ask to another server
+        self.instead: tuple[int, str, bytes] | None = None  # what all are answered: status, type, body
+        self.cut = False  # breaks off in the middle of each answer
+        self.old = False  # knows the protocol's first version only
 
 
 @contextmanager
@@ -123,6 +126,14 @@ def serving(root: Path) -> Iterator[Served]:
             served.asked.append((self.path, dict(self.headers)))
             if served.stall.is_set():
                 served.going.wait()
+            if served.instead is not None:
+                status, kind, page = served.instead
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+                return
             if served.locked or served.elsewhere:
                 self.send_response(401 if served.locked else 302)
                 self.send_header("WWW-Authenticate", 'Basic realm="x"')
@@ -142,7 +153,7 @@ def serving(root: Path) -> Iterator[Served]:
                 "QUERY_STRING": query,
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""),
                 "CONTENT_LENGTH": str(len(body)),
-                "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                "HTTP_GIT_PROTOCOL": "" if served.old else self.headers.get("Git-Protocol", ""),
             }
             done = subprocess.run(
                 ["git", "http-backend"], input=body, capture_output=True, check=False, env=environment
@@ -155,6 +166,10 @@ def serving(root: Path) -> Iterator[Served]:
                 self.send_header(name, text)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            if served.cut and self.command == "POST":
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
+                return
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:

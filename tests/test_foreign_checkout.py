@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -9,9 +10,11 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -466,9 +469,105 @@ def test_a_server_that_wants_a_password_gets_none(
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     server.locked = True
-    with pytest.raises(TransferError):
+    with pytest.raises(TransferError, match="wants a password"):
         obtain(ZOO, commit, PATH)
     assert {head.get("Authorization") for _, head in server.asked} == {None}
+
+
+PAGE = b"<html><form action='/login'>Please log in</form></html>"
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ((404, "text/html", PAGE), "not found"),
+        ((403, "text/plain", b"rate limit"), "error: 403"),
+        ((503, "text/plain", b"busy"), "error: 503"),
+        ((200, "text/html", PAGE), "there is no git server; what answers sends files, or a page, perhaps a login"),
+        ((200, "application/x-git-upload-pack-advertisement", PAGE), "git cannot fetch"),
+        ((200, "application/x-git-upload-pack-advertisement", b""), "git cannot fetch"),
+    ],
+)
+def test_what_is_no_git_server_is_told(server: Served, commit: str, instead: tuple[int, str, bytes], said: str) -> None:
+    server.instead = instead
+    with pytest.raises(TransferError, match=said) as caught:
+        obtain(ZOO, commit, PATH)
+    assert server.url in str(caught.value)
+    assert "MSHUB_REPOSITORIES" in str(caught.value.hint)
+    assert left() == []
+    server.instead = None
+    assert taken(obtain(ZOO, commit, PATH)) == NAMES
+
+
+def test_a_repository_served_as_files_is_told(lab: Lab, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.git("update-server-info")
+    top = lab.path.parents[1]
+    handler = functools.partial(QuietFiles, directory=str(top))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
+        thread = threading.Thread(target=files.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        place = f"http://127.0.0.1:{files.server_address[1]}/mindspore/models.git"
+        monkeypatch.setenv("MSHUB_REPOSITORIES", f"{ZOO}={place}")
+        with pytest.raises(TransferError, match="there is no git server"):
+            obtain(ZOO, commit, PATH)
+        files.shutdown()
+        thread.join()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_sends_elsewhere_is_followed_if_it_has_the_code(
+    server: Served, lab: Lab, commit: str, tmp_path: Path
+) -> None:
+    with serving(lab.path.parents[1]) as other:
+        server.elsewhere = other.url
+        assert taken(obtain(ZOO, commit, PATH)) == NAMES
+    shutil.rmtree(settings.current().home)
+    for nowhere in ("http://127.0.0.1:1", "file:///etc", f"file://{lab.path.parents[1]}"):
+        server.elsewhere = nowhere
+        with pytest.raises(TransferError):
+            obtain(ZOO, commit, PATH)
+    server.elsewhere = server.url  # in a circle
+    with pytest.raises(TransferError, match="redirects"):
+        obtain(ZOO, commit, PATH)
+
+
+def test_an_answer_that_breaks_off_leaves_nothing(server: Served, commit: str) -> None:
+    server.cut = True
+    with pytest.raises(TransferError):
+        obtain(ZOO, commit, PATH)
+    assert left() == []
+    server.cut = False
+    assert taken(obtain(ZOO, commit, PATH)) == NAMES
+
+
+def test_a_silent_server_is_given_up(server: Served, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mshub_ssd.foreign.fetching._PATIENCE", 0.5)
+    server.stall.set()
+    with pytest.raises(TransferError, match="sent nothing for") as caught:
+        obtain(ZOO, commit, PATH)
+    assert "MSHUB_REPOSITORIES" in str(caught.value.hint)
+    assert left() == []
+
+
+def test_a_server_of_the_old_protocol_gives_what_its_branches_lead_to(server: Served, lab: Lab, commit: str) -> None:
+    server.old = True
+    lab.config("uploadpack.allowFilter", "false")
+    assert taken(obtain(ZOO, commit, PATH)) == NAMES
+    shutil.rmtree(settings.current().home)
+    lab.commit({"official": {"cv": {"net": {"other.py": ""}}}})  # the branch moves
+    with pytest.raises(TransferError, match="too old to give a commit by its hash"):
+        obtain(ZOO, commit, PATH)
+    server.old = False
+    assert taken(obtain(ZOO, commit, PATH)) == NAMES
+
+
+def test_a_server_without_the_commit_is_told(server: Served, lab: Lab, commit: str) -> None:
+    with pytest.raises(TransferError, match="does not have the commit"):
+        obtain(ZOO, "12" * 20, PATH)
 
 
 def test_passwords_are_in_no_message(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ _MOST = 512 << 20  # bytes of a download: a server that sends all files of a com
 _PATIENCE = 180.0  # seconds without a byte
 _LONGEST = 1800.0
 _LOOK = 0.05
+_OTHERWISE = "see whether the server is there; a clone will do, too: MSHUB_REPOSITORIES='OWNER/NAME=/path'"
+# What git says, and what that means to somebody who did not call git.
+_MEANINGS = (
+    ("dumb http transport", "there is no git server; what answers sends files, or a page, perhaps a login"),
+    ("terminal prompts disabled", "the server wants a password, as some do for what they have not; none is sent"),
+    ("unadvertised object", "the server is too old to give a commit by its hash"),
+    ("not our ref", "the server does not have the commit"),
+)
 
 
 class Repository:
@@ -174,10 +182,13 @@ class _Fetched(Repository):
         if running.returncode != 0:
             text = told.read_bytes()[-4000:].decode("utf-8", "replace")
             lines = [line for line in text.splitlines() if line.startswith(("fatal:", "error:", "remote:"))] or [text]
+            said = plain(" ".join(lines[-2:]), exact=True)[:400] or "it gave up"
+            meant = next((meaning for words, meaning in _MEANINGS if words in text), None)
             raise TransferError(
-                f"git cannot fetch from a repository: {plain(' '.join(lines[-2:]), exact=True)[:400] or 'it gave up'}",
+                f"git cannot fetch from a repository: {meant or said}",
                 where=self.where,
-                hint="see whether the server is there; a clone will do, too: MSHUB_REPOSITORIES='OWNER/NAME=/path'",
+                got=said if meant else None,
+                hint=_OTHERWISE,
             )
 
     def _watch(self, running: subprocess.Popen[bytes]) -> None:
@@ -197,6 +208,7 @@ class _Fetched(Repository):
                     f"a repository sent nothing for {now - moved:.0f} seconds" if now - moved > _PATIENCE
                     else f"a repository is not done after {now - begun:.0f} seconds",
                     where=self.where,
+                    hint=_OTHERWISE,
                 )  # fmt: skip
 
 
