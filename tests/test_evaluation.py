@@ -45,12 +45,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(scenes: Path) -> dict[str, Any]:
-    return json.loads((scenes / "annotations.json").read_text(encoding="utf-8"))
+    return json.loads((scenes / "held_out.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def done(scenes: Path) -> Evaluation:
-    return mshub.evaluate(UID, annotations=scenes / "annotations.json", images=scenes / "pictures")
+    return mshub.evaluate(UID, annotations=scenes / "held_out.json", images=scenes / "held_out")
 
 
 def by_hand(data: dict[str, Any], results: list[dict[str, Any]], **params: Any) -> list[float]:
@@ -72,7 +72,7 @@ def by_hand(data: dict[str, Any], results: list[dict[str, Any]], **params: Any) 
 
 
 def look(scenes: Path, data: Any, **options: Any) -> Evaluation:
-    return mshub.evaluate(UID, annotations=data, images=scenes / "pictures", **options)
+    return mshub.evaluate(UID, annotations=data, images=scenes / "held_out", **options)
 
 
 # --- figures
@@ -229,23 +229,23 @@ def test_broken_missing_and_strange_pictures_are_counted_and_told(
     scenes: Path, data: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "pictures"
-    shutil.copytree(scenes / "pictures", folder)
-    (folder / "0002.png").unlink()
-    (folder / "0003.png").write_bytes((folder / "0003.png").read_bytes()[:900])
-    (folder / "0004.png").write_text("no picture")
-    (folder / "0005.png").unlink()
-    os.mkfifo(folder / "0005.png")
-    Image.open(folder / "0006.png").resize((300, 200)).save(folder / "0006.png")
+    shutil.copytree(scenes / "held_out", folder)
+    (folder / "00002.png").unlink()
+    (folder / "00003.png").write_bytes((folder / "00003.png").read_bytes()[:900])
+    (folder / "00004.png").write_text("no picture")
+    (folder / "00005.png").unlink()
+    os.mkfifo(folder / "00005.png")
+    Image.open(folder / "00006.png").resize((300, 200)).save(folder / "00006.png")
     data["images"][6].update(height=1, width=1)
     del data["images"][7]["height"]
     done = mshub.evaluate(UID, annotations=data, images=folder)
-    assert [failure.image for failure in done.failures] == [f"000{n}.png" for n in (2, 3, 4, 5)]
+    assert [failure.image for failure in done.failures] == [f"0000{n}.png" for n in (2, 3, 4, 5)]
     assert (done.counts["pictures"], done.counts["failed"], done.counts["other_size"]) == (8, 4, 2)
     lost = sum(row["image_id"] in (2, 3, 4, 5) for row in data["annotations"])
     _, failed, other = done.notes
-    assert failed.startswith(f"4 pictures could not be read, and {lost} objects on them count as not found: 0002.png")
+    assert failed.startswith(f"4 pictures could not be read, and {lost} objects on them count as not found: 00002.png")
     assert other.startswith("2 pictures of another size than the annotations say")
-    assert "0006.png has 300 x 200 for " in other
+    assert "00006.png has 300 x 200 for " in other
     # As pycocotools has it: nothing was found on them.
     assert list(done.metrics.values()) == by_hand(data, list(done.results))
     assert done.to_dict()["failures"][0]["error"]["code"] == "invalid-image"
@@ -255,7 +255,7 @@ def test_broken_missing_and_strange_pictures_are_counted_and_told(
 def test_no_picture_at_all(scenes: Path, data: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none of the 8 pictures could be read") as caught:
         mshub.evaluate(UID, annotations=data, images=tmp_path)
-    assert "0001.png" in str(caught.value.got)
+    assert "00001.png" in str(caught.value.got)
     with pytest.raises(UsageError, match="no folder of pictures"):
         mshub.evaluate(UID, annotations=data, images=tmp_path / "missing")
 
@@ -544,7 +544,7 @@ def test_options_that_make_no_sense(scenes: Path, data: dict[str, Any]) -> None:
 def test_what_is_not_installed_is_named(scenes: Path, tmp_path: Path) -> None:
     code = (
         "import mshub_ssd as m\n"
-        f"try: m.evaluate({UID!r}, annotations={str(scenes / 'annotations.json')!r}, images={str(scenes)!r})\n"
+        f"try: m.evaluate({UID!r}, annotations={str(scenes / 'held_out.json')!r}, images={str(scenes)!r})\n"
         "except m.errors.MissingDependencyError as e: print(e.message, e.hint, sep='|')\n"
     )
     message, hint = run_without({"pycocotools"}, code).strip().split("|")

@@ -131,6 +131,8 @@ def evaluate_command(
             from mshub_ssd.evaluation import require_matplotlib
 
             require_matplotlib()
+            with writing(plots, "the folder of plots"):
+                plots.mkdir(parents=True, exist_ok=True)
         done = evaluate(
             model,
             images=images,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mshub_ssd.errors import ImageError, UsageError, needing_extra
 from mshub_ssd.evaluation.annotations import Annotations, read_annotations
 from mshub_ssd.hub import Hub, default_hub
-from mshub_ssd.terminal import Bar
+from mshub_ssd.terminal import Bar, brief
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
@@ -173,7 +173,7 @@ class Looking:
             raise UsageError(
                 f"none of the {count:,} pictures could be read" if count > 1 else "the picture could not be read",
                 where=str(self.folder),
-                got=f"{first.image}: {first.error.message}",
+                got=f"{brief(first.image or '', 80)}: {first.error.message}",
                 hint="name the folder that the names of the pictures start from: images=DIR (--images DIR)",
             )
 
