@@ -1,15 +1,16 @@
-"""How many published cards give a network: every candidate is built in a process of its own, and run forward.
+"""How many published cards give a network: candidates are built in a process of its own, and run forward.
 
     python benchmarks/hub_loadability.py CARDS [--zoo CLONE] [--jobs N] [--time-limit S] [--limit N] --json OUT
 
 CARDS is a folder of cards (publisher/version/name.md). Each is resolved as `mshub_ssd.load` does it. Networks of this
 library and of installed packages are built; with a CLONE of the model zoo (bare or not), recipes of its cards are, too,
 with consent and by the library's own doors: checked out at their commit, verified, imported in isolation and under the
-guard. One that knows what goes in is run forward with numbers of that shape, within S seconds. A card constructs if one
-of its candidates does, and runs if one does; whether a checkpoint fits is not asked, because none is fetched.
+guard. One that knows what goes in is run forward with numbers of that shape, within S seconds of the processor's time.
+A card constructs if one of its candidates does, and runs if one does, so that of several the rest is left when one
+runs; whether a checkpoint fits is not asked, because none is fetched.
 
-Recipes whose folder's code is the same at two commits are built once. What was built is kept beside OUT and taken up
-again; `--fresh` forgets it.
+Recipes whose code is the same at two commits are built once; each is run at one of the commits where it is built. What
+was built is kept beside OUT and taken up again; `--fresh` forgets it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +52,10 @@ class Clone:
         self._imports: dict[str, set[str]] = {}
         command = ["git", "-C", str(place), "cat-file", "--batch"]
         self._blobs = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def close(self) -> None:
+        """End the process that reads files."""
+        self._blobs.communicate()
 
     def _git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.place), *arguments]
@@ -134,12 +140,12 @@ def _imported(text: str) -> set[str]:
     return words | {"*"} if _IMPORTING.search(text) else words
 
 
-def identity(recipe: Recipe, clone: Clone | None) -> str:
-    """What tells recipes apart that need to be built each."""
+def identity(recipe: Recipe, clone: Clone | None, anywhere: bool = False) -> str:
+    """What tells recipes apart that need to be built each; anywhere, that need to be run each."""
     told: list[Any] = [recipe.level, recipe.key, dict(recipe.arguments), list(recipe.adapters)]
     if recipe.code is not None and recipe.call is not None:
-        where = recipe.code.version
-        if recipe.level == "repository" and clone is not None:
+        where = "" if anywhere else recipe.code.version
+        if not anywhere and recipe.level == "repository" and clone is not None:
             call = recipe.call
             told_text = json.dumps(
                 [call.callable, list(call.args), dict(call.kwargs), list(recipe.adapters)], default=str
@@ -152,7 +158,9 @@ def identity(recipe: Recipe, clone: Clone | None) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def build(uid: str, file: Path, number: int, repositories: str, home: Path, out: TextIO) -> dict[str, Any]:
+def build(
+    uid: str, file: Path, number: int, repositories: str, home: Path, out: TextIO, forward: bool
+) -> dict[str, Any]:
     """Build a card's candidate, in this process, tell so, and run it forward."""
     from mshub_ssd import settings
 
@@ -163,6 +171,8 @@ def build(uid: str, file: Path, number: int, repositories: str, home: Path, out:
     )
     told: dict[str, Any] = {"constructs": True, "parameters": len(list(network.get_parameters()))}
     print(json.dumps(told), file=out, flush=True)
+    if not forward:
+        return {**told, "runs": True, "forward": "at another commit"}
     inputs = [(one.shape, one.type) for one in recipe.inputs] or _own_inputs(recipe, network)
     if not inputs:
         return {**told, "error": "inputs unknown"}
@@ -205,11 +215,11 @@ class Nest:
         command += ["--nest", repositories, str(scratch), "--time-limit", str(limit)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def build(self, uid: str, number: int) -> dict[str, Any]:
+    def build(self, uid: str, number: int, forward: bool) -> dict[str, Any]:
         """Build a card's candidate in a process of its own; what it told."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps([uid, number]) + "\n")
+        self._process.stdin.write(json.dumps([uid, number, forward]) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
@@ -234,13 +244,15 @@ def nest(cards: Path, repositories: str, scratch: Path, limit: float) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        uid, number = json.loads(line)
+        uid, number, forward = json.loads(line)
         started = time.monotonic()
-        told = _in_copy(uid, cards / f"{uid}.md", number, repositories, scratch, limit)
+        told = _in_copy(uid, cards / f"{uid}.md", number, forward, repositories, scratch, limit)
         print(json.dumps({**told, "seconds": round(time.monotonic() - started, 1)}), file=answers, flush=True)
 
 
-def _in_copy(uid: str, file: Path, number: int, repositories: str, scratch: Path, limit: float) -> dict[str, Any]:
+def _in_copy(
+    uid: str, file: Path, number: int, forward: bool, repositories: str, scratch: Path, limit: float
+) -> dict[str, Any]:
     """Build in a copy of this process; the last that it told."""
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory(dir=scratch) as place:
@@ -256,7 +268,7 @@ def _in_copy(uid: str, file: Path, number: int, repositories: str, scratch: Path
             signal.setitimer(signal.ITIMER_REAL, limit * 5)
             told = os.fdopen(writing, "w")
             try:
-                result = build(uid, file, number, repositories, scratch / "home", told)
+                result = build(uid, file, number, repositories, scratch / "home", told, forward)
             except BaseException as error:  # noqa: BLE001 (whatever the code of others raises is a result)
                 result = {"error": f"{type(error).__name__}: {error}"[:400]}
             print(json.dumps(result), file=told, flush=True)
@@ -331,37 +343,57 @@ def main() -> int:
     built: dict[str, dict[str, Any]] = {}
     if kept.exists():
         built = {one["id"]: one for one in map(json.loads, kept.read_text().splitlines())}
-    jobs: dict[str, tuple[str, int]] = {}
+    wanted: dict[str, list[tuple[str, int]]] = {}
     for uid, (_, _, recipes, _) in cards.items():
-        for number, recipe in enumerate(recipes):
-            if recipe.level != "repository" or clone is not None:
-                jobs.setdefault(identity(recipe, clone), (uid, number))
-    todo = {key: job for key, job in jobs.items() if key not in built}
-    print(f"{len(cards)} cards, {len(jobs)} networks, {len(todo)} of them to build", flush=True)
+        built_ones = [(n, one) for n, one in enumerate(recipes) if one.level != "repository" or clone is not None]
+        built_ones.sort(key=lambda pair: "runs" not in pair[1].proven)
+        wanted[uid] = [(identity(recipe, clone), number) for number, recipe in built_ones]
+    networks = {key for keys in wanted.values() for key, _ in keys}
+    todo = {
+        key
+        for keys in wanted.values()
+        if not any(built.get(key, {}).get("runs") for key, _ in keys)
+        for key, _ in keys
+        if key not in built
+    }
+    print(f"{len(cards)} cards, {len(networks)} networks, {len(todo)} of them to build", flush=True)
     repositories = f"{told.repository}={told.zoo.resolve()}" if told.zoo else ""
     with tempfile.TemporaryDirectory(prefix="loadability_") as place, ThreadPoolExecutor(told.jobs) as pool:
         nests = queue.SimpleQueue[Nest]()
         made = [Nest(told.cards, repositories, Path(place), told.time_limit) for _ in range(told.jobs if todo else 0)]
         for one_nest in made:
             nests.put(one_nest)
+        same: dict[str, str] = {}  # a network → the recipe, at whichever commit
+        for uid, keys in wanted.items():
+            same |= {key: identity(cards[uid][2][number], clone, anywhere=True) for key, number in keys}
+        ran = {same[key] for key, told_of in built.items() if told_of.get("runs") and key in same}
+        locks: dict[str, threading.Lock] = {key: threading.Lock() for key in networks}
 
-        def one(key: str) -> None:
-            uid, number = todo[key]
-            own = nests.get()
-            try:
-                result = {"id": key, "uid": uid, **own.build(uid, number)}
-            finally:
-                nests.put(own)
-            built[key] = result
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result) + "\n")
+        def one(uid: str) -> None:
+            for key, number in wanted[uid]:
+                with locks[key]:  # another card may mean the same
+                    if key not in built:
+                        own = nests.get()
+                        try:
+                            told_of = own.build(uid, number, forward=same[key] not in ran)
+                        finally:
+                            nests.put(own)
+                        built[key] = {"id": key, "uid": uid, **told_of}
+                        if told_of.get("runs"):
+                            ran.add(same[key])
+                        with kept.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps(built[key]) + "\n")
+                if built[key].get("runs"):
+                    return
 
-        for count, _ in enumerate(pool.map(one, todo), 1):
-            if count % 50 == 0:
-                print(f"{count} of {len(todo)}, {time.monotonic() - started:.0f} s", flush=True)
+        for count, _ in enumerate(pool.map(one, wanted), 1):
+            if count % 50 == 0 and todo:
+                print(f"{count} of {len(cards)} cards, {time.monotonic() - started:.0f} s", flush=True)
         for one_nest in made:
             one_nest.close()
     report = account(cards, built, clone)
+    if clone:
+        clone.close()
     report["settings"] = {"time_limit": told.time_limit, "zoo": told.zoo is not None, "limit": told.limit}
     told.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(report["counts"], indent=1))

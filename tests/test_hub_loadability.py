@@ -72,3 +72,39 @@ def test_a_network_that_does_not_end_is_left(tmp_path: Path) -> None:
     report, _ = count(tmp_path / "cards", tmp_path / "out.json", "--time-limit", "0.01")
     assert report["counts"]["constructs"] == 0
     assert report["causes"]["not_built"] == {"none: time limit": 1}
+
+
+def test_two_commits_are_one_network_if_all_that_it_reads_is_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "research" / "cv" / "net"
+    (folder / "src").mkdir(parents=True)
+
+    def commit(**texts: str) -> str:
+        for name, text in texts.items():
+            (folder / "src" / f"{name}.py").write_text(text)
+        for command in (["add", "-A"], ["commit", "-q", "-m", "state"]):
+            git = ["git", "-c", "user.name=n", "-c", "user.email=n@example.org", "-C", str(tmp_path)]
+            subprocess.run([*git, *command], check=True)
+        told = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], check=True, capture_output=True)
+        return told.stdout.decode().strip()
+
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    first = commit(model="from .parts import Part\n", parts="class Part: ...\n", train="import src.model\n")
+    other_script = commit(train="import src.model, os\n")
+    other_part = commit(parts="class Part:\n    wide = True\n")
+    (folder / "config.yaml").write_text("wide: 1\n")
+    unread = commit()
+    read = commit(parts="wide = open('config.yaml').read()\n")
+    (folder / "config.yaml").write_text("wide: 2\n")
+    read_otherwise = commit()
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from hub_loadability import Clone
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    clone = Clone(tmp_path)
+    codes = [
+        clone.code(one, "research/cv/net", {"src", "model", "Net"})
+        for one in (first, other_script, other_part, unread, read, read_otherwise)
+    ]
+    clone.close()
+    assert codes[0] == codes[1] != codes[2] == codes[3] != codes[4] != codes[5]
