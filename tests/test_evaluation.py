@@ -157,6 +157,18 @@ def test_nothing_to_find_and_nothing_found(scenes: Path, data: dict[str, Any]) -
     assert json.loads(json.dumps(empty.to_dict()))["metrics"]["mAP"] == -1
 
 
+def test_very_many_categories_cost_nothing(scenes: Path, data: dict[str, Any], done: Evaluation) -> None:
+    # pycocotools would make tables of 97 kB a category.
+    data["categories"] += [{"id": 100 + number, "name": f"c{number}"} for number in range(200_000)]
+    many = look(scenes, data)
+    assert (many.metrics, many.per_class) == (done.metrics, done.per_class)
+    row = data["annotations"][0]
+    more = [{**row, "id": 1000 + number, "category_id": 100 + number} for number in range(20_000)]
+    with pytest.raises(UsageError, match="the name of 20000 categories") as caught:
+        look(scenes, {**data, "annotations": more})
+    assert caught.value.got == "c0, c1, c2, c3, c4 and 19995 more"
+
+
 def test_the_table_of_classes(done: Evaluation, data: dict[str, Any]) -> None:
     for row in done.per_class:
         only = by_hand(data, list(done.results), catIds=[row["id"]])
