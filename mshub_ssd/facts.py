@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.errors import MshubError, UnknownModelError
-from mshub_ssd.redaction import hide, is_url
+from mshub_ssd.redaction import hide
+from mshub_ssd.schemes import is_url
 
 if TYPE_CHECKING:
     from mshub_ssd import store

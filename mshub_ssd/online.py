@@ -16,9 +16,10 @@ from pathlib import Path
 
 from mshub_ssd import settings as _settings
 from mshub_ssd import store
-from mshub_ssd.errors import MshubError, UsageError
+from mshub_ssd.errors import MissingDependencyError, MshubError, UsageError
 from mshub_ssd.files import open_regular
 from mshub_ssd.lint import Answers, Config, Question, Reply, cards_to_ask, likeness, questions_of
+from mshub_ssd.schemes import is_store
 from mshub_ssd.settings import Settings
 from mshub_ssd.terminal import Bar
 
@@ -109,11 +110,15 @@ class _Asker:
             return self._file(Path(question.where))
         try:
             found = self._probe(question)
+        except MissingDependencyError as error:
+            return Reply("unasked", f"{error.message}: {error.hint}")
         except MshubError as error:
             return self._failed(error)
         if found.status in _BUSY and (found.status == 429 or found.retry_after is not None):
             raise _LaterError(f"the host answers {found.status_text}", found.retry_after)
         if not found.ok:
+            if found.status == 401 and is_store(question.where):
+                return Reply("unasked", "there are no credentials for this store")
             gone = found.status in (404, 410)
             return Reply("missing" if gone else "dead", f"the host answers {found.status_text}")
         if question.kind == "page":

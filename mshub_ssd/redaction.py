@@ -11,7 +11,7 @@ import functools
 import itertools
 import re
 
-__all__ = ["ENCODE", "ambiguous", "file_name", "hide", "is_url", "mask", "redact", "scrub"]
+__all__ = ["ENCODE", "ambiguous", "file_name", "hide", "mask", "redact", "scrub"]
 
 ENCODE = "percent-encode user and password: %2F for /, %3F for ?, %23 for #, %40 for @, %5C for a backslash"
 """What to do about a url that `ambiguous` finds."""
@@ -39,11 +39,8 @@ _CERTAIN = re.compile(
 )
 _HIDDEN = "..."
 _SSH_USER = "git"  # everybody's, and no secret
-
-
-def is_url(text: str) -> bool:
-    """Whether a text is an http or https url, and no path or name."""
-    return text[:8].lower().startswith(("http://", "https://"))
+_CONTAINERS = ("az://", "abfs://", "abfss://")
+_CONTAINER = re.compile(r"[a-z0-9$-]{3,63}@(?=[a-z0-9]+\.[a-z])")  # of `abfs://container@account.host/key`, no user
 
 
 def redact(url: object) -> str:
@@ -143,6 +140,8 @@ def _secrets(text: str, *, whole: bool = False, sure: bool = False) -> list[tupl
 
 def _userinfo(text: str, begin: int, whole: bool) -> tuple[int, int] | None:
     """What to hide of the url whose authority begins there."""
+    if text[max(0, begin - 8) : begin].lower().endswith(_CONTAINERS) and (found := _CONTAINER.match(text, begin)):
+        begin = found.end()
     limit = len(text) if whole else min(len(text), begin + _LONGEST_URL)
     word = limit if whole else _stop(_END_OF_WORD, text, begin, limit)
     end = _stop(_END_OF_AUTHORITY, text, begin, word)

@@ -22,7 +22,8 @@ from typing import Any
 
 from mshub_ssd.errors import ArgumentTypeError, UsageError
 from mshub_ssd.files import read_regular
-from mshub_ssd.redaction import hide, is_url, redact
+from mshub_ssd.redaction import hide, redact
+from mshub_ssd.schemes import is_url, is_web
 
 __all__ = [
     "AddedRegistry",
@@ -332,7 +333,7 @@ def _repositories(variable: str, found: object) -> tuple[tuple[str, Path | str],
 
 
 def _clone(place: str, variable: str) -> Path | str:
-    if is_url(place):
+    if is_web(place):
         return place
     if place.startswith("file://"):
         from urllib.request import url2pathname

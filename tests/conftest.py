@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from faultserver import fault_server  # noqa: F401 - a fixture for all tests
 from hypothesis import HealthCheck, settings
+from s3lab import moto, s3  # noqa: F401 - likewise
 
 # No example fails, and none is refused, because the machine is busy.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

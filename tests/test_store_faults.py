@@ -299,7 +299,7 @@ def test_mirrors_are_tried_in_order_and_the_endpoint_first(fault_server: FaultSe
 @pytest.mark.parametrize(
     "url",
     [
-        *["ftp://h/x", "file:///etc/passwd", "data:,x", "javascript:0", "s3://b/k", "C:\\x", "//h/x", "x", ""],
+        *["ftp://h/x", "file:///etc/passwd", "data:,x", "javascript:0", "sftp://b/k", "C:\\x", "//h/x", "x", ""],
         *["http://", "http://[::1", "http://h:99999/x", "http://127.0.0.1:0/x", "http://a b/", "http://.../x"],
         *["http://*/x", "http://\udcff/", f"http://{'a' * 70}/"],
     ],
@@ -307,7 +307,7 @@ def test_mirrors_are_tried_in_order_and_the_endpoint_first(fault_server: FaultSe
 def test_odd_urls_are_our_errors(ours: Settings, url: str) -> None:
     with pytest.raises(TransferError) as caught:
         store.fetch([url], SHA, settings=ours)
-    if url.startswith(("ftp", "file", "data", "s3", "javascript")):
+    if url.startswith(("ftp", "file", "data", "sftp", "javascript")):
         assert url.partition(":")[0] in caught.value.message
     assert nothing_to_trust(ours)
 

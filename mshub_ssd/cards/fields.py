@@ -20,7 +20,7 @@ FORMS = {
     "classes": "a list of class names",
     "assets": "a list of assets, each with asset-link and asset-sha256",
     "asset": "the keys file-format, asset-link and asset-sha256",
-    "file_link": "an http(s) url, or the path of a file in the card's folder",
+    "file_link": "an http(s) or s3 url (or another object store's), or the path of a file in the card's folder",
     "digest": "64 hex digits",
     "size": "a number of bytes",
 }
@@ -278,7 +278,7 @@ ASSET_FIELDS = {
             "url",
             "file_link",
             "Link",
-            "Where the file lies: an http(s) address, or a path in the card's own folder.",
+            "Where the file lies: an http(s) or s3 address, or a path in the card's own folder.",
             ("https://example.org/ssdmobilenetv2_coco2017.ckpt",),
             required=True,
             chinese="\u8d44\u6e90\u94fe\u63a5",

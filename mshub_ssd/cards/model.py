@@ -19,7 +19,8 @@ from urllib.parse import quote, urljoin
 from mshub_ssd.cards.fields import FORMS
 from mshub_ssd.cards.names import version_key
 from mshub_ssd.errors import CardError
-from mshub_ssd.redaction import ENCODE, ambiguous, hide, is_url
+from mshub_ssd.redaction import ENCODE, ambiguous, hide
+from mshub_ssd.schemes import STORES, fault_of_store, is_store, is_url
 
 __all__ = [
     "DIGEST",
@@ -36,6 +37,7 @@ DIGEST = re.compile(r"[0-9a-f]{8,64}")
 """A SHA-256 in small letters, or the first digits of one."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NO_SECRETS = "correct the asset-link; who may read it is told to fsspec, by the environment or its files"
 # A NUL would make the file system raise a bare ValueError; a backslash is a folder's end on some systems.
 _NO_LINK = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -126,7 +128,7 @@ class Asset:
 
     Attributes:
         file_format: ``ckpt``, ``safetensors``, …; None where the card does not say.
-        url: The link as written, without ``<>``: http(s), or a path relative to the card. See `Card.resolve`.
+        url: The link as written, without ``<>``: a url, or a path relative to the card. See `Card.resolve`.
         sha256: Lower-case digest (64 hex digits, or a prefix of at least 8), None where the card gives none.
             Other text is kept as it stands; whoever loads the file refuses it.
         size: Number of bytes, None where the card does not say.
@@ -248,7 +250,7 @@ class Card:
         return str(self.path or self.origin or self.uid)
 
     def resolve(self, asset: Asset) -> Path | str:
-        """Where an asset lies: its http(s) url, or the path of a file in the card's folder.
+        """Where an asset lies: its url, http(s) or an object store's, or the path of a file in the card's folder.
 
         Pure arithmetic on names: that the file exists, and that no symbolic link leads out of the folder, is for
         the reader of the file to check. A card that came from a url has its files there, on the same host.
@@ -262,11 +264,14 @@ class Card:
         if _SCHEME.match(link):
             scheme, _, rest = link.partition(":")
             host = re.split(r"[/?#]", rest[2:], maxsplit=1)[0] if rest.startswith("//") else ""
-            if scheme.lower() not in {"http", "https"}:
+            if scheme.lower() not in {"http", "https", *STORES}:
                 raise self._bad_link(asset, f"has the scheme {scheme.lower()}:")
             if not host or " " in link:
                 raise self._bad_link(asset, "names no host" if not host else "holds a space")
-            if ambiguous(link):
+            if scheme.lower() in STORES:
+                if fault := fault_of_store(link, file=True):
+                    raise self._bad_link(asset, fault, _NO_SECRETS)
+            elif ambiguous(link):
                 raise self._bad_link(asset, "has a user or password that is not percent-encoded", ENCODE)
             return link
         parts = link.split("/")
@@ -278,9 +283,12 @@ class Card:
             raise self._bad_link(asset, "names a folder")
         if self.path is not None:
             return self.path.parent.joinpath(*parts)
-        if is_url(self.origin or ""):
+        origin = self.origin or ""
+        if is_store(origin):  # whose keys are taken as they stand
+            return f"{origin.rpartition('/')[0]}/{'/'.join(part for part in parts if part not in ('', '.'))}"
+        if is_url(origin):
             # A file's name may hold what would end a url's path.
-            return urljoin(str(self.origin), f"./{quote(link)}")
+            return urljoin(origin, f"./{quote(link)}")
         raise self._bad_link(
             asset,
             "is relative, and this card lies in no folder",

@@ -29,9 +29,10 @@ _REVISION = 12  # letters of a revision that people see
 def registry_group() -> None:
     """Say where cards come from, and see which are damaged.
 
-    A registry is a folder of cards, a checkout or a bare repository of the official hub, a zip or tar archive, or the
-    url of a static registry. Searched are, in this order: MSHUB_REGISTRY, what bundles installed, the registries that
-    were added here, and the cards of the package. A card hides those of the same uid that come later.
+    A registry is a folder of cards, a checkout or a bare repository of the official hub, a zip or tar archive, the url
+    of a static registry, or a place in an object store (s3://BUCKET/FOLDER). Searched are, in this order:
+    MSHUB_REGISTRY, what bundles installed, the registries that were added here, and the cards of the package. A card
+    hides those of the same uid that come later.
     """
 
 
@@ -62,7 +63,8 @@ def list_command(damaged: bool, as_json: bool) -> None:
 def add_command(name: str, where: str, first: bool, as_json: bool) -> None:
     """Search the cards at WHERE from now on, under a name.
 
-    WHERE is a folder, a checkout, an archive, a bare repository (also PATH@REVISION), or the url of a static registry.
+    WHERE is a folder, a checkout, an archive, a bare repository (also PATH@REVISION), the url of a static registry, or
+    a place in an object store.
     """
     from mshub_ssd.registry import add_registry, remove_registry
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from mshub_ssd import store
+from mshub_ssd import schemes, store
 from mshub_ssd.errors import IntegrityError, UnsupportedFormatError, UsageError
 from mshub_ssd.files import lies_in, make_folders, new_file, open_regular
 from mshub_ssd.formats import FORMATS, format_of, main_endings
@@ -20,7 +19,7 @@ from mshub_ssd.settings import Settings
 
 __all__ = ["NewFile", "copied", "digested", "find", "is_url", "place", "published"]
 
-_URL = re.compile(r"https?://", re.IGNORECASE)
+
 _BLOCK = 1 << 20
 
 
@@ -57,7 +56,7 @@ class NewFile:
 
 def is_url(text: str) -> bool:
     """Whether a checkpoint is named by its address."""
-    return _URL.match(text) is not None
+    return schemes.is_web(text) or schemes.of(text) in schemes.STORES
 
 
 def find(text: str, folder: Path, settings: Settings) -> NewFile:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mshub_ssd.errors import ArgumentTypeError, MissingCardError, UsageError
-from mshub_ssd.redaction import hide, is_url, redact
+from mshub_ssd.redaction import hide, redact
+from mshub_ssd.schemes import is_url
 
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card

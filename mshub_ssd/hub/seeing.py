@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from mshub_ssd.errors import UsageError, needing_extra
+from mshub_ssd.schemes import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,9 +264,10 @@ class Seeing:
         """Read a picture, by way of the network too.
 
         Args:
-            image: A path or the bytes of a file or an open file (EXIF rotation applied), an http or https url of at
-                most 64 MiB, a PIL image, or an RGB uint8 array or tensor [height, width, 3]. A url is downloaded anew
-                each time; its host may be private, but redirects from public to private ones are refused.
+            image: A path or the bytes of a file or an open file (EXIF rotation applied), a url (http, https, or an
+                object store's) of at most 64 MiB, a PIL image, or an RGB uint8 array or tensor [height, width, 3]. A
+                url is downloaded anew each time; its host may be private, but redirects from public to private ones
+                are refused.
 
         Returns:
             RGB uint8 [h, w, 3].
@@ -284,8 +286,10 @@ class Seeing:
         """The bytes of a picture; nothing vouches for them, and nothing is kept."""
         from mshub_ssd import pictures, store
 
-        into = io.BytesIO()
         limit = pictures.MAX_BYTES
+        if is_store(url):
+            return store.read_file(url, limit, settings=self.settings)
+        into = io.BytesIO()
         store.digest_of(url, allow_private=True, max_bytes=limit, quiet=True, settings=self.settings, into=into)
         return into.getvalue()
 

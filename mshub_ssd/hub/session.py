@@ -27,7 +27,7 @@ from mshub_ssd.errors import (
 from mshub_ssd.hub.locking import Locking
 from mshub_ssd.hub.naming import CardUrls, card_file
 from mshub_ssd.hub.seeing import Seeing
-from mshub_ssd.redaction import is_url
+from mshub_ssd.schemes import is_url
 from mshub_ssd.settings import Settings
 
 if TYPE_CHECKING:

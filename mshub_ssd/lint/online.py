@@ -39,7 +39,7 @@ __all__ = [
 _TREE = re.compile(r"(?P<repository>/.+?)/(?P<dash>-/)?tree/(?P<place>[^/].*)")
 _PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
-State = Literal["here", "missing", "busy", "private", "dead"]
+State = Literal["here", "missing", "busy", "unasked", "private", "dead"]
 Kind = Literal["page", "asset", "whole", "text", "local"]
 _KINDS: tuple[Kind, ...] = ("page", "asset", "whole", "text", "local")
 
@@ -75,7 +75,8 @@ class Reply:
 
     Attributes:
         state: ``here``; ``missing`` where the host says so (404, 410); ``busy`` where it wants to be asked later;
-            ``private`` where the address was not asked; ``dead`` for all other failures.
+            ``unasked`` where this machine cannot ask a store, for want of a package or of credentials; ``private``
+            where the address was not asked; ``dead`` for all other failures.
         fault: Why it is not here, to go on behind "... is dead: ".
         size: Number of bytes, None where nobody tells.
         likeness: What the file is instead of a checkpoint, e.g. ``a web page``, where that can be seen.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mshub_ssd.cards import ASSET_FIELDS, FIELDS, Field, figure_value_pattern, figures_pattern
+from mshub_ssd.schemes import STORES
 
 __all__ = ["front_matter_schema"]
 
@@ -15,6 +16,11 @@ _DATE = (
 )
 _PATH = r"(?!/|<|[A-Za-z][A-Za-z0-9+.\-]*:)(?!(?:.*/)?\.\.(?:/|$))[^\\]*[^\\/.]"
 _URL = r"https?://[^\s<>/]+[^\s<>]*"
+# A bucket, Azure's `container@account` or a machine with its port; nobody's name or password.
+_STORE = (
+    rf"(?:(?:{'|'.join(STORES)})://[A-Za-z0-9._-]+|(?:az|abfss?)://[A-Za-z0-9$_-]+@[A-Za-z0-9._-]+"
+    r"|(?:web)?hdfs://[A-Za-z0-9._-]+:[0-9]+)/[^\s<>]*[^\s<>/]"
+)
 
 _TEXT = {"type": "string", "pattern": r"\S"}
 _TEXTS = {"type": "array", "minItems": 1, "items": _TEXT}
@@ -45,7 +51,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     },
     "classes": _TEXTS,
     "assets": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/asset"}},
-    "file_link": {"type": "string", "pattern": rf"^(?:{_URL}|<{_URL}>|{_PATH})$"},
+    "file_link": {"type": "string", "pattern": rf"^(?:{_URL}|<{_URL}>|{_STORE}|<{_STORE}>|{_PATH})$"},
     "digest": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
     "size": {"type": "integer", "minimum": 1},
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mshub_ssd.pictures.arrays import RGB
 from mshub_ssd.pictures.decoding import MAX_BYTES
 from mshub_ssd.pictures.finding import find
-from mshub_ssd.pictures.reading import Downloader, ImageLike, is_url, name_of, read_image, several
+from mshub_ssd.pictures.reading import Downloader, ImageLike, name_of, read_image, several
 from mshub_ssd.pictures.sizing import Interpolation, normalize, resize
+from mshub_ssd.schemes import is_url
 
 __all__ = [
     "MAX_BYTES",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mshub_ssd.errors import ImageError
-from mshub_ssd.pictures.reading import is_url
+from mshub_ssd.schemes import is_url
 
 __all__ = ["find"]
 

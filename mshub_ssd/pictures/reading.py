@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from mshub_ssd.errors import ImageError
 from mshub_ssd.pictures.arrays import RGB, from_array, is_tensor, to_array
 from mshub_ssd.pictures.decoding import from_bytes, from_file, from_pil, from_stream
+from mshub_ssd.schemes import is_store, is_url
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Downloader", "ImageLike", "is_url", "name_of", "read_image", "several"]
+__all__ = ["Downloader", "ImageLike", "name_of", "read_image", "several"]
 
 ImageLike = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "Image.Image", NDArray[Any], "SupportsNumPy"
@@ -49,9 +50,9 @@ def read_image(image: ImageLike, download: Downloader | None = None) -> RGB:
     and of an animation the first frame is taken.
 
     Args:
-        image: A path, an http or https url, the bytes of a file, a file opened for reading bytes (read from its
-            beginning where it can be rewound), a PIL image, or a uint8 array or tensor [h, w, 3] in RGB order
-            ([h, w] and [h, w, 1]: grey).
+        image: A path, a url (http, https, or an object store's), the bytes of a file, a file opened for reading bytes
+            (read from its beginning where it can be rewound), a PIL image, or a uint8 array or tensor [h, w, 3] in RGB
+            order ([h, w] and [h, w, 1]: grey).
         download: Gets what urls name; without it they are refused.
 
     Returns:
@@ -101,11 +102,6 @@ def several(images: Any) -> Sequence[Any] | None:
     return None
 
 
-def is_url(name: object) -> bool:
-    """Whether a text is a url that pictures can be downloaded from."""
-    return isinstance(name, str) and name[:8].lower().startswith(("http://", "https://"))
-
-
 def name_of(image: Any) -> str | None:
     """What a message calls a picture; None for one without a name."""
     return os.fspath(image) if isinstance(image, str | os.PathLike) else None
@@ -113,9 +109,8 @@ def name_of(image: Any) -> str | None:
 
 def _from_url(url: str, download: Downloader | None) -> RGB:
     if download is None:
-        raise ImageError(
-            "a picture must be a local file", where=url, hint=f"download it first: curl -LO {shlex.quote(url)}"
-        )
+        how = "aws s3 cp URL ." if is_store(url) else f"curl -LO {shlex.quote(url)}"
+        raise ImageError("a picture must be a local file", where=url, hint=f"download it first: {how}")
     return from_bytes(download(url), url)
 
 

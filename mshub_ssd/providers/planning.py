@@ -53,7 +53,7 @@ class Checkpoint:
     """The file that fills a network, and what it must be.
 
     Attributes:
-        location: Its http(s) url, which may hold a password; or the absolute path of a file in the card's folder.
+        location: Its url, which may hold a password; or the absolute path of a file in the card's folder.
         sha256: Hex digits of its digest, 64 or the first 8 or more of them.
         size: Its number of bytes; None where the card does not say.
         format: Key of `mshub_ssd.formats`.

@@ -14,11 +14,13 @@ from mshub_ssd.registry.source import Entry, Lost, Source, read_with_text
 if TYPE_CHECKING:
     from mshub_ssd.registry.account import Account, accounts
     from mshub_ssd.registry.added import add_registry, remove_registry
+    from mshub_ssd.registry.bucket import Bucket
     from mshub_ssd.registry.building import Built, build
     from mshub_ssd.registry.web import Web
 
 __all__ = [
     "Account",
+    "Bucket",
     "Built",
     "Entry",
     "Folder",
@@ -46,6 +48,7 @@ __getattr__ = exports(
     __name__,
     {
         "Account": "account",
+        "Bucket": "bucket",
         "Built": "building",
         "Web": "web",
         "accounts": "account",

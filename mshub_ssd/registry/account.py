@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mshub_ssd.errors import MshubError
 from mshub_ssd.redaction import hide
 from mshub_ssd.registry import queries
+from mshub_ssd.registry.bucket import Bucket
 from mshub_ssd.registry.index import Index, open_index
 from mshub_ssd.registry.places import Place, all_places, open_place
 from mshub_ssd.registry.rows import Judge
@@ -25,7 +26,7 @@ class Account:
     Attributes:
         place: The place.
         where: It, for people and without secrets.
-        kind: ``folder``, ``archive``, ``git`` or ``index``; None where that cannot be told.
+        kind: ``folder``, ``archive``, ``git``, ``index`` or ``objects``; None where that cannot be told.
         cards: How many cards can be read.
         damaged: Uids of those that cannot, with the reason; a folder's ends in a slash.
         hidden: How many of the cards have a uid that a place before has, too.
@@ -65,7 +66,7 @@ def accounts(
             continue
         try:
             source = open_place(place, settings)
-            if complete and isinstance(source, Web):
+            if complete and isinstance(source, Web | Bucket):
                 source.refresh()
             index = open_index(source, settings.homes, judge)
             if complete:
@@ -80,7 +81,7 @@ def accounts(
                 cards=queries.count(index),
                 damaged=damaged,
                 hidden=queries.count(index, hidden),
-                revision=index.memo().partition(" ")[0] or None if source.kind in ("git", "index") else None,
+                revision=index.memo().partition(" ")[0] or None if source.kind in ("git", "index", "objects") else None,
                 looked=source.looked() or time.time(),
                 index_bytes=index.size(),
             )

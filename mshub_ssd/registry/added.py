@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import make_folders, replace_file
-from mshub_ssd.redaction import is_url
 from mshub_ssd.registry.index import alone
 from mshub_ssd.registry.places import open_source
+from mshub_ssd.schemes import is_url
 from mshub_ssd.settings import AddedRegistry, Settings, added_registries, registries_file, valid_registry_name
 
 __all__ = ["add_registry", "remove_registry"]
@@ -25,7 +25,8 @@ def add_registry(name: str, where: str, settings: Settings, *, first: bool = Fal
 
     Args:
         name: The name.
-        where: A folder, an archive, a bare repository (perhaps ``PATH@REVISION``), or a url of a static registry.
+        where: A folder, an archive, a bare repository (perhaps ``PATH@REVISION``), the url of a static registry, or
+            a place in an object store.
         settings: For caches, the network and the like.
         first: Whether it is searched before the others that were added, and not behind them.
 

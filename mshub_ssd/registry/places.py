@@ -9,11 +9,11 @@ from pathlib import Path
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import is_private
 from mshub_ssd.git import is_bare
-from mshub_ssd.redaction import is_url
 from mshub_ssd.registry.folder import Folder, fault
 from mshub_ssd.registry.registry import Registry
 from mshub_ssd.registry.rows import Judge
 from mshub_ssd.registry.source import ENDINGS, Source
+from mshub_ssd.schemes import is_store, is_url
 from mshub_ssd.settings import Settings
 
 __all__ = ["Place", "all_places", "default_registry", "installed_cards", "open_source"]
@@ -96,6 +96,10 @@ def open_source(place: Path | str, settings: Settings) -> Source:
         MissingDependencyError: It is a repository, and there is no git.
     """
     # What is not needed is not imported: listing must be quick.
+    if isinstance(place, str) and is_store(place):
+        from mshub_ssd.registry.bucket import Bucket
+
+        return Bucket(place, settings)
     if isinstance(place, str) and is_url(place):
         from mshub_ssd.registry.web import Web
 

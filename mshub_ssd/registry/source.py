@@ -56,7 +56,7 @@ class Source(Protocol):
     """A place with cards in it. May be used by many threads.
 
     Attributes:
-        kind: ``folder``, ``archive``, ``git`` or ``index``.
+        kind: ``folder``, ``archive``, ``git``, ``index`` or ``objects``.
         label: What people call it: a path or a url, without secrets.
         key: The same text for the same place, in every process.
     """

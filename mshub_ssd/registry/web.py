@@ -17,16 +17,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mshub_ssd import store
 from mshub_ssd.cards import is_card_name, valid_uid
 from mshub_ssd.errors import CardError, IntegrityError, OfflineError, TransferError, UsageError
-from mshub_ssd.files import is_private, make_folders, new_file, read_regular, unfinished
+from mshub_ssd.files import read_regular, unfinished
 from mshub_ssd.redaction import redact
 from mshub_ssd.registry import static
+from mshub_ssd.registry.shelf import Shelf
 from mshub_ssd.registry.source import Entry
 from mshub_ssd.registry.static import Part, Root, Shard
 from mshub_ssd.settings import Settings
@@ -107,8 +107,8 @@ class Web:
         self._lock = threading.RLock()
         self._state: _State | None = None
         self._answered: float | None = None
-        self._folder: Path | None = None
-        self._searched = self._told = False
+        self._shelf = Shelf(self.key, settings.homes)
+        self._told = False
         self._memory: dict[str, bytes] = {}
         self._open: OrderedDict[Part, Shard] = OrderedDict()
         self._looked = threading.local()
@@ -136,6 +136,11 @@ class Web:
     def looked(self) -> float | None:
         """See `Source.looked`: when the server answered."""
         return self._answered
+
+    def age(self) -> float | None:
+        """Seconds since the server was asked; None if no root is here."""
+        with self._lock:
+            return None if (state := self._here()) is None else time.time() - state.checked
 
     def refresh(self) -> bool:
         """Ask the server for its root now; whether it is another one.
@@ -263,7 +268,7 @@ class Web:
 
     def _here(self) -> _State | None:
         """The root that is here: in this process, else in the cache."""
-        if self._state is None and (folder := self._home()) is not None:
+        if self._state is None and (folder := self._shelf.folder) is not None:
             try:
                 stored = json.loads(read_regular(folder / "root.json", 2 * static.MAX_ROOT, follow=False))
                 data = stored["root"].encode()
@@ -277,42 +282,14 @@ class Web:
         return self._state
 
     def _keep_root(self, state: _State) -> None:
-        if (folder := self._home()) is not None:
-            told = {"root": state.data.decode(), "validator": asdict(state.validator), "checked": state.checked}
-            self._keep(folder / "root.json", json.dumps(told).encode())
-
-    def _home(self) -> Path | None:
-        """Where this registry is kept: in the first cache that is ours alone to write; None for memory."""
-        with self._lock:
-            if not self._searched:
-                self._searched = True
-                for home in self._settings.homes:
-                    folder = home / "registry" / hashlib.sha256(self.key.encode()).hexdigest()[:32]
-                    try:
-                        make_folders(folder, 0o700)
-                        if is_private(home, folder.parent, folder):
-                            self._folder = folder
-                            break
-                    except OSError as error:
-                        _log.debug("no registry in %s: %s", folder, error)
-            return self._folder
-
-    def _keep(self, path: Path, data: bytes) -> bool:
-        try:
-            make_folders(path.parent, 0o700)
-            with new_file(path) as stream:
-                stream.write(data)
-        except OSError as error:
-            _log.debug("cannot keep %s: %s", path, error)
-            return False
-        return True
+        told = {"root": state.data.decode(), "validator": asdict(state.validator), "checked": state.checked}
+        self._shelf.keep("root.json", json.dumps(told).encode())
 
     def _stored(self, part: Part) -> bytes | None:
         """A part that is here, and is what its name says."""
         data = self._memory.get(part.digest)
-        if data is None and (folder := self._home()) is not None:
-            with contextlib.suppress(OSError):
-                data = read_regular(folder / part.name, static.MAX_PART, follow=False)
+        if data is None:
+            data = self._shelf.read(part.name, static.MAX_PART)
         return data if data is not None and hashlib.sha256(data).hexdigest() == part.digest else None
 
     def _part(self, part: Part, read: Callable[[bytes], Result], batch: _Batch | None = None) -> Result:
@@ -346,10 +323,8 @@ class Web:
                 expected="what `mshub registry build` writes",
                 hint="tell whoever runs this registry: mshub registry build writes it anew",
             ) from None
-        if stored is None:
-            folder = self._home()
-            if folder is None or not self._keep(folder / part.name, data):
-                self._memory[part.digest] = data
+        if stored is None and not self._shelf.keep(part.name, data):
+            self._memory[part.digest] = data
         return result
 
     def _page(self, part: Part, batch: _Batch | None = None) -> static.Parts:
@@ -429,7 +404,7 @@ class Web:
         keep, old = set(named), time.time() - _UNUSED
         for digest in set(self._memory) - keep:
             self._memory.pop(digest, None)
-        if (folder := self._home()) is None:
+        if (folder := self._shelf.folder) is None:
             return
         with contextlib.suppress(OSError):
             for inner in (folder / "parts").iterdir():

@@ -11,6 +11,7 @@ Every path returned here names bytes that were hashed and compared; nothing is e
 - `find_graph`, `making_graph`, `add_graph`: files made here of verified ones.
 - `probe`, `digest_of`: questions about a url, with nothing kept.
 - `read_changed`, `read_expected`, `keeping_connections`: small files into memory, if they changed, or of a digest.
+- `check_place`, `listing`, `files_at`, `exists`, `read_file`, `write_file`, `remove_file`: places in object stores.
 - `hash_file`: digest and size of any file; `warn_of_weak_digest`: what eight digits prove.
 """
 
@@ -36,16 +37,18 @@ from mshub_ssd.store.maintenance import (
     verify,
 )
 from mshub_ssd.store.probing import Probe, digest_of, probe
+from mshub_ssd.store.remote import Listed, check_place, exists, files_at, listing, read_file, remove_file, write_file
 from mshub_ssd.store.small import Validator, keeping_connections, read_changed, read_expected
 
 if TYPE_CHECKING:
-    from mshub_ssd.store.client import Clients as Clients
+    from mshub_ssd.store.fetchers import Clients as Clients
 
 __all__ = [
     "CacheInfo",
     "Checked",
     "Entry",
     "FileRequest",
+    "Listed",
     "Plan",
     "Probe",
     "Removal",
@@ -55,23 +58,30 @@ __all__ = [
     "add_graph",
     "cached",
     "caches",
+    "check_place",
     "digest_of",
     "entries",
+    "exists",
     "fetch",
     "fetch_many",
+    "files_at",
     "find_graph",
     "hash_file",
     "is_digest",
     "keeping_connections",
+    "listing",
     "making_graph",
     "plan",
     "probe",
     "prune",
     "read_changed",
     "read_expected",
+    "read_file",
     "read_verified",
     "remove",
+    "remove_file",
     "verify",
     "verify_local",
     "warn_of_weak_digest",
+    "write_file",
 ]

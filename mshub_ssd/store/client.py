@@ -14,7 +14,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
@@ -28,13 +27,15 @@ from urllib3 import exceptions as low
 from mshub_ssd import settings as _settings
 from mshub_ssd.errors import TransferError
 from mshub_ssd.redaction import ENCODE, ambiguous
+from mshub_ssd.schemes import is_web
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import addresses
 from mshub_ssd.store import urls as _urls
+from mshub_ssd.store.fetchers import FailedError
 from mshub_ssd.store.policy import Policy
 from mshub_ssd.store.transport import GuardedAdapter
 
-__all__ = ["Client", "FailedError", "number", "read_errors", "reason_of", "retry_after", "status_text"]
+__all__ = ["Client", "number", "read_errors", "reason_of", "retry_after", "status_text"]
 
 _PROXIES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 _LENGTH = re.compile(r"\s*(\d{1,18})\s*", re.ASCII)
@@ -45,25 +46,6 @@ _UNKNOWN_HOST = (
     "check the address, and whether this machine has a network; behind a proxy set HTTPS_PROXY, with a mirror "
     "MSHUB_ENDPOINT; or carry the file here: mshub cache add FILE"
 )
-
-
-@dataclass(eq=False)
-class FailedError(Exception):
-    """One attempt that came to nothing; never leaves the store.
-
-    Attributes:
-        reason: Why, fit for a message.
-        again: Whether another attempt may do better.
-        after: Seconds the server asks to wait, or None.
-        attempts: How many in a row are enough, where those of the policy are too many.
-        hint: What to do about it, where there is more to say than to check address and network.
-    """
-
-    reason: str
-    again: bool = False
-    after: float | None = None
-    attempts: int | None = None
-    hint: str | None = None
 
 
 class Client:
@@ -85,11 +67,12 @@ class Client:
         self._token = settings.token
         self._home: _urls.Origin | None = None
         self._endpoint_login: str | None = None
-        if settings.endpoint:
+        if is_web(settings.endpoint):
+            endpoint = str(settings.endpoint)
             with contextlib.suppress(TransferError):  # `plan` has refused a wrong one already
-                _urls.check(settings.endpoint)
-                self._home = _urls.origin(settings.endpoint)
-                self._endpoint_login = _urls.strip_userinfo(settings.endpoint)[1]
+                _urls.check(endpoint)
+                self._home = _urls.origin(endpoint)
+                self._endpoint_login = _urls.strip_userinfo(endpoint)[1]
 
     def __enter__(self) -> Client:
         return self
@@ -265,40 +248,6 @@ class Client:
         _check_proxy(proxy, urlsplit(url).scheme)
         _, host, port = _urls.origin(url)
         return (addresses.refuse_private if self._guard.public_only else addresses.resolve)(host, port)
-
-
-class Clients:
-    """Clients that are kept from one small file to the next, so that a host is not greeted for each of them.
-
-    Args:
-        settings: As for `Client`.
-        policy: The same.
-    """
-
-    def __init__(self, settings: Settings, policy: Policy) -> None:
-        self._settings, self._policy = settings, policy
-        self._free: list[Client] = []
-
-    def __enter__(self) -> Clients:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._free:
-            self._free.pop().__exit__()
-
-    @contextlib.contextmanager
-    def client(self) -> Iterator[Client]:
-        """One that nobody else has; kept for the next if all went well."""
-        try:
-            client = self._free.pop()  # one step, so threads need no lock
-        except IndexError:
-            client = Client(self._settings, self._policy)
-        try:
-            yield client
-        except BaseException:
-            client.__exit__()
-            raise
-        self._free.append(client)
 
 
 def _check_proxy(proxy: str, scheme: str) -> None:

@@ -14,7 +14,7 @@ from mshub_ssd.store.digests import Digest
 from mshub_ssd.store.parts import Sink
 
 if TYPE_CHECKING:
-    from mshub_ssd.store.client import Client
+    from mshub_ssd.store.fetchers import Fetchers
     from mshub_ssd.store.transfer import Job
 
 __all__ = ["Copying", "Probe", "digest_of", "online", "probe"]
@@ -64,7 +64,7 @@ def probe(
     """Ask about a url: with HEAD, or, where that is refused or bytes are wanted, with a GET of a few bytes.
 
     Args:
-        url: An http or https url.
+        url: An http or https url, or the address of an object store.
         allow_private: Whether its host may be loopback or private. A redirect from a public to a private address
             is refused in any case, https is never left for http, and certificates are verified.
         max_bytes: How many of the first bytes are wanted.
@@ -78,7 +78,7 @@ def probe(
         TransferError: Not such a url, no answer, or a refused address or redirect; `got` tells which.
         OfflineError: `settings.offline` forbids the network.
     """
-    from mshub_ssd.store.client import FailedError
+    from mshub_ssd.store.fetchers import FailedError
     from mshub_ssd.store.transfer import Job, persist
 
     chosen = online(url, settings)
@@ -86,7 +86,7 @@ def probe(
     job.policy = replace(job.policy, attempts=attempts)
     left = [attempts]
 
-    def work(client: Client) -> Probe:
+    def work(client: Fetchers) -> Probe:
         left[0] -= 1
         found = None if max_bytes else _asked(client, job, url, "HEAD", 0)
         if found is None or found.status >= 400:
@@ -110,7 +110,7 @@ def digest_of(
     """Download and hash a file, keeping nothing unless asked to.
 
     Args:
-        url: An http or https url.
+        url: An http or https url, or the address of an object store.
         allow_private: Whether its host may be loopback or private; see `probe`.
         max_bytes: Most bytes; a larger file is refused. None for the policy's cap of 8 GiB.
         quiet: Show no progress.
@@ -161,7 +161,7 @@ def online(url: str, settings: Settings | None) -> Settings:
         OfflineError: `settings.offline` forbids the network.
     """
     chosen = _settings.current() if settings is None else settings
-    _urls.check(url)
+    _urls.check(url, own=True)
     if chosen.offline:
         raise OfflineError(
             "the network is needed, and forbidden",
@@ -171,7 +171,7 @@ def online(url: str, settings: Settings | None) -> Settings:
     return chosen
 
 
-def _asked(client: Client, job: Job, url: str, method: str, count: int) -> Probe:
+def _asked(client: Fetchers, job: Job, url: str, method: str, count: int) -> Probe:
     from mshub_ssd.store.client import number, retry_after
     from mshub_ssd.store.transfer import content_range, read_head
 

@@ -1,4 +1,4 @@
-"""Small files over http and https, straight into memory: nothing is kept here, and all guards of downloads hold."""
+"""Small files, straight into memory: nothing is kept here, and all guards of downloads hold."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from mshub_ssd.store.digests import exact_size, parse
 from mshub_ssd.store.probing import Copying, online
 
 if TYPE_CHECKING:
-    import requests
-
-    from mshub_ssd.store.client import Client, Clients
+    from mshub_ssd.store.fetchers import Answer, Clients, Fetchers
 
 __all__ = ["Validator", "keeping_connections", "read_changed", "read_expected"]
 
@@ -53,7 +51,7 @@ def read_changed(
     """The bytes of a url if they changed; nothing vouches for them.
 
     Args:
-        url: An http or https url, whose host may be private; the user's mirror is asked first.
+        url: A url, whose host may be private; the user's mirror is asked first.
         max_bytes: Most bytes; a larger file is refused.
         known: What an earlier call returned, if its bytes are still here.
         anew: Let no cache on the way answer.
@@ -89,7 +87,7 @@ def read_expected(
     """The bytes of a url, which fit a digest.
 
     Args:
-        url: An http or https url, whose host may be private; the user's mirror is asked first.
+        url: A url, whose host may be private; the user's mirror is asked first.
         sha256: 64 hex digits.
         size: Their number.
         settings: For endpoint, token and the like.
@@ -118,7 +116,7 @@ def keeping_connections(settings: Settings) -> Clients:
     Args:
         settings: Those of the files.
     """
-    from mshub_ssd.store.client import Clients
+    from mshub_ssd.store.fetchers import Clients
     from mshub_ssd.store.policy import current
 
     return Clients(settings, current())
@@ -127,7 +125,8 @@ def keeping_connections(settings: Settings) -> Clients:
 def _ask(
     url: str, max_bytes: int, known: Validator | None, anew: bool, attempts: int | None, settings: Settings
 ) -> tuple[bytes | None, Validator]:
-    from mshub_ssd.store.client import FailedError, number
+    from mshub_ssd.store.client import number
+    from mshub_ssd.store.fetchers import FailedError
     from mshub_ssd.store.transfer import Job, persist, read_head
     from mshub_ssd.terminal import Progress
 
@@ -140,7 +139,7 @@ def _ask(
     if attempts is not None:
         job.policy = replace(job.policy, attempts=attempts)
 
-    def work(client: Client) -> tuple[bytes | None, Validator]:
+    def work(client: Fetchers) -> tuple[bytes | None, Validator]:
         with client.body(url, headers, (200, 304) if conditional else (200,)) as response:
             if response.status_code == 304 and known is not None:
                 return None, known
@@ -157,7 +156,7 @@ def _ask(
     return persist(url, job, work)
 
 
-def _validator(url: str, response: requests.Response) -> Validator:
+def _validator(url: str, response: Answer) -> Validator:
     headers = response.headers
     etag, modified = (
         text if text and len(text) <= _LONGEST and text.isprintable() else None

@@ -1,4 +1,4 @@
-"""Bytes over http and https into a sink: resuming, retries, mirrors, several connections.
+"""Bytes from addresses into a sink: resuming, retries, mirrors, several connections.
 
 Nothing here is believed because a server said so: lengths and ranges are hints that save time, the
 digest decides.
@@ -17,21 +17,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from mshub_ssd.errors import MshubError, TransferError
 from mshub_ssd.redaction import file_name
 from mshub_ssd.settings import Settings
 from mshub_ssd.store import urls as _urls
-from mshub_ssd.store.client import Client, Clients, FailedError, number, read_errors, reason_of, status_text
+from mshub_ssd.store.client import number, read_errors, reason_of, status_text
 from mshub_ssd.store.digests import CHUNK, HEAD, Digest, Hashed, exact_size, mismatch
+from mshub_ssd.store.fetchers import Answer, Clients, FailedError, Fetchers
 from mshub_ssd.store.parts import Sink
 from mshub_ssd.store.policy import Policy, current, override_policy
 from mshub_ssd.store.transport import reader
 from mshub_ssd.terminal import Advance, Progress
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["Job", "Policy", "content_range", "download", "override_policy", "persist", "read_head"]
 
@@ -68,16 +66,16 @@ class Job:
     title: str | None = None
     policy: Policy = field(default_factory=current)
     kept: Clients | None = None
-    clients: list[Client] = field(default_factory=list)
+    clients: list[Fetchers] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def client(self) -> Iterator[Client]:
+    def client(self) -> Iterator[Fetchers]:
         """A client that `abort` knows of."""
-        chosen: contextlib.AbstractContextManager[Client]
+        chosen: contextlib.AbstractContextManager[Fetchers]
         if self.kept is not None:
             chosen = self.kept.client()
         else:
-            chosen = Client(self.settings, self.policy, allow_private=self.allow_private)
+            chosen = Fetchers(self.settings, self.policy, allow_private=self.allow_private)
         with chosen as client:
             self.clients.append(client)
             try:
@@ -148,7 +146,9 @@ class _Source:
 
     @property
     def advice(self) -> str:
-        return self.hint or f"check the address and the network: curl -sSLI {shlex.quote(self.shown)}"
+        if self.hint or _urls.is_store(self.url):
+            return self.hint or "check the address and the network"
+        return f"check the address and the network: curl -sSLI {shlex.quote(self.shown)}"
 
     def fail(self, failure: FailedError, policy: Policy, *, progress: bool) -> None:
         """Decide whether and when it is asked again."""
@@ -204,7 +204,7 @@ def download(sources: tuple[str, ...], sink: Sink, digest: Digest, job: Job, *, 
     raise _failure(digest, failed, run.wrong, sink, job.size, pinned_from)
 
 
-def persist(url: str, job: Job, work: Callable[[Client], Result]) -> Result:
+def persist(url: str, job: Job, work: Callable[[Fetchers], Result]) -> Result:
     """Ask one url something until it is answered.
 
     Raises:
@@ -252,7 +252,7 @@ def _turns(todo: list[_Source], job: Job) -> Iterator[_Source]:
 class _Run:
     """One download: several attempts at several sources, one sink."""
 
-    def __init__(self, client: Client, sink: Sink, digest: Digest, job: Job) -> None:
+    def __init__(self, client: Fetchers, sink: Sink, digest: Digest, job: Job) -> None:
         self.wrong: tuple[str, Hashed] | None = None
         self._client = client
         self._sink = sink
@@ -345,9 +345,7 @@ class _Run:
                         return
                 self._stream(response, advance, limit=limit, end=end, stop=None)
 
-    def _stream(
-        self, response: requests.Response, advance: Advance, *, limit: int, end: int | None, stop: int | None
-    ) -> None:
+    def _stream(self, response: Answer, advance: Advance, *, limit: int, end: int | None, stop: int | None) -> None:
         """Read a body to its end, or until the sink has `stop` bytes."""
         sink, size = self._sink, self._job.size
         for data in _pieces(response, self._job, buffer=sink.buffer):
@@ -403,7 +401,7 @@ class _Run:
         source.many = True
 
 
-def content_range(response: requests.Response) -> tuple[int | None, int | None, int | None] | None:
+def content_range(response: Answer) -> tuple[int | None, int | None, int | None] | None:
     """First and last byte and total of a Content-Range, each None where unknown; None without one."""
     span = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if span is None:
@@ -412,7 +410,7 @@ def content_range(response: requests.Response) -> tuple[int | None, int | None, 
     return first, last, total
 
 
-def read_head(response: requests.Response, count: int, job: Job) -> bytes:
+def read_head(response: Answer, count: int, job: Job) -> bytes:
     """The first `count` bytes of a body, or all if there are fewer.
 
     Raises:
@@ -426,7 +424,7 @@ def read_head(response: requests.Response, count: int, job: Job) -> bytes:
     return bytes(data[:count])
 
 
-def _range(client: Client, source: _Source, start: int, last: int, total: int, job: Job) -> bytearray:
+def _range(client: Fetchers, source: _Source, start: int, last: int, total: int, job: Job) -> bytearray:
     headers = {"Range": f"bytes={start}-{last}"}
     if source.validator:
         headers["If-Range"] = source.validator
@@ -445,7 +443,7 @@ def _range(client: Client, source: _Source, start: int, last: int, total: int, j
 
 
 def _pieces(
-    response: requests.Response, job: Job, max_piece: int = CHUNK, buffer: Callable[[], memoryview] | None = None
+    response: Answer, job: Job, max_piece: int = CHUNK, buffer: Callable[[], memoryview] | None = None
 ) -> Iterator[bytes | memoryview]:
     """The body as it arrives.
 
@@ -501,7 +499,7 @@ def _failure(
             size=size,
             pinned_from=pinned_from,
             also=f" (and {also})" if also else "",
-            hint=f"fetch again later; compare with: curl -sSL {shlex.quote(shown)} | sha256sum",
+            hint=f"fetch again later; compare with: {_printing(shown)} | sha256sum",
         )
     kept = (
         f"; {exact_size(sink.size)} are kept, and fetching again goes on after them" if sink.keeps and sink.size else ""
@@ -515,7 +513,17 @@ def _failure(
     )
 
 
-def _place(response: requests.Response, sink: Sink, source: _Source, *, asked: bool) -> int | None:
+def _printing(shown: str) -> str:
+    """The command that writes what an address names to its output."""
+    if not _urls.is_store(shown):
+        return f"curl -sSL {shlex.quote(shown)}"
+    if shown.startswith("s3://"):
+        return f"aws s3 cp {shlex.quote(shown)} -"
+    code = f"import fsspec, shutil, sys; shutil.copyfileobj(fsspec.open({shown!r}).open(), sys.stdout.buffer)"
+    return f"python -c {shlex.quote(code)}"
+
+
+def _place(response: Answer, sink: Sink, source: _Source, *, asked: bool) -> int | None:
     """Make `sink` end where the body begins.
 
     Returns:

@@ -23,7 +23,7 @@ from mshub_ssd.store.addresses import Guard
 if TYPE_CHECKING:
     import socket
 
-    import requests
+    from mshub_ssd.store.fetchers import Answer
 
 __all__ = ["GuardedAdapter", "reader"]
 
@@ -91,7 +91,7 @@ def _pool(guard: Guard, pool: Any, connection: Any, *args: Any, **kwargs: Any) -
 
 
 def reader(
-    response: requests.Response, max_piece: int, buffer: Callable[[], memoryview] | None
+    response: Answer, max_piece: int, buffer: Callable[[], memoryview] | None
 ) -> Callable[[], bytes | memoryview]:
     """What hands over as much of a body as has arrived: nothing is lost when the connection breaks.
 

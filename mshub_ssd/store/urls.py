@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
+from mshub_ssd import schemes
 from mshub_ssd.errors import TransferError, UsageError
 from mshub_ssd.redaction import ENCODE, ambiguous, redact
+from mshub_ssd.schemes import is_store
 
-__all__ = ["Origin", "check", "hop", "listed", "origin", "redact", "sources", "strip_userinfo"]
+__all__ = ["Origin", "check", "hop", "is_store", "listed", "origin", "redact", "sources", "strip_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -16,12 +18,54 @@ Origin = tuple[str, str, int]
 """Scheme, host, port: the only place a secret belongs to."""
 
 
-def check(url: object) -> SplitResult:
+def check(url: object, *, own: bool = False) -> SplitResult:
     """Split a url that may be asked for.
 
+    Args:
+        url: The url.
+        own: Whether the user himself names it, who may name any place that fsspec reaches; a card may not.
+
     Raises:
-        TransferError: It is not an http or https url with a host.
+        TransferError: It is neither an http or https url with a host, nor the address of an object store.
     """
+    if schemes.is_store(url):
+        return _check_store(str(url), own)
+    return _check_web(url)
+
+
+def _check_store(url: str, own: bool) -> SplitResult:
+    scheme = schemes.of(url)
+    if scheme in schemes.LOCAL or not (own or scheme in schemes.STORES or scheme == "memory"):
+        raise _unknown_scheme(url, scheme)
+    fault, parts = schemes.fault_of_store(url), None
+    if fault is None:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            fault = "is none that can be used"
+    if parts is None:
+        raise TransferError(
+            f"the address {fault}",
+            where=redact(url),
+            expected=f"{scheme}://BUCKET/KEY, and nothing secret in it",
+            hint="who may read it is told to fsspec, by the environment or its files: docs/object_stores.md",
+        )
+    return parts
+
+
+def _unknown_scheme(url: str, scheme: str) -> TransferError:
+    return TransferError(
+        f"the scheme {scheme} is not one this library downloads from",
+        where=redact(url),
+        expected=f"http or https, or that of an object store: {', '.join(schemes.STORES)}",
+        got=scheme,
+        hint="name a file of this machine by its path"
+        if scheme in schemes.LOCAL
+        else "give the card an https asset-link, or a path relative to the card",
+    )
+
+
+def _check_web(url: object) -> SplitResult:
     shown = redact(url)
     if not isinstance(url, str) or not url:
         raise TransferError("asset-link is not a url", got=shown or "nothing", expected="https://HOST/PATH")
@@ -40,13 +84,7 @@ def check(url: object) -> SplitResult:
     if parts.scheme not in _PORTS:
         # What is before the first colon of `user:password@host` is no scheme, and nothing to show.
         scheme = "(none)" if "@" in parts.path and not parts.netloc else parts.scheme or "(none)"
-        raise TransferError(
-            f"the scheme {scheme} is not one this library downloads from",
-            where=shown,
-            expected="http or https",
-            got=scheme,
-            hint="give the card an https asset-link, or a path relative to the card",
-        )
+        raise _unknown_scheme(url, scheme)
     if not host or port == 0:
         raise TransferError("the url names no host", where=shown, expected="https://HOST/PATH")
     return parts
@@ -70,7 +108,7 @@ def listed(urls: object) -> tuple[str, ...]:
 
 
 def origin(url: str) -> Origin:
-    """Scheme, host and port of a url that `check` accepted."""
+    """Scheme, host and port of an http or https url that `check` accepted."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
 
@@ -93,11 +131,11 @@ def sources(urls: Iterable[str], endpoint: str | None) -> tuple[str, ...]:
     Args:
         urls: The asset's own urls.
         endpoint: Root of a mirror; ``https://HOST[:PORT]/PATH?QUERY`` lies there as
-            ``<endpoint>/HOST[:PORT]/PATH?QUERY``.
+            ``<endpoint>/HOST[:PORT]/PATH?QUERY``, and ``s3://BUCKET/KEY`` as ``<endpoint>/s3/BUCKET/KEY``.
 
     Raises:
         TransferError: A url that may not be asked for.
-        UsageError: The endpoint is not an http or https url.
+        UsageError: The endpoint is neither an http or https url nor the address of an object store.
     """
     own = list(urls)
     mirrored = []
@@ -107,7 +145,12 @@ def sources(urls: Iterable[str], endpoint: str | None) -> tuple[str, ...]:
         climbs = any(unquote(step) in (".", "..") for step in unquote(parts.path).split("/"))
         if endpoint and not climbs:
             root = _endpoint(endpoint)
-            if not url.startswith(f"{root}/"):
+            if url.startswith(f"{root}/"):
+                continue
+            if schemes.is_store(url):
+                place = f"{schemes.of(url)}/{url.partition('://')[2]}"
+                mirrored.append(f"{root}/{place if schemes.is_store(root) else quote(place)}")
+            else:
                 path = f"{root}/{parts.netloc.rpartition('@')[2]}/{parts.path.lstrip('/')}"
                 mirrored.append(f"{path}?{parts.query}" if parts.query else path)
     return tuple(dict.fromkeys([*mirrored, *own]))
@@ -127,7 +170,7 @@ def hop(chain: tuple[str, ...], location: str, limit: int) -> str:
     try:
         target, _ = strip_userinfo(urljoin(chain[-1], location))
         shown = " -> ".join(redact(url) for url in (*chain, target))
-        scheme = check(target).scheme
+        scheme = _check_web(target).scheme
     except TransferError as error:
         raise TransferError(f"redirect refused, {error.message}: {shown}") from None
     except ValueError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mshub_ssd.cards import Asset, Scalar
+from mshub_ssd.cards import FORMS, Asset, Scalar
 from mshub_ssd.errors import CardError
 from mshub_ssd.formats import FORMATS, ending_of, format_of, main_endings
 from mshub_ssd.lint.context import AssetNode, CardContext, Violation, edit, too_long
@@ -192,7 +192,7 @@ def link_fault(context: CardContext, asset: AssetNode) -> Violation | None:
     return None
 
 
-_LINK_FORM = "give an http(s) url, or the path of a file in the card's folder"
+_LINK_FORM = f"give {FORMS['file_link']}"
 
 
 def _resolve(context: CardContext, link: str) -> Path | str | None:

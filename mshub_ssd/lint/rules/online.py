@@ -14,10 +14,11 @@ from mshub_ssd.lint.rules import rule
 
 # A plain value of these digits would be read as a number.
 _NUMBER = re.compile(r"[0-9]+(?:e[0-9]+)?")
-_VERDICTS = {"busy": "could not be checked", "private": "was not asked"}
+_VERDICTS = {"busy": "could not be checked", "unasked": "could not be checked", "private": "was not asked"}
 _HELP = {
     "missing": "correct the link",
     "busy": "check again later",
+    "unasked": "check where the store can be asked: docs/object_stores.md",
     "private": "link a public address, or check with --allow-private",
     "dead": "open it in a browser, and correct the link if it fails there, too",
 }
@@ -108,7 +109,7 @@ def dead_link(context: CardContext, answers: Answers) -> Iterator[Violation]:
     """A repo-link or asset-link that does not answer: an error status, a bad certificate, no such host, silence.
 
     Private addresses are not asked, unless `--allow-private` is given. A host that asks to come back later gets a
-    warning. Links in the body are left alone.
+    warning, and so does an object store that cannot be asked from here. Links in the body are left alone.
     """
     links = [("asset-link", node, link) for _, node, link in asset_addresses(context) if isinstance(link, str)]
     if found := repository(context):
@@ -118,7 +119,7 @@ def dead_link(context: CardContext, answers: Answers) -> Iterator[Violation]:
         if reply is None or reply.state == "here":
             continue
         message = f"{name} {_VERDICTS.get(reply.state, 'is dead')}: {reply.fault}"
-        severity: Severity | None = "warning" if reply.state == "busy" else None
+        severity: Severity | None = "warning" if reply.state in ("busy", "unasked") else None
         yield Violation(node.start, node.end, message, _HELP[reply.state], severity=severity)
 
 
