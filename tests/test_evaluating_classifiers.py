@@ -20,6 +20,7 @@ from mshub_ssd import families
 from mshub_ssd.cards import Metric
 from mshub_ssd.errors import AnnotationError, UsageError
 from mshub_ssd.networks.classification import ClassifierConfig, class_names, imagenet_ids
+from mshub_ssd.networks.yolo import YOLOConfig
 
 COLOURS = {"red": (220, 40, 30), "green": (30, 200, 60), "blue": (20, 40, 210)}
 NAMES = ("red, crimson", "green", "blue")
@@ -281,3 +282,16 @@ def test_a_network_in_training_is_refused(tmp_path: Path) -> None:
     coco = {**COCO, "annotations": []}
     with pytest.raises(UsageError, match="training mode"):
         mshub.evaluate(network, annotations=coco, images=tmp_path)
+
+
+def test_a_yolo_detector_is_measured_as_it_was_published(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    fill(tmp_path, red=("red", 1))
+    # cx, cy, w, h in pixels of the 24 x 24 input, then the scores of dot and square.
+    rows = np.float32([[[6, 7, 12, 10, 0.0, 0.01], [18, 18, 4, 4, 0.0005, 0.0]]])
+    config = YOLOConfig("yolo", 2, ("dot", "square"), image_size=24, rows="classes")
+    network = cell(config, lambda mindspore, batch: mindspore.Tensor(rows) + 0 * batch.sum())
+    done = mshub.evaluate(network, annotations=COCO, images=tmp_path)
+    assert (done.settings["score_threshold"], done.settings["own_score_threshold"]) == (0.001, 0.25)
+    assert [row["category_id"] for row in done.results] == [3]
+    assert done.metrics["mAP@0.5"] == pytest.approx(1)

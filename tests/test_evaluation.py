@@ -478,6 +478,7 @@ def test_the_cards_figures(done: Evaluation) -> None:
     other = carded(done, Metric("mAP@0.5", fifty), Metric("mAP", value - 0.01)).against_card()
     assert not other.reproduced
     assert [figure.status for figure in other.figures] == ["reproduced", "differs"]
+    assert other.notes[0].endswith("score_threshold=0.3 (--score-threshold 0.3)")
     assert carded(done, Metric("mAP", value - 0.01)).against_card(0.011).reproduced
     assert carded(done, Metric("mAP", value - 0.01, 0.009)).against_card().reproduced, "the card's own spread"
     assert carded(done, Metric("acc", float(int(100 * value + 0.5)))).against_card().reproduced, "half a digit"

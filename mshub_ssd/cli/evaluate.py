@@ -58,7 +58,7 @@ _SHARE: dict[str, Any] = {"type": click.FloatRange(0, 1), "callback": _number}
     "--score-threshold",
     **_SHARE,
     metavar="SCORE",
-    help="Detections score higher.  [default: the model's own if it is 0.1 or lower, else 0.05]",
+    help="Detections score higher.  [default: the model's own if it is 0.1 or lower, else 0.05; YOLO: 0.001]",
 )
 @click.option(
     "--iou-threshold",

@@ -130,7 +130,14 @@ def compare(evaluation: Evaluation, tolerance: float) -> CardComparison:
                 hint=f"leave {name} out",
             )
     figures = tuple(_figure(evaluation, card, metric, tolerance) for metric in card.metrics)
-    return CardComparison(card.uid, figures, tuple(_notes(evaluation, card)))
+    notes = list(_notes(evaluation, card))
+    used, own = (settings.get(name) for name in ("score_threshold", "own_score_threshold"))
+    if used != own and any(figure.status == "differs" for figure in figures):
+        notes.append(
+            f"detections from a score of {used:g} count here; if the card counts those that the network shows, "
+            f"score_threshold={own:g} (--score-threshold {own:g})"
+        )
+    return CardComparison(card.uid, figures, tuple(notes))
 
 
 def measured_name(name: str, kind: str) -> str | None:

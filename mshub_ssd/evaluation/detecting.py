@@ -27,6 +27,8 @@ __all__ = ["evaluate_detector"]
 # that were published for COCO have the threshold of their own evaluation, 0.1 or lower, which stays what it is.
 _CURVE_THRESHOLD = 0.05
 _LOW = 0.1
+# Families whose networks were published with another one than they show detections with. YOLO: MindYOLO's evaluation.
+_PUBLISHED: dict[type, float] = {families.YOLO: 0.001}
 
 
 def evaluate_detector(
@@ -78,6 +80,7 @@ def evaluate_detector(
         name = truth.categories[number]
         per_class.append({"name": name, "id": number, "objects": count, "AP": ap, "AP@0.5": ap50, "AR": ar})
     shown = {name: getattr(options, name, None) for name in ("score_threshold", "iou_threshold", "max_detections")}
+    shown["own_score_threshold"] = getattr(looking.pipeline.config, "score_threshold", None)
     return Evaluation(
         kind="detector",
         model=looking.name,
@@ -187,5 +190,6 @@ def _options(looking: Looking, given: Mapping[str, Any]) -> Any:
     chosen = dict(given)
     if chosen["score_threshold"] is None:
         own = float(looking.pipeline.config.score_threshold)
-        chosen["score_threshold"] = own if own <= _LOW else _CURVE_THRESHOLD
+        published = next((value for kind, value in _PUBLISHED.items() if isinstance(family, kind)), _CURVE_THRESHOLD)
+        chosen["score_threshold"] = own if own <= _LOW else published
     return family.options(**chosen)

@@ -56,7 +56,7 @@ def evaluate(
         categories: Only these, by their names in the annotations; None for all.
         limit: Only so many pictures, the first ones; None for all.
         score_threshold: Detections score higher. None takes the network's own if it is 0.1 or lower, as those are that
-            COCO's figures were published with, else 0.05: a curve needs the unlikely ones, too.
+            COCO's figures were published with, else 0.05 (YOLO: 0.001), as a curve needs the unlikely ones, too.
         iou_threshold: Boxes that overlap no better one of their class by more than this; None takes the network's own.
         max_detections: The best so many of a picture, as COCO has it; None for as many as were published, or all.
         engine: See `Predictor`.
