@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import closing
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from mshub_ssd import engines, families
-from mshub_ssd.errors import ImageError, UsageError
+from mshub_ssd.ahead import Limits, Stop, in_order
+from mshub_ssd.cpu import thread_limit
+from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
 from mshub_ssd.pictures import RGB, name_of
+from mshub_ssd.results import Failure
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -18,6 +24,13 @@ __all__ = ["Pipeline", "as_kind", "family_of", "postprocess"]
 
 Kind = TypeVar("Kind", bound=families.Family)
 
+# What can be wrong with one picture and not with the next.
+_BROKEN = (ImageError, TransferError, OfflineError)
+# More threads than that do not help those who wait for slow pictures.
+_MAX_THREADS = 32
+# Bytes of pictures that are read ahead where nobody says how many, if they are small; and so many small ones in a row.
+_ROOM, _HANDFUL = 48 << 20, 4
+
 
 class Pipeline:
     """A network ready for pictures; for any number of threads.
@@ -25,7 +38,6 @@ class Pipeline:
     Args:
         config: The network's.
         runner: What runs it.
-        streams: So many pictures are given to the runner at once.
         cell: The Cell behind the runner, if there is one.
         name: What messages call the network.
 
@@ -38,11 +50,9 @@ class Pipeline:
         UsageError: The network has no family.
     """
 
-    def __init__(
-        self, config: Any, runner: engines.Runner, *, streams: int | None = None, cell: Any = None, name: str = ""
-    ) -> None:
+    def __init__(self, config: Any, runner: engines.Runner, *, cell: Any = None, name: str = "") -> None:
         self.family, self.runner, self.config = family_of(config, name), runner, config
-        self._streams, self._cell = streams or 1, cell
+        self._cell = cell
         self._closed = False
 
     @classmethod
@@ -87,37 +97,66 @@ class Pipeline:
             for output, (_, transform), picture in found
         ]
 
-    def stream(self, images: Iterable[Any], read: Callable[[Any], RGB], options: Any) -> Iterator[Any]:
-        """What is on pictures, one after the other; the next ones are read while the network looks at these.
+    def stream(
+        self,
+        images: Iterable[Any],
+        read: Callable[[Any], RGB],
+        options: Any,
+        *,
+        batch: int | None = None,
+        prefetch: int | None = None,
+        strict: bool = True,
+    ) -> Iterator[Any]:
+        """What is on pictures, one after the other; threads read, run the network and look at its outputs meanwhile.
 
         Args:
-            images: Any number of them, without an end too.
+            images: Any number of them, without an end too; a `Failure` among them comes out as it is.
             read: Makes a picture of each.
             options: From the family's `options`.
+            batch: So many go through the network together; None for one.
+            prefetch: So many are taken beyond those whose results are given out; None for enough to keep all busy.
+            strict: Whether a broken picture is an error. Otherwise a `Failure` stands in its place.
 
         Raises:
+            UsageError: A number makes no sense.
             MshubError: What `read` and `results` raise; of a picture that cannot be read `where` tells which it is.
         """
-        numbered = enumerate(images, 1)
-        with ThreadPoolExecutor(1, thread_name_prefix="mshub-pictures") as reader:
-            # Taken from the user's iterable here, where it is expected to run.
-            ahead = self._ahead(reader, numbered, read)
-            while ahead is not None:
-                now, ahead = ahead, self._ahead(reader, numbered, read)
-                try:
-                    pictures = now.result()
-                except BaseException:
-                    if ahead is not None:
-                        ahead.cancel()
-                    raise
-                yield from self.results(pictures, options)
+        for name, value, least in (("batch", batch, 1), ("prefetch", prefetch, 0)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise UsageError(
+                    f"{name} is not a number of pictures", expected=f"{least} or more, or None", got=repr(value)[:80]
+                )
+        self._check()
+        return self._flowing(images, read, options, batch or 1, prefetch, strict)
 
-    def _ahead(
-        self, reader: ThreadPoolExecutor, numbered: Iterator[tuple[int, Any]], read: Callable[[Any], RGB]
-    ) -> Future[list[RGB]] | None:
-        """The next pictures, as many as the runner takes at once, being read; None after the last one."""
-        some = list(islice(numbered, self._streams))
-        return reader.submit(_read_all, some, read) if some else None
+    def _flowing(
+        self,
+        images: Iterable[Any],
+        read: Callable[[Any], RGB],
+        options: Any,
+        batch: int,
+        prefetch: int | None,
+        strict: bool,
+    ) -> Iterator[Any]:
+        flow = self.runner.flow()
+        work = _Looking(self.family, flow, read, options, strict=strict, check=self._check)
+        cores = thread_limit() or os.cpu_count() or 1
+
+        def limits() -> Limits:
+            if prefetch is not None:
+                return Limits(batch + prefetch, 1, cores, flow.depth)
+            # Small pictures are read by the handful, and so many as have room.
+            fitting = _ROOM // max(1, work.picture_bytes)
+            handful = _HANDFUL if fitting >= 4 * _HANDFUL else 1
+            least = batch * (flow.depth + 1) + cores + 1
+            return Limits(max(least, min(fitting, 4 * _HANDFUL + flow.depth)), handful, cores, flow.depth)
+
+        try:
+            # A generator of its own, so that it ends before the flow does, however this one ends.
+            with closing(in_order(zip(count(1), images), work, limits, batch=batch, max_threads=_MAX_THREADS)) as found:
+                yield from found
+        finally:
+            flow.close()
 
     def postprocess(self, outputs: Any, image_size: Any, options: Any) -> Any:
         """`postprocess` for this network, which must not be in training mode."""
@@ -202,13 +241,79 @@ def _several(image_size: Any) -> list[Any] | None:
     return None
 
 
-def _read_all(numbered: Sequence[tuple[int, Any]], read: Callable[[Any], RGB]) -> list[RGB]:
-    pictures = []
-    for number, image in numbered:
+class _Seen:
+    """A picture on its way through the network."""
+
+    def __init__(self, picture: RGB, ready: Any, transform: families.Transform) -> None:
+        self.picture, self.input, self.transform = picture, ready, transform
+
+
+# Pictures in a batch, in order, and what is under way for those of each shape: nearly always one.
+_Batch = tuple[Sequence["Failure | _Seen"], list[tuple[list[_Seen], engines.Running]]]
+
+
+class _Looking:
+    """What is done with the pictures of a stream, see `mshub_ssd.ahead.Work`.
+
+    Attributes:
+        flow: What runs the network.
+        picture_bytes: How large pictures are in memory, lately.
+    """
+
+    def __init__(
+        self,
+        family: families.Family,
+        flow: engines.Flow,
+        read: Callable[[Any], RGB],
+        options: Any,
+        *,
+        strict: bool,
+        check: Callable[[], None],
+    ) -> None:
+        self.flow, self.picture_bytes = flow, _ROOM // (2 * _HANDFUL)
+        self._family, self._read, self._options, self._strict, self._check = family, read, options, strict, check
+
+    def prepare(self, numbered: tuple[int, Any], stop: Stop) -> Failure | _Seen:
+        number, image = numbered
+        if isinstance(image, Failure):
+            return image
         try:
-            pictures.append(read(image))
-        except ImageError as error:
+            try:
+                picture = self._read(image)
+            except MemoryError as error:
+                raise ImageError("there is no room in memory for this picture", hint="make it smaller first") from error
+            stop.check()
+            self.picture_bytes = max(picture.nbytes, self.picture_bytes * 7 // 8)
+            return _Seen(picture, *self._family.preprocess(picture))
+        except _BROKEN as error:
+            if not self._strict:
+                return Failure(name_of(image), error)
             place = error.where or name_of(image)
             error.where = f"picture {number}" + (f": {place}" if place else "")
             raise
-    return pictures
+
+    def start(self, batch: Sequence[Failure | _Seen]) -> _Batch:
+        self._check()
+        groups: dict[tuple[int, ...], list[_Seen]] = {}
+        for one in batch:
+            if isinstance(one, _Seen):
+                groups.setdefault(one.input.shape, []).append(one)
+        under_way = []
+        for some in groups.values():
+            inputs = some[0].input if len(some) == 1 else np.concatenate([one.input for one in some])
+            under_way.append((some, self.flow.start(inputs)))
+        return batch, under_way
+
+    def is_done(self, batch: _Batch, seconds: float) -> bool:
+        return all(running.is_done(seconds) for _, running in batch[1])
+
+    def finish(self, batch: _Batch) -> Iterator[Any]:
+        results: dict[_Seen, Any] = {}
+        for some, running in batch[1]:
+            transforms, pictures = [one.transform for one in some], [one.picture for one in some]
+            found = self._family.postprocess(running.result(), transforms, self._options, pictures=pictures)
+            results.update(zip(some, found, strict=True))
+        return (one if isinstance(one, Failure) else results[one] for one in batch[0])
+
+    def drop(self, batch: _Batch) -> None:
+        """Closing the flow waits for all that is under way."""

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -166,6 +167,7 @@ class Bar:
         unit: What is counted, ``B`` for bytes.
         delay: Seconds to wait before it is shown; such a bar leaves nothing behind.
         shown: False for none in any case.
+        lines: Where nobody watches: seconds between two lines that tell how far it is; None for none.
     """
 
     def __init__(
@@ -177,11 +179,21 @@ class Bar:
         unit: str = "B",
         delay: float | None = None,
         shown: bool = True,
+        lines: float | None = None,
     ) -> None:
         self._bar: Any = None
-        if not shown or sys.stderr is None or not sys.stderr.isatty():
+        self._lines: _Lines | None = None
+        notebook = _in_notebook()
+        if not shown or sys.stderr is None:
             return
-        from tqdm import tqdm
+        if not sys.stderr.isatty() and not notebook:
+            if lines is not None:
+                self._lines = _Lines(title or "progress", total, start, unit, lines)
+            return
+        if notebook:
+            from tqdm.auto import tqdm
+        else:
+            from tqdm import tqdm  # type: ignore[assignment] # the base of the other
 
         class Quiet(tqdm):  # type: ignore[type-arg]  # not generic when it runs
             monitor_interval = 0  # its thread would outlive the bar
@@ -209,12 +221,50 @@ class Bar:
         """Go on by `count`."""
         if self._bar is not None:
             self._bar.update(count)
+        if self._lines is not None:
+            self._lines.advance(count)
 
     def reach(self, done: int, total: int) -> None:
         """Show `done` of `total`."""
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
+
+
+class _Lines:
+    """How far something is, told in a line now and then."""
+
+    def __init__(self, title: str, total: int | None, start: int, unit: str, seconds: float) -> None:
+        self._title, self._total, self._start, self._unit = title, total, start, unit
+        self._done, self._every = start, seconds
+        self._begun = self._told = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._told < self._every:
+            return
+        self._told = now
+        rate = (self._done - self._start) / (now - self._begun)
+        text = f"{self._title}: {self._done}"
+        if self._total is not None:
+            text += f" of {self._total}"
+        text += f", {rate:.3g} {self._unit}s/s"
+        if self._total is not None and rate > 0:
+            text += f", {_clock((self._total - self._done) / rate)} left"
+        print(text, file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which shows bars though it has no terminal."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 class Progress:

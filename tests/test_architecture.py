@@ -25,7 +25,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
 # Rooms import from the rows above their own, never from their own or one below.
 ROWS = (
     ("redaction", "lazy", "schemes"),
-    ("errors",),
+    ("errors", "ahead"),
     ("files", "formats", "terminal"),
     ("settings", "cards", "results", "cpu", "git"),
     ("store", "lint", "checkpoints", "networks", "pictures"),
@@ -36,7 +36,7 @@ ROWS = (
     ("pipeline", "compiling"),
     ("bundles", "lockfile", "online", "validation"),
     ("hub",),
-    ("facts", "holdings", "drafting", "evaluation"),
+    ("facts", "holdings", "drafting", "evaluation", "bulk"),
     ("doctor", "compat"),
     ("cli", "__init__"),
     ("__main__",),

@@ -67,8 +67,8 @@ def test_files_folders_and_patterns_in_one_load(folder: Path, loads: list[str]) 
     one = answer("detect", DEMO, *MODEL)
     assert isinstance(one, dict)
     facts = answer("detect", "shots/deep/shot1.png", "shots", "shots/**/*.png", *MODEL)
-    near = ["shots/shot2.png", "shots/shot10.png"]
-    assert paths(facts) == ["shots/deep/shot1.png", *near, "shots/deep/shot1.png", *near]
+    near, deep = ["shots/shot2.png", "shots/shot10.png"], "shots/deep/shot1.png"
+    assert paths(facts) == [deep, *near, deep, deep, *near]
     assert all(entry["detections"] == one["detections"] for entry in facts)
     assert loads == [DIGITS] * 2, "once a command"
 
@@ -82,7 +82,7 @@ def test_a_folder_gives_a_list_however_many_pictures_are_in_it(folder: Path) -> 
 
 def test_each_picture_has_its_table(folder: Path) -> None:
     alone = run("detect", "shots/shot2.png", *MODEL).stdout
-    both = run("detect", "shots", *MODEL)
+    both = run("detect", "shots/*.png", *MODEL)
     assert (both.exit_code, both.stderr) == (0, "")
     assert both.stdout == f"shots/shot2.png\n{alone}\nshots/shot10.png\n{alone}\n"
 
@@ -129,17 +129,22 @@ def test_a_url_is_a_picture(fault_server: FaultServer, folder: Path) -> None:
     said = refused("detect", url, "--offline", *MODEL)
     assert "forbidden" in said
     assert len(fault_server.seen("/picture.png")) == 1, "nothing is asked offline"
-    assert run("detect", url, "--out", "found", *MODEL).exit_code == 2, "one picture goes to a file"
-    (folder / "found").mkdir()
-    assert run("detect", url, "--out", "found", *MODEL).exit_code == 0
+    assert run("detect", url, "--out", "found", *MODEL).exit_code == 2, "neither a drawing nor results"
+    assert run("detect", url, "--out-dir", "found", *MODEL).exit_code == 0
     assert [path.suffix for path in (folder / "found").iterdir()] == [".png"]
 
 
 def test_several_pictures_are_drawn_into_a_folder(folder: Path) -> None:
     shutil.copyfile(DEMO, folder / "shot2.png")
     shutil.copyfile(DEMO, folder / "shot.data")
-    facts = answer("detect", "shots", "shot2.png", "shot.data", *MODEL, "--out", "found")
-    assert [Path(entry["out"]).name for entry in facts] == ["shot2.png", "shot10.png", "shot2-2.png", "shot.png"]
+    shutil.copyfile(DEMO, folder / "SHOT2.png")
+    names = ["shots", "shot2.png", "shot.data", "SHOT2.png"]
+    (folder / "found").mkdir()
+    (folder / "found/shot10.png").symlink_to(folder / "elsewhere.png")
+    facts = answer("detect", *names, *MODEL, "--out-dir", "found")
+    drawn = ["shot2.png", "shot10.png", "shot1.png", "shot2-2.png", "shot.png", "SHOT2-3.png"]
+    assert [Path(entry["out"]).name for entry in facts] == drawn
+    assert not (folder / "elsewhere.png").exists(), "nothing is written outside"
     for entry in facts:
         with Image.open(entry["out"]) as drawn:
             assert (drawn.format, drawn.size) == ("PNG", (640, 480))
@@ -147,12 +152,24 @@ def test_several_pictures_are_drawn_into_a_folder(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_refused_before_the_model_is_loaded(folder: Path, loads: list[str]) -> None:
     (folder / "file").write_text("")
-    for out, said in [("file", "no folder"), ("out.png", "need a folder"), ("a/b", "does not exist")]:
-        assert said in refused("detect", "shots", *MODEL, "--out", out, code=2)
+    for option, out, said in [
+        ("--out-dir", "file", "no folder"),
+        ("--out-dir", "a/b", "does not exist"),
+        ("--out", "out.png", "--out-dir"),
+        ("--out", "out.mp4", "--out-dir"),
+        ("--out", "shots", "is a folder"),
+        ("--out", "out.xyz", "no format"),
+        ("--out", "a/b.jsonl", "does not exist"),
+    ]:
+        assert said in refused("detect", "shots", *MODEL, option, out, code=2)
+    for options in (["--resume"], ["--format", "parquet"], ["--json", "--format", "json"]):
+        assert run("detect", "shots", *MODEL, *options).exit_code == 2
     before = (folder / "shots/shot2.png").read_bytes()
-    assert "would be lost" in refused("detect", "shots", *MODEL, "--out", "shots", code=2)
+    assert "would be lost" in refused("detect", "shots/shot2.png", *MODEL, "--out", "shots/shot2.png", code=2)
     assert (folder / "shots/shot2.png").read_bytes() == before
     assert loads == []
+    assert "would be lost" in refused("detect", "shots", *MODEL, "--out-dir", "shots")
+    assert (folder / "shots/shot2.png").read_bytes() == before
 
 
 def test_classify_takes_several_pictures_too(folder: Path) -> None:
@@ -175,6 +192,6 @@ def test_a_bar_shows_how_far_it_is_where_somebody_watches(folder: Path, option: 
             while True:
                 seen += terminal.read(4096)
     assert b"pictures:" in seen
-    assert b"0/2" in seen
+    assert b"0/3" in seen
     assert b"pictures:" not in done.stdout
     assert "pictures:" not in process("detect", "shots", *MODEL, option).stderr, "nobody watches"

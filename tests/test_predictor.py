@@ -82,11 +82,16 @@ def test_a_stream_goes_on_as_long_as_pictures_come(predict: mshub.Predictor, sho
             taken.append(threading.get_ident())
             yield shots[number % len(shots)]
 
-    stream = predict.stream(endless())
-    assert [rows(next(stream)) for _ in range(3)] == [rows(predict(shot)) for shot in shots[:3]]
-    stream.close()
-    assert len(taken) <= 5, "hardly ahead of what was asked for"
-    assert set(taken) == {threading.get_ident()}
+    before = threading.active_count()
+    for options, ahead in (({}, 32), ({"prefetch": 0}, 1), ({"prefetch": 2}, 3), ({"batch": 2, "prefetch": 1}, 3)):
+        taken.clear()
+        stream = predict.stream(endless(), **options)
+        assert [rows(next(stream)) for _ in range(3)] == [rows(predict(shot)) for shot in shots[:3]]
+        assert threading.active_count() > before
+        stream.close()
+        assert len(taken) <= 3 + ahead, "no further ahead than was asked for"
+        assert set(taken) == {threading.get_ident()}
+        assert threading.active_count() == before, "no thread is left"
 
 
 def test_options(predict: mshub.Predictor) -> None:

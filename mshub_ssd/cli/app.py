@@ -25,7 +25,7 @@ _COMMANDS = {
     "cache": "cache:cache_group",
     "classify": "pictures:classify_command",
     "convert": "convert:convert_command",
-    "demo": "pictures:demo_command",
+    "demo": "demo:demo_command",
     "detect": "pictures:detect_command",
     "doctor": "doctor:doctor_command",
     "evaluate": "evaluate:evaluate_command",

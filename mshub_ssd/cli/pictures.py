@@ -1,8 +1,9 @@
-"""``detect``, ``classify`` and ``demo``: what is on pictures."""
+"""``detect`` and ``classify``: what is on pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import math
@@ -10,42 +11,46 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
+from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     answer,
     emit,
-    failed_entry,
+    emit_json,
+    emit_raw,
     guarded_stdout,
-    mshub_command,
+    note,
     on_terminal,
-    python_command,
+    tell,
     without_secrets,
 )
-from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
+from mshub_ssd.errors import ImageError, UsageError
+from mshub_ssd.files import new_file, writing
 from mshub_ssd.hub import default_hub
-from mshub_ssd.redaction import file_name
-from mshub_ssd.terminal import Bar, size_text, table
+from mshub_ssd.schemes import is_url
+from mshub_ssd.terminal import Bar, counted
 
 if TYPE_CHECKING:
+    from mshub_ssd import bulk
     from mshub_ssd.cards import Card
     from mshub_ssd.hub import Predictor
     from mshub_ssd.results import Classification, Detections
 
-__all__ = ["classify_command", "demo_command", "detect_command"]
+__all__ = ["check_folder", "classify_command", "detect_command", "facts_of", "words_of"]
 
 _log = logging.getLogger(__name__)
 
-_DEMO_MODEL = "mshub/1.0/ssdmobilenetv2_digits"
-_DEMO_PICTURE = "demo_digits.png"
+Found = TypeVar("Found")
+
 _STDIN = "-"
 _SLOW = 1.0  # seconds after which a progress bar is worth its line
-_FIGURES = (1, 2, 3, 4, 5)  # columns of numbers in the table of detections
+_NOW_AND_THEN = 10.0  # seconds between two lines that tell how far it is, where there is no terminal
+_COUNTING = 0.3  # seconds that may be spent on counting pictures
 
 
 def _number(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -54,12 +59,8 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float |
     return value
 
 
-def _about_out(what: str) -> str:
-    return f"Write the picture with {what}; the ending decides the format. Of several pictures: a folder for them."
-
-
 _OUT = click.Path(path_type=Path)
-_images_argument = click.argument("images", nargs=-1, required=True, metavar="PICTURE...")
+_images_argument = click.argument("images", nargs=-1, required=True, metavar="PATH...")
 _model_option = click.option(
     "--model",
     required=True,
@@ -83,11 +84,34 @@ _precision_option = click.option(
 )
 
 
+def _output_options(command: Any) -> Any:
+    """Decorator: where results and drawings go."""
+    options = [
+        click.option(
+            "--out",
+            type=_OUT,
+            metavar="FILE",
+            help="Write here: the drawing of one picture or video if FILE ends like one, else the results.",
+        ),
+        click.option("--out-dir", type=_OUT, metavar="DIR", help="Draw every picture and video into this folder."),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["table", "json", "jsonl", "coco", "parquet"]),
+            help="Of the results.  [default: what FILE ends with, else table]",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with the results in FILE where a run was interrupted."),
+        json_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command("detect")
 @offline_option
 @_images_argument
 @_model_option
-@click.option("--out", type=_OUT, metavar="FILE", help=_about_out("the boxes drawn"))
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
@@ -110,36 +134,33 @@ _precision_option = click.option(
     metavar="IOU",
     help="Leave out what overlaps a better box of its class by more.  [default: the model's own]",
 )
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Show only this class; may be repeated.")
+@click.option(
+    "--class", "--classes", "classes", multiple=True, metavar="NAME", help="Show only this class; may be repeated."
+)
 @_engine_option
 @_precision_option
-@json_option
+@_output_options
 @verbosity_options
 def detect_command(
     images: tuple[str, ...],
     model: str,
-    out: Path | None,
     score_threshold: float | None,
     max_detections: int,
     iou_threshold: float | None,
     classes: tuple[str, ...],
     engine: str,
     precision: str,
-    as_json: bool,
+    **output: Any,
 ) -> None:
     """Find objects on pictures.
 
-    PICTURE is a file, a folder, a pattern such as 'holiday/**/*.jpg' (quote it), a url, or - for standard input.
+    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a video, or -
+    for standard input: a list of such names, one a line, or a picture.
 
     Prints a table, best first, with boxes in pixels of the picture as x1 y1 (top left) and x2 y2 (bottom right).
-    Nothing is written unless --out is given. The model is loaded once. When a picture cannot be read, the others are
-    still looked at, the exit code is 1, and the JSON answer, a list where there may be several, has an `error` in its
-    place.
+    Nothing is written unless --out or --out-dir is given. When a picture cannot be read, the others are still looked
+    at, its row has an `error`, and the exit code is 1.
     """
-
-    def words(found: Detections, predictor: Predictor) -> str:
-        return _table(found, predictor.options.score_threshold)
-
     chosen = {
         "score_threshold": score_threshold,
         "iou_threshold": iou_threshold,
@@ -148,108 +169,46 @@ def detect_command(
         "engine": engine,
         "precision": precision,
     }
-    _Looking("Detector", model, out, chosen, words, as_json).at(images)
+    _Looking("Detector", model, chosen, **output).at(images)
 
 
 @click.command("classify")
 @offline_option
 @_images_argument
 @_model_option
-@click.option("--out", type=_OUT, metavar="FILE", help=_about_out("the classes below it"))
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
 )
 @_engine_option
 @_precision_option
-@json_option
+@_output_options
 @verbosity_options
 def classify_command(
-    images: tuple[str, ...], model: str, out: Path | None, top_k: int, engine: str, precision: str, as_json: bool
+    images: tuple[str, ...], model: str, top_k: int, engine: str, precision: str, **output: Any
 ) -> None:
     """Say what is on pictures.
 
-    PICTURE is a file, a folder, a pattern such as 'holiday/**/*.jpg' (quote it), a url, or - for standard input.
+    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a video, or -
+    for standard input: a list of such names, one a line, or a picture.
 
-    Prints the most probable classes, best first. Nothing is written unless --out is given. Of several pictures, one
-    that cannot be read does not stop the others; the exit code is 1.
+    Prints the most probable classes, best first. Nothing is written unless --out or --out-dir is given. When a picture
+    cannot be read, the others are still looked at, its row has an `error`, and the exit code is 1.
     """
-
-    def words(found: Classification, _: Any) -> str:
-        rows = [("score", "label", "name"), *((f"{row.score:.3f}", str(row.label), row.name) for row in found)]
-        return table(rows, right=(0, 1))
-
     chosen = {"top_k": top_k, "engine": engine, "precision": precision}
-    _Looking("Classifier", model, out, chosen, words, as_json).at(images)
-
-
-@click.command("demo")
-@click.option(
-    "--out",
-    type=OUT_FILE,
-    default=Path("mshub-demo.png"),
-    show_default=True,
-    metavar="FILE",
-    help=_about_out("the boxes drawn"),
-)
-@json_option
-@verbosity_options
-def demo_command(out: Path, as_json: bool) -> None:
-    """See it work: the bundled model finds handwritten digits on a bundled picture.
-
-    Needs no network. The digits are held-out ones, which the model was not trained on.
-    """
-    from mshub_ssd import engines
-
-    hub = default_hub()
-    engine = engines.choose()
-    card = hub.info(_DEMO_MODEL)
-    picture = _demo_picture()
-    with guarded_stdout():
-        from mshub_ssd.hub import Predictor
-
-        _check_out(out)
-        _check_folder(out.parent)
-        checkpoint = hub.fetch(_DEMO_MODEL)
-        pixels = hub.read_image(picture)
-    # fetch has just compared the file with this digest, and load does so once more.
-    digest = hub.checkpoint(_DEMO_MODEL).sha256
-    if not as_json:
-        figures = ", ".join(map(str, card.metrics)) or "none given"
-        rows = [
-            ("card", f"{card.uid}  ({card.place})"),
-            ("figures", f"{figures}  (as the card states them)"),
-            ("checkpoint", f"{checkpoint}  ({size_text(checkpoint.stat().st_size)})"),
-            ("sha256", f"{digest}  verified"),
-            ("picture", f"{picture}  ({pixels.shape[1]} x {pixels.shape[0]})"),
-        ]
-        emit(f"Finding handwritten digits that the model has not seen in training.\n\n{table(rows)}")
-    with guarded_stdout():
-        times = [time.perf_counter()]
-        predictor = Predictor(_DEMO_MODEL, hub=hub)
-        times.append(time.perf_counter())
-        for _ in range(2):
-            found = predictor(pixels)
-            times.append(time.perf_counter())
-        found.save(out)
-    load, first, following = (after - before for before, after in itertools.pairwise(times))
-    seconds = {"load": round(load, 4), "first_picture": round(first, 4), "next_picture": round(following, 4)}
-    text = (
-        f"time        {load:.1f} s to load on {engine.name}, its start included; "
-        f"{first:.2f} s for the first picture, {following:.2f} s for the next\n\n"
-        f"{_words(_table(found, predictor.options.score_threshold), out)}\n\n{_what_next(picture)}"
-    )
-    answer({**_facts(found, card, picture, out), "sha256": digest, "seconds": seconds}, text, as_json)
+    _Looking("Classifier", model, chosen, **output).at(images)
 
 
 class _Looking:
-    """Pictures read one after the other, a model loaded once, asked about each, and what it says told.
+    """Pictures looked at by a model that is loaded once, and what it says told or written.
 
     Args:
         kind: What the model must be.
         model: Uid, or path of a card.
-        out: Where to write pictures with what was found.
         chosen: Options of the Predictor.
-        words: Makes the text for people of what was found and the Predictor.
+        out: Where to write the results, or the drawing of one picture.
+        out_dir: Where to write drawings.
+        form: Format of the results.
+        resume: Whether to go on with results that are there.
         as_json: Whether JSON was asked for.
     """
 
@@ -257,9 +216,12 @@ class _Looking:
         self,
         kind: str,
         model: str,
-        out: Path | None,
         chosen: Mapping[str, Any],
-        words: Callable[[Any, Any], str],
+        *,
+        out: Path | None,
+        out_dir: Path | None,
+        form: str | None,
+        resume: bool,
         as_json: bool,
     ) -> None:
         from mshub_ssd import engines
@@ -267,66 +229,258 @@ class _Looking:
         self._hub = default_hub()
         self._card = self._hub.info(model)
         # What is missing is said before anything is fetched or read.
-        engines.choose(chosen["engine"])
-        self._kind, self._model, self._out, self._chosen = kind, model, out, chosen
-        self._words, self._as_json = words, as_json
+        self._engine = engines.choose(chosen["engine"]).name
+        self._kind, self._model, self._chosen = kind, model, chosen
+        self._out, self._out_dir, self._form, self._resume, self._as_json = out, out_dir, form, resume, as_json
         self._predictor: Predictor | None = None
 
     def at(self, images: Sequence[str]) -> None:
         """Look at what these arguments mean, and answer."""
-        found = list(self._found(images))
-        # A folder of one picture gives a list, or programs would have to look into it first.
-        single = len(images) == 1 and [name for name, _ in found] == list(images)
-        outs = _Outs(self._out, several=not single)
-        if single:
-            facts, text = self._one(images[0], outs)
-            answer(facts, text, self._as_json)
-            return
-        entries, shown = [], self._as_json or not on_terminal()
-        with Bar("pictures", len(found), unit="picture", delay=_SLOW, shown=shown) as bar:
-            for name, error in found:
-                try:
-                    if error is not None:
-                        raise error
-                    facts, text = self._one(name, outs)
-                except (ImageError, TransferError, OfflineError) as refusal:
-                    refusal.where = refusal.where or name
-                    entries.append(failed_entry(refusal, model=self._card.uid, image={"path": name}))
-                else:
-                    entries.append(facts)
-                    if not self._as_json:
-                        emit(f"{without_secrets(name)}\n{text}\n")
-                bar.advance(1)
-        answer(entries, None, self._as_json, failed=any("error" in entry for entry in entries))
-
-    def _found(self, images: Sequence[str]) -> Iterator[tuple[str, ImageError | None]]:
-        """Each picture that is meant, and why there is none where a folder or a pattern means nothing."""
-        from mshub_ssd import pictures
+        from mshub_ssd import bulk
 
         if images.count(_STDIN) > 1:
-            raise click.BadParameter("- stands for standard input, which can be read once", param_hint="'PICTURE...'")
-        for name in images:
-            try:
-                yield from ((path, None) for path in ([name] if name == _STDIN else pictures.find(name)))
-            except ImageError as error:
-                if len(images) == 1:
-                    raise
-                yield name, error
-
-    def _one(self, name: str, outs: _Outs) -> tuple[dict[str, Any], str]:
-        """What is on one picture, for programs and for people."""
-        out = outs.of(name)
+            raise click.BadParameter("- stands for standard input, which can be read once", param_hint="'PATH...'")
+        picture, head = bulk.first_of(sys.stdin.buffer) if _STDIN in images else (None, b"")
+        one = len(images) == 1 and (bulk.stands_for_itself(images[0]) or picture is not None)
+        results = self._results(images, one=one)
+        # Whatever can be refused is refused before the model is loaded.
+        drawn = self._out if results is None else None
         with guarded_stdout():
-            # Whatever can be refused is refused before the model is loaded.
-            outs.check()
-            pixels = self._hub.read_image(sys.stdin.buffer if name == _STDIN else name)
+            drawings = bulk.Drawings(file=drawn, folder=self._out_dir, videos=not self._resume)
+            _checked(drawings.check, "'--out-dir'" if self._out_dir is not None else "'--out'")
+        if one and results is None and self._form in (None, "table"):
+            facts, text = self._one(images[0], picture, drawings)
+            answer(facts, text, self._as_json)
+            return
+        sources = functools.partial(bulk.Sources, images, sys.stdin.buffer, head=head, picture=picture)
+        with contextlib.ExitStack() as stack:
+            journal = None
+            if self._resume:
+                assert results is not None
+                lines = self._form == "jsonl"
+                journal = stack.enter_context(bulk.Journal(results, self._options(images), is_result=lines))
+            stack.enter_context(drawings)
+            failed, count = self._all(sources, drawings, journal, results)
+        if results is not None:
+            note(f"wrote {counted(count, 'row')} to {results}")
+        if failed:
+            click.echo(f"{failed} of {counted(count, 'picture')} could not be looked at", err=True)
+            click.get_current_context().exit(1)
+
+    def _all(
+        self,
+        sources: Callable[..., bulk.Sources],
+        drawings: bulk.Drawings,
+        journal: bulk.Journal | None,
+        results: Path | None,
+    ) -> tuple[int, int]:
+        """Look at any number of pictures; how many failed, and how many there were."""
+        from mshub_ssd import bulk
+        from mshub_ssd.results import Failure, json_line
+
+        bulk.keep_freed_memory()
+        failed, count = (journal.failed, journal.count) if journal is not None else (0, 0)
+        found = sources(done=journal.done if journal is not None else None)
+        shown = self._as_json or results is not None or not on_terminal()
+        with (
+            self._writing(journal, results) as write,
+            Bar(
+                "pictures",
+                found.count(_COUNTING) if shown else None,
+                start=count,
+                unit="picture",
+                delay=_SLOW,
+                shown=shown,
+                lines=None if not logging.getLogger("mshub_ssd").isEnabledFor(logging.WARNING) else _NOW_AND_THEN,
+            ) as bar,
+        ):
+            looked = bulk.look(self, found, drawings)
+            with contextlib.closing(looked):  # type: ignore[type-var] # it is a generator
+                # MindSpore and what it calls write to stdout; the others do so at most while they are loaded.
+                guard = guarded_stdout if self._engine == "mindspore" else contextlib.nullcontext
+                while True:
+                    with guard():
+                        one = next(looked, None)
+                    if one is None:
+                        break
+                    count += 1
+                    if isinstance(one.result, Failure):
+                        failed += 1
+                        one.result.error.where = one.result.error.where or one.item.name
+                        tell(one.result.error)
+                    if journal is not None:
+                        journal.add(json_line(one.row))
+                    else:
+                        write(one)
+                    bar.advance(1)
+        if journal is not None and results is not None and self._form != "jsonl":
+            with new_file(results, durable=True) as stream:
+                bulk.write_rows(journal.rows(), self._writer(stream))
+            journal.finish()
+        return failed, count
+
+    @contextlib.contextmanager
+    def _writing(self, journal: bulk.Journal | None, results: Path | None) -> Iterator[Callable[[bulk.Looked], None]]:
+        """What takes each picture that was looked at."""
+        if journal is not None:
+            yield lambda one: None
+        elif self._as_json:
+            entries: list[dict[str, Any]] = []
+            yield lambda one: entries.append(self._entry(one))
+            emit_json(entries)
+        elif results is None and self._form in (None, "table"):
+            yield self._tell
+        else:
+            with contextlib.ExitStack() as stack:
+                stream: Any = _Stdout()
+                if results is not None:
+                    stack.enter_context(writing(results, "the results"))
+                    # Lines are there as they come; anything else is of no use before it is whole.
+                    whole = self._form != "jsonl"
+                    stream = stack.enter_context(new_file(results) if whole else results.open("wb"))
+                writer = self._writer(stream)
+                yield lambda one: writer.write(one.row)
+                writer.close()
+
+    def _writer(self, stream: Any) -> bulk.Writer:
+        from mshub_ssd import bulk
+
+        form = self._form or "table"
+        return bulk.new_writer(form, stream, lambda: self._loaded().config.class_names, self._threshold)
+
+    def stream(self, images: Iterable[Any]) -> Iterator[Any]:
+        """As `Predictor.stream`; the model is loaded when there is something to look at."""
+        from mshub_ssd.results import Failure
+
+        rest = iter(images)
+        for image in rest:
+            if isinstance(image, Failure):
+                yield image
+                continue
+            if isinstance(image, str) and not is_url(image) and not os.path.lexists(image):
+                try:
+                    self._hub.read_image(image)
+                except ImageError as error:
+                    yield Failure(image, error)
+                    continue
+            with guarded_stdout():
+                predictor = self._loaded()
+            with contextlib.closing(predictor.stream(itertools.chain([image], rest))) as found:  # type: ignore[type-var]
+                yield from found
+
+    def _results(self, images: Sequence[str], *, one: bool) -> Path | None:
+        """Where the results are written, None for stdout; sets the format.
+
+        Raises:
+            BadParameter: The options do not fit together.
+        """
+        from mshub_ssd import bulk
+
+        if self._as_json and (self._form is not None or self._resume):
+            raise click.BadParameter(
+                "--json is one answer for programs; take --format without it", param_hint="'--json'"
+            )
+        drawn = self._out is not None and self._is_drawing(images, self._out, one=one)
+        if self._out is not None and not drawn:
+            if self._as_json:
+                raise click.BadParameter("results in FILE are written with --format json", param_hint="'--json'")
+            self._form = self._form or bulk.format_of(self._out)
+            if self._form is None:
+                what = f"the ending {self._out.suffix!r} is" if self._out.suffix else "a name without an ending is"
+                raise click.BadParameter(
+                    f"{self._out}: {what} no format of pictures or results; take .png, .jpg or .webp for a drawing, "
+                    ".jsonl, .json or .parquet for results, or say --format",
+                    param_hint="'--out'",
+                )
+            check_folder(self._out.parent)
+        results = None if drawn else self._out
+        if results is None and (self._resume or self._form == "parquet"):
+            why = "--resume goes on with results in a file" if self._resume else "Parquet is no text"
+            raise click.BadParameter(f"{why}: give --out FILE", param_hint="'--out'")
+        if self._form == "coco" and self._kind != "Detector":
+            raise click.BadParameter("COCO results are those of detectors", param_hint="'--format'")
+        if self._form == "parquet":
+            bulk.check_parquet()
+        return results
+
+    def _is_drawing(self, images: Sequence[str], out: Path, *, one: bool) -> bool:
+        """Whether a file is meant for a drawing.
+
+        Raises:
+            BadParameter: It cannot be.
+        """
+        from mshub_ssd import bulk
+        from mshub_ssd.results import writable_suffixes
+
+        if out.is_dir():
+            raise click.BadParameter(f"{out} is a folder; drawings go there with --out-dir", param_hint="'--out'")
+        suffix = out.suffix.lower()
+        video = suffix in (".mp4", ".avi")
+        if not video and suffix not in writable_suffixes():
+            return False
+        if video != (len(images) == 1 and bulk.is_video(images[0])) or not (one or video):
+            what = "video" if video else "picture"
+            raise click.BadParameter(
+                f"{out} would be the drawing of one {what}; drawings of several go to a folder, --out-dir",
+                param_hint="'--out'",
+            )
+        return True
+
+    def _options(self, images: Sequence[str]) -> dict[str, Any]:
+        """What the results depend on."""
+        return {
+            "command": "detect" if self._kind == "Detector" else "classify",
+            "pictures": list(images),
+            "model": self._card.uid,
+            "card": self._card.digest(),
+            **self._chosen,
+            "engine": self._engine,
+            "format": self._form,
+            "out_dir": None if self._out_dir is None else str(self._out_dir),
+        }
+
+    def _one(self, name: str, picture: Any, drawings: bulk.Drawings) -> tuple[dict[str, Any], str]:
+        """What is on one picture, for programs and for people."""
+        from mshub_ssd import bulk
+        from mshub_ssd.results import row_of
+
+        item = bulk.Item(name, name if picture is None else picture)
+        out = _checked(lambda: drawings.reserve(item), "'--out'")
+        with guarded_stdout():
+            pixels = self._hub.read_image(item.picture)
             predictor = self._loaded()
             began = time.perf_counter()
             found = predictor(pixels)
             _log.info("looked at %s in %.2f s", name, time.perf_counter() - began)
             if out is not None:
-                found.save(out)
-        return _facts(found, self._card, name, out), _words(self._words(found, predictor), out)
+                drawings.draw(item, found, out)
+        text = bulk.table_of(row_of(found, name), self._threshold())
+        return facts_of(found, self._card, name, out), words_of(text, out)
+
+    def _entry(self, one: bulk.Looked) -> dict[str, Any]:
+        """What ``--json`` says of one of several pictures."""
+        from mshub_ssd.results import Failure
+
+        if isinstance(one.result, Failure):
+            return {"model": self._card.uid, "image": {"path": one.item.name}, "error": one.result.error.to_dict()}
+        facts = facts_of(one.result, self._card, one.item.name, one.out)
+        if one.item.frame is not None:
+            facts["image"].update(frame=one.item.frame, time=one.item.time)
+        return facts
+
+    def _tell(self, one: bulk.Looked) -> None:
+        """Tell people what is on one of several pictures; what failed has been told."""
+        from mshub_ssd import bulk
+        from mshub_ssd.results import Failure
+
+        if isinstance(one.result, Failure):
+            return
+        frame = "" if one.item.frame is None else f"  frame {one.item.frame}  {one.item.time:.3f} s"
+        text = bulk.table_of(one.row, self._threshold())
+        emit(f"{without_secrets(one.item.name)}{frame}\n{words_of(text, one.out)}\n")
+
+    def _threshold(self) -> float | None:
+        return getattr(self._predictor.options, "score_threshold", None) if self._predictor is not None else None
 
     def _loaded(self) -> Predictor:
         from mshub_ssd import families, pipeline, providers
@@ -338,143 +492,44 @@ class _Looking:
             pipeline.as_kind(self._predictor.family, getattr(families, self._kind))
             seconds = time.perf_counter() - began
             key = providers.choose_network(self._card).key
-            _log.info("loaded %s as %s in %.2f s, run by %s", self._card.uid, key, seconds, self._predictor.engine)
+            self._engine = self._predictor.engine
+            _log.info("loaded %s as %s in %.2f s, run by %s", self._card.uid, key, seconds, self._engine)
         return self._predictor
 
 
-class _Outs:
-    """Where each picture is written: to the file that was asked for, or into the folder.
+class _Stdout:
+    """Standard output for those who write bytes."""
 
-    Args:
-        out: What was asked for, None for nothing.
-        several: Whether there may be several pictures, so that it has to be a folder.
-    """
+    def write(self, data: bytes) -> None:
+        emit_raw(data.decode("utf-8"))
 
-    def __init__(self, out: Path | None, *, several: bool) -> None:
-        self._out, self._several = out, several
-        self._folder = out is not None and (several or out.is_dir())
-        self._taken: set[str] = set()
-        self._checked = False
-
-    def check(self) -> None:
-        """Refuse what cannot be written, before minutes are spent on it; a folder that is missing is made.
-
-        Raises:
-            BadParameter: It cannot.
-        """
-        if self._out is None or self._checked:
-            return
-        if not self._folder:
-            _check_out(self._out)
-            _check_folder(self._out.parent)
-        else:
-            if not self._out.is_dir():
-                _check_new_folder(self._out)
-                _check_folder(self._out.parent)
-                with contextlib.suppress(FileExistsError):
-                    self._out.mkdir()
-            _check_folder(self._out)
-        self._checked = True
-
-    def of(self, name: str) -> Path | None:
-        """The file for a picture, which no other one has.
-
-        Raises:
-            BadParameter: It would take the picture's own place.
-        """
-        if self._out is None:
-            return None
-        out = self._out / self._name(name) if self._folder else self._out
-        if _same_file(out, name):
-            raise click.BadParameter("this is the picture itself, which would be lost", param_hint="'--out'")
-        return out
-
-    def _name(self, name: str) -> str:
-        from mshub_ssd import pictures
-        from mshub_ssd.results import writable_suffixes
-
-        plain = Path("stdin" if name == _STDIN else file_name(name) if pictures.is_url(name) else name)
-        suffix = plain.suffix if plain.suffix.lower() in writable_suffixes() else ".png"
-        endings = itertools.chain([suffix], (f"-{number}{suffix}" for number in itertools.count(2)))
-        chosen = next(name for name in map(plain.stem.__add__, endings) if name.lower() not in self._taken)
-        self._taken.add(chosen.lower())
-        return chosen
+    def flush(self) -> None:
+        """Each write is flushed."""
 
 
-def _same_file(first: Path, second: str) -> bool:
+def _checked(call: Callable[[], Found], option: str) -> Found:
+    """Call something whose refusals are about an option."""
     try:
-        return first.samefile(second)
-    except (OSError, ValueError):  # one of them is not there, or has no name a file can have
-        return False
+        return call()
+    except UsageError as error:
+        where, hint = f"{error.where}: " if error.where else "", f"; {error.hint}" if error.hint else ""
+        raise click.BadParameter(f"{where}{error.message}{hint}", param_hint=option) from error
 
 
-def _facts(found: Detections | Classification, card: Card, image: str | Path, out: Path | None) -> dict[str, Any]:
+def facts_of(found: Detections | Classification, card: Card, image: str | Path, out: Path | None) -> dict[str, Any]:
+    """What is on a picture, as ``--json`` tells it."""
     facts = found.to_dict()
     picture = {"path": without_secrets(str(image)), **facts["image"]}
     return {**facts, "model": card.uid, "image": picture, "out": None if out is None else str(out)}
 
 
-def _words(table: str, out: Path | None) -> str:
+def words_of(table: str, out: Path | None) -> str:
+    """What is on a picture, and where it was drawn."""
     return table if out is None else f"{table}\n\nwrote {out}"
 
 
-def _table(found: Detections, threshold: float) -> str:
-    if not len(found):
-        above = f" with a score above {threshold:g}. Try a lower one: --score-threshold {threshold / 2:g}"
-        return f"Nothing found{above if threshold > 0 else '.'}"
-    rows: list[tuple[str, ...]] = [("name", "score", "x1", "y1", "x2", "y2")]
-    rows += [(row.name, f"{row.score:.3f}", *(f"{side:.1f}" for side in row.box)) for row in found]
-    return table(rows, right=_FIGURES)
-
-
-def _what_next(picture: Path) -> str:
-    again = shlex.quote(str(picture))
-    # Texts in single quotes, so that the program can stand in double ones, which is easier to read.
-    program = f"import mshub_ssd as mshub; print(mshub.detect({_DEMO_MODEL!r}, {str(picture)!r}))"
-    quoted = shlex.quote(program) if set(program) & set('"$`\\!') else f'"{program}"'
-    return "\n".join(
-        [
-            "Try next:",
-            f"  {mshub_command()} list --loadable",
-            f"  {mshub_command()} detect {again} --model {_DEMO_MODEL} --score-threshold 0.5 --out again.png",
-            f"  {python_command()} -c {quoted}",
-        ]
-    )
-
-
-def _demo_picture() -> Path:
-    from importlib import resources
-
-    path = Path(str(resources.files("mshub_ssd.cli") / _DEMO_PICTURE))
-    if not path.is_file():
-        raise UsageError(
-            "the demo's picture is missing from this installation",
-            where=str(path),
-            hint="pip install --force-reinstall --no-deps mshub_ssd",
-        )
-    return path
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a picture that could not be written, before minutes are spent on it."""
-    from mshub_ssd.results import writable_suffixes
-
-    if out.suffix.lower() not in writable_suffixes():
-        what = f"the ending {out.suffix!r} is" if out.suffix else "a name without an ending is"
-        raise click.BadParameter(f"{out}: {what} no format of pictures; take .png, .jpg or .webp", param_hint="'--out'")
-
-
-def _check_new_folder(out: Path) -> None:
-    if out.exists():
-        raise click.BadParameter(f"{out} is no folder, and there may be several pictures", param_hint="'--out'")
-    if out.suffix:
-        raise click.BadParameter(
-            f"{out}: there may be several pictures, which need a folder; if this is one: mkdir {shlex.quote(str(out))}",
-            param_hint="'--out'",
-        )
-
-
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is missing or cannot be written."""
     if not folder.is_dir():
         raise click.BadParameter(
             f"the folder {folder} does not exist; mkdir -p {shlex.quote(str(folder))}", param_hint="'--out'"

@@ -17,7 +17,7 @@ from mshub_ssd.engines.mindspore import CellRunner, call, cell_runner, device_ta
 from mshub_ssd.engines.onnx_file import EMITTER_VERSION, onnx_bytes, onnx_chunks
 from mshub_ssd.engines.onnxruntime import OnnxRuntimeRunner
 from mshub_ssd.engines.openvino import OpenVinoRunner, has_bf16
-from mshub_ssd.engines.runners import OUTPUTS_KEY, Kept, Options, Runner, Shelf, Source
+from mshub_ssd.engines.runners import OUTPUTS_KEY, Flow, Kept, Options, Runner, Running, Shelf, Source
 from mshub_ssd.errors import UsageError, is_installed
 
 __all__ = [
@@ -26,11 +26,13 @@ __all__ = [
     "OUTPUTS_KEY",
     "CellRunner",
     "Choice",
+    "Flow",
     "Graph",
     "Kept",
     "Node",
     "Recording",
     "Runner",
+    "Running",
     "Shelf",
     "call",
     "cell_runner",

@@ -84,6 +84,10 @@ class CellRunner:
                 self._call = self._cell
                 return outputs
 
+    def flow(self) -> _Flow:
+        """See `Runner.flow`: a batch after the other, each when its outputs are asked for, in the thread that asks."""
+        return _Flow(self)
+
     def run_many(self, batches: Sequence[NDArray[Any]]) -> list[Any]:
         """See `Runner.run_many`; one after the other."""
         return list(map(self.run, batches))
@@ -92,6 +96,37 @@ class CellRunner:
         """See `Runner.close`; the Cell itself stays what it is."""
         with _calling:
             self._cell, self._call, self._state = None, None, None
+
+
+class _Flow:
+    """See `Flow`."""
+
+    depth = 1
+
+    def __init__(self, runner: CellRunner) -> None:
+        self._runner = runner
+
+    def start(self, batch: NDArray[Any]) -> _Running:
+        """See `Flow.start`."""
+        return _Running(self._runner, batch)
+
+    def close(self) -> None:
+        """See `Flow.close`."""
+
+
+class _Running:
+    """See `Running`."""
+
+    def __init__(self, runner: CellRunner, batch: NDArray[Any]) -> None:
+        self._runner, self._batch = runner, batch
+
+    def is_done(self, seconds: float) -> bool:
+        """See `Running.is_done`; nothing is gained by waiting for what has not begun."""
+        return True
+
+    def result(self) -> Any:
+        """See `Running.result`."""
+        return self._runner.run(self._batch)
 
 
 def cell_runner(cell: Any) -> CellRunner:

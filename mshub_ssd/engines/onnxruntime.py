@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd.engines.runners import OUTPUTS_KEY, Options, Signature, Source
@@ -38,28 +40,17 @@ class OnnxRuntimeRunner:
                 hint='engine="openvino" has bf16 where the CPU has it',
             )
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401 - a first time
         except (ImportError, OSError) as error:
             raise MissingDependencyError(
                 f"ONNX Runtime cannot be imported: {error}", hint=install_hint("onnxruntime")
             ) from error
         self.precision = options.precision
         self._streams = options.streams or 1
-        chosen = onnxruntime.SessionOptions()
-        chosen.log_severity_level = 3  # errors, which are raised as well
         threads = options.threads
-        if threads is not None:
-            # Whoever runs a batch works, too; the streams share the threads.
-            chosen.intra_op_num_threads = max(1, threads // self._streams)
-        try:
-            session = onnxruntime.InferenceSession(source.model, chosen, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its kinds have no other base in common
-            raise UsageError(
-                "ONNX Runtime cannot run this model",
-                where=source.where,
-                got=str(error)[:300],
-                hint="make the file anew",
-            ) from error
+        self._depth = options.streams or threads or os.cpu_count() or 1
+        # Whoever runs a batch works, too; the streams share the threads.
+        session = _session(source.model, source.where, None if threads is None else max(1, threads // self._streams))
         self._signature = Signature(
             [
                 (one.name, [size if isinstance(size, int) else None for size in one.shape])
@@ -70,10 +61,24 @@ class OnnxRuntimeRunner:
             source.where,
         )
         self._session: Any = session
+        # For batches at once, each of which is run by one thread; made when it is wanted.
+        self._source: Source | None = source
+        self._flowing: Any = None
+        self._opening = threading.Lock()
 
     def run(self, batch: NDArray[Any]) -> Any:
         """See `Runner.run`."""
-        session = self._session
+        return self._run(self._session, batch)
+
+    def flow(self) -> _Flow:
+        """See `Runner.flow`."""
+        with self._opening:
+            if self._flowing is None and self._source is not None:
+                self._flowing = _session(self._source.again(), self._source.where, 1)
+                self._source = None
+        return _Flow(lambda batch: self._run(self._flowing, batch), self._depth)
+
+    def _run(self, session: Any, batch: NDArray[Any]) -> Any:
         if session is None:
             raise UsageError("this Runner is closed", hint="make a new one")
         signature = self._signature
@@ -89,7 +94,62 @@ class OnnxRuntimeRunner:
 
     def close(self) -> None:
         """See `Runner.close`."""
-        self._session = None
+        with self._opening:
+            self._session = self._flowing = self._source = None
+
+
+class _Flow:
+    """See `Flow`: a thread for each batch under way."""
+
+    def __init__(self, run: Callable[[NDArray[Any]], Any], depth: int) -> None:
+        self.depth = depth
+        self._run, self._pool = run, ThreadPoolExecutor(depth, thread_name_prefix="mshub-network")
+
+    def start(self, batch: NDArray[Any]) -> _Running:
+        """See `Flow.start`."""
+        return _Running(self._pool.submit(self._run, batch))
+
+    def close(self) -> None:
+        """See `Flow.close`."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class _Running:
+    """See `Running`."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def is_done(self, seconds: float) -> bool:
+        """See `Running.is_done`."""
+        try:
+            self._future.exception(seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def result(self) -> Any:
+        """See `Running.result`."""
+        return self._future.result()
+
+
+def _session(model: bytes | str, where: str, threads: int | None) -> Any:
+    """A model ready to run on so many threads, None for as many as ONNX Runtime likes."""
+    import onnxruntime
+
+    chosen = onnxruntime.SessionOptions()
+    chosen.log_severity_level = 3  # errors, which are raised as well
+    if threads is not None:
+        chosen.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its kinds have no other base in common
+        raise UsageError(
+            "ONNX Runtime cannot run this model",
+            where=where,
+            got=str(error)[:300],
+            hint="make the file anew",
+        ) from error
 
 
 def _size(size: int | str | None) -> int | None:

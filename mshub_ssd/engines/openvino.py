@@ -75,13 +75,15 @@ class OpenVinoRunner:
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": options.precision}
         if options.threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = options.threads
+        self._flowing: dict[str, Any] = dict(self._config)
         if options.streams is not None:
-            self._config["NUM_STREAMS"] = options.streams
+            self._flowing["NUM_STREAMS"] = self._config["NUM_STREAMS"] = options.streams
         else:
-            self._config["PERFORMANCE_HINT"] = "LATENCY"
+            self._config["PERFORMANCE_HINT"], self._flowing["PERFORMANCE_HINT"] = "LATENCY", "THROUGHPUT"
         self._streams = options.streams or 1
+        self._depth = 2 * (options.streams or options.threads or os.cpu_count() or 1)
         self._compiling = threading.Lock()
-        self._compiled: dict[int | None, _Compiled] = {}
+        self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
         self._closed = False
 
     def run(self, batch: NDArray[Any]) -> Any:
@@ -90,6 +92,23 @@ class OpenVinoRunner:
         compiled = self._for(batch.shape[0])
         with self._explained("run"):
             outputs = compiled.finish(compiled.start(batch))
+        return self._nested(outputs)
+
+    def flow(self) -> _Flow:
+        """See `Runner.flow`."""
+        return _Flow(self, self._depth)
+
+    def start(self, batch: NDArray[Any]) -> tuple[_Compiled, Any]:
+        """For `flow`: what runs a batch, and its request."""
+        batch = self._checked(batch)
+        compiled = self._for(batch.shape[0], flowing=self._flowing != self._config)
+        with self._explained("run"):
+            return compiled, compiled.start(batch)
+
+    def finish(self, compiled: _Compiled, request: Any) -> Any:
+        """For `flow`: the outputs of what `start` started."""
+        with self._explained("run"):
+            outputs = compiled.finish(request)
         return self._nested(outputs)
 
     def run_many(self, batches: Sequence[NDArray[Any]]) -> list[Any]:
@@ -132,24 +151,25 @@ class OpenVinoRunner:
     def _nested(self, outputs: list[NDArray[Any]]) -> Any:
         return self._signature.nested(dict(zip(self._signature.outputs, outputs, strict=True)))
 
-    def _for(self, count: int) -> _Compiled:
+    def _for(self, count: int, *, flowing: bool = False) -> _Compiled:
         """The model compiled for that many pictures: on its own for one, which is quicker, and once for all others."""
         free = self._signature.shape[0] is None
-        key = 1 if count == 1 and free else None
+        key = 1 if count == 1 and free else None, flowing
         with self._compiling:
             if self._closed:
                 raise UsageError("this Runner is closed", hint="make a new one")
             if key not in self._compiled:
-                self._compiled[key] = self._compile(key)
-                if len(self._compiled) == (2 if free else 1):
+                self._compiled[key] = self._compile(key[0], self._flowing if flowing else self._config)
+                ways = 1 if self._flowing == self._config else 2
+                if len(self._compiled) == ways * (2 if free else 1):
                     self._source = None
             return self._compiled[key]
 
-    def _compile(self, count: int | None) -> _Compiled:
+    def _compile(self, count: int | None, config: Mapping[str, Any]) -> _Compiled:
         core, _ = _opened()
         if count == 1 and self._kept is not None:
             try:
-                return _Compiled(*_imported(core, self._kept, self._config))
+                return _Compiled(*_imported(core, self._kept, config))
             except (OSError, RuntimeError) as error:
                 _log.info("%s: compiled anew, for what was kept cannot be used: %s", self._where, error)
         model, self._model = self._model, None
@@ -162,7 +182,7 @@ class OpenVinoRunner:
                 import openvino
 
                 model.reshape(openvino.PartialShape([count, *self._signature.shape[1:]]))
-            compiled = core.compile_model(model, "CPU", self._config)
+            compiled = core.compile_model(model, "CPU", config)
         if count == 1 and self._shelf:
             self._shelf.keep(compiled, self._facts)
         return _Compiled(compiled)
@@ -178,6 +198,56 @@ class OpenVinoRunner:
                 got=" ".join(str(error).split())[:300],
                 hint=_ISA_HINT if self.precision == "bf16" else "make the file anew",
             ) from error
+
+
+class _Flow:
+    """See `Flow`.
+
+    Args:
+        runner: Its Runner.
+        depth: Each stream has one to go on with while Python looks after another.
+    """
+
+    def __init__(self, runner: OpenVinoRunner, depth: int) -> None:
+        self._runner, self.depth = runner, depth
+        self._started: set[_Running] = set()
+
+    def start(self, batch: NDArray[Any]) -> _Running:
+        """See `Flow.start`."""
+        running = _Running(self._runner, *self._runner.start(batch), batch, self._started)
+        self._started.add(running)
+        return running
+
+    def close(self) -> None:
+        """See `Flow.close`."""
+        for running in self._started:  # they read their batches
+            with contextlib.suppress(RuntimeError):
+                running.wait()
+        self._started.clear()
+
+
+class _Running:
+    """See `Running`."""
+
+    def __init__(
+        self, runner: OpenVinoRunner, compiled: _Compiled, request: Any, batch: NDArray[Any], started: set[_Running]
+    ) -> None:
+        self._runner, self._compiled, self._request, self._batch = runner, compiled, request, batch
+        self._started = started
+
+    def is_done(self, seconds: float) -> bool:
+        """See `Running.is_done`."""
+        return bool(self._request.wait_for(int(seconds * 1000)))
+
+    def result(self) -> Any:
+        """See `Running.result`."""
+        outputs = self._runner.finish(self._compiled, self._request)
+        self._started.discard(self)
+        return outputs
+
+    def wait(self) -> None:
+        """Wait until nothing reads the batch any more."""
+        self._request.wait()
 
 
 class _CompiledForms:

@@ -15,7 +15,7 @@ from mshub_ssd.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Kept", "Options", "Runner", "Shelf", "Signature", "Source"]
+__all__ = ["OUTPUTS_KEY", "PRECISIONS", "Flow", "Kept", "Options", "Runner", "Running", "Shelf", "Signature", "Source"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,36 @@ PRECISIONS = ("f32", "bf16")
 
 OUTPUTS_KEY = "mshub.outputs"
 """Metadata of an ONNX file: its outputs' names as JSON, nested like the Cell's; one name for a bare tensor."""
+
+
+class Running(Protocol):
+    """A batch on its way through a network."""
+
+    def is_done(self, seconds: float) -> bool:
+        """Whether it is through, or will be within so many seconds."""
+
+    def result(self) -> Any:
+        """The outputs, see `Runner.run`; waits for them. Called once at most."""
+
+
+class Flow(Protocol):
+    """A network that several batches are on their way through at once; for one thread.
+
+    Attributes:
+        depth: So many batches are worth having under way.
+    """
+
+    depth: int
+
+    def start(self, batch: NDArray[Any]) -> Running:
+        """Start with a batch, which must stay as it is until it is through.
+
+        Raises:
+            UsageError: The batch does not fit the network, or the Runner was closed.
+        """
+
+    def close(self) -> None:
+        """Wait for what is under way; nothing can be started any more."""
 
 
 class Runner(Protocol):
@@ -50,6 +80,9 @@ class Runner(Protocol):
         Raises:
             UsageError: The batch does not fit the network, or the Runner was closed.
         """
+
+    def flow(self) -> Flow:
+        """For many batches: the engine does several at once, so that each takes longer, and all together less."""
 
     def run_many(self, batches: Sequence[NDArray[Any]]) -> list[Any]:
         """`run` for several batches, as many at once as the Runner has streams; the results are in order."""

@@ -120,7 +120,7 @@ def read_folders(folder: Path) -> Labelled:
     examples, empty = [], []
     for path in folders:
         try:
-            found = pictures.find(str(path))
+            found = [name for name in pictures.find(str(path), below=False) if isinstance(name, str)]
         except ImageError:
             empty.append(path.name)
             continue

@@ -10,6 +10,7 @@ a box without area overlaps nothing; a NaN score or a box with a coordinate that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ Indices = NDArray[np.intp]
 _SETTLE = 128  # candidates settled among themselves at once
 _CELLS = 1 << 16  # pairs of boxes compared at once: their float32 temporaries fit a core's cache
 _HEAD = 256  # candidates of a class sorted at once
+_FEW = 192  # candidates of all classes settled at once
 
 
 def class_nms(
@@ -71,6 +73,10 @@ def class_nms(
     planes[:4] = boxes.T
     with np.errstate(over="ignore", invalid="ignore"):
         planes[4] = (planes[2] - planes[0] + offset) * (planes[3] - planes[1] + offset)
+    if len(positions) <= _FEW:
+        return positions[
+            _settle_few(planes[:, rows[positions]], groups, scores[positions], limit, offset, max_per_class)
+        ]
     edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(groups)]
     rows, scores = rows[positions], scores[positions]
     kept = [
@@ -87,6 +93,25 @@ def _stable_order(classes: NDArray[np.integer[Any]]) -> Indices:
     if classes.max() - low < 1 << 16:  # NumPy sorts 16 bits by counting
         classes = (classes - low).astype(np.uint16)
     return np.argsort(classes, kind="stable")
+
+
+def _settle_few(
+    planes: Floats,
+    groups: NDArray[np.integer[Any]],
+    scores: Floats,
+    limit: np.float32,
+    offset: np.float32,
+    most: int | None,
+) -> Indices:
+    """Positions of the kept ones among a few candidates of several classes, which come in ascending order."""
+    # Sorted the other way round, for equal scores count in descending order.
+    order = np.lexsort((scores, -groups.astype(np.intp)))[::-1]
+    own, groups = planes[:, order], groups[order]
+    hits = _overlaps(own, own, limit, offset)
+    hits &= groups[:, None] == groups
+    edges = [] if most is None else (np.flatnonzero(groups[1:] != groups[:-1]) + 1).tolist()
+    kept: Indices = order[_settle(hits, len(order) if most is None else most, edges)]
+    return kept
 
 
 def _greedy(
@@ -132,17 +157,26 @@ def _free(boxes: Floats, kept: Floats, limit: np.float32, offset: np.float32) ->
     return free
 
 
-def _settle(hits: NDArray[np.bool_], most: int) -> list[int]:
-    """The greedy choice among candidates in descending order, from the table of who suppresses whom."""
+def _settle(hits: NDArray[np.bool_], most: int, edges: Iterable[int] = ()) -> list[int]:
+    """The greedy choice among candidates in descending order, from the table of who suppresses whom.
+
+    Args:
+        hits: [n, n].
+        most: So many are chosen at most, in each class.
+        edges: Where another class begins.
+    """
     # A row is one number of many bits: joining two of them takes a tenth of what two small arrays take.
     bits = np.packbits(hits, axis=1, bitorder="little")
     width, data = bits.shape[1], bits.tobytes()
-    dead = 0
+    dead, left, beginnings = 0, most, set(edges)
     chosen: list[int] = []
     for i in range(len(hits)):
-        if not dead >> i & 1:
+        if i in beginnings:
+            left = most
+        if left and not dead >> i & 1:
             chosen.append(i)
-            if len(chosen) == most:
+            left -= 1
+            if not left and not beginnings:
                 break
             dead |= int.from_bytes(data[i * width : (i + 1) * width], "little")
     return chosen

@@ -123,20 +123,44 @@ class Predictor:
                 return pipeline.results([self._session.read_image(image)], options)[0]
             return list(pipeline.stream(many, self._session.read_image, options))
 
-    def stream(self, images: Iterable[Any]) -> Iterator[Any]:
-        """Look at pictures one after the other, as they come; the next is read while the network looks at this one.
+    def stream(self, images: Iterable[Any], *, batch: int | None = None, prefetch: int | None = None) -> Iterator[Any]:
+        """Look at pictures one after the other, as they come.
+
+        Threads read the next ones, run the network and look at what it found at the same time. The iterable itself runs
+        in the thread that asks for results. Closing the generator (leaving the loop does) ends all of it.
 
         Args:
-            images: Any iterable of what `Hub.read_image` takes, without an end too.
+            images: Any iterable of what `Hub.read_image` takes, without an end too, and slow or fast. A `Failure` among
+                them comes out in its place.
+            batch: So many pictures go through the network together. None for one: more gain nothing on CPUs.
+            prefetch: So many more are taken before their results are asked for, so that never more than batch +
+                prefetch are in memory. None for enough to keep all processors busy. More pay off where pictures are
+                slow to come, such as urls: up to 32 are read at once.
 
         Yields:
-            One result per picture, in order.
+            One result per picture, in order: `Detections` or a `Classification`. A `Failure` where a picture cannot be
+            read.
 
         Raises:
-            MshubError: As for a call.
+            MshubError: In one of its kinds: the Predictor was closed, an argument makes no sense.
         """
-        pipeline, options = self._open()
-        yield from pipeline.stream(images, self._session.read_image, options)
+        with needing_extra("mshub_ssd.Predictor"):
+            from mshub_ssd import pictures
+
+            pipeline, options = self._open()
+            several = pictures.several(images)
+            one = isinstance(images, str | bytes) or hasattr(images, "shape") or hasattr(images, "read")
+            if several is None and (one or not isinstance(images, Iterable)):
+                raise UsageError(
+                    "a stream takes pictures one after the other, and no single one",
+                    expected="any iterable of pictures",
+                    got=type(images).__name__,
+                    hint="predictor(picture) looks at one; files of a folder: sorted(folder.glob('*.jpg'))",
+                )
+            things = images if several is None else several
+            return pipeline.stream(
+                things, self._session.read_image, options, batch=batch, prefetch=prefetch, strict=False
+            )
 
     @property
     def engine(self) -> str:

@@ -346,7 +346,7 @@ class Seeing:
             else:
                 name, wanted = type(model).__name__, model
             made = compiling.ready(wanted, self.settings, engine, precision, threads, streams)
-            return Pipeline(made.config, made.runner, streams=streams, cell=made.cell, name=name)
+            return Pipeline(made.config, made.runner, cell=made.cell, name=name)
 
     def _ready(self, model: str | Path | nn.Cell, engine: str, precision: str) -> Pipeline:
         """What runs a Cell, or the network of a uid: a kept one if its card says the same."""

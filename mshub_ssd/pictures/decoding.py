@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import shlex
 import struct
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from mshub_ssd.errors import ImageError, needing_extra
 from mshub_ssd.files import NotRegularError, open_regular
+from mshub_ssd.pictures import jpeg
 from mshub_ssd.pictures.arrays import RGB, from_array
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ __all__ = ["from_bytes", "from_file", "from_pil", "from_stream"]
 
 MAX_BYTES = 64 << 20
 """Most bytes that are downloaded, or read of a stream, for one picture."""
+
+# The tag of EXIF data that says how a picture is rotated.
+_ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on damaged files, besides OSError.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
@@ -45,7 +50,12 @@ def from_file(path: Path, where: str) -> RGB:
     """
     # Opened here: Pillow would wait for ever for a FIFO, or read a device without an end.
     with _opened(path, where) as stream, io.BufferedReader(stream) as file:
-        return _decoded(file, where, file.peek(16)[:16], hint=f"file {shlex.quote(where)}")
+        head = file.peek(16)[:16]
+        whole = None
+        if jpeg.is_jpeg(head) and os.fstat(stream.fileno()).st_size <= MAX_BYTES:
+            with _decoding(where):
+                whole = file.read(MAX_BYTES)
+        return _decoded(file, where, head, whole, hint=f"file {shlex.quote(where)}")
 
 
 def from_bytes(data: bytes | bytearray | memoryview, where: str | None = None) -> RGB:
@@ -59,7 +69,9 @@ def from_bytes(data: bytes | bytearray | memoryview, where: str | None = None) -
         ImageError: They are no picture.
         MissingDependencyError: Pillow is not installed.
     """
-    return _decoded(io.BytesIO(data), where, bytes(data[:16]), hint="look at where these bytes come from")
+    head = bytes(data[:16])
+    whole = data if jpeg.is_jpeg(head) else None
+    return _decoded(io.BytesIO(data), where, head, whole, hint="look at where these bytes come from")
 
 
 def from_stream(stream: Any) -> RGB:
@@ -114,14 +126,24 @@ def from_pil(image: Image.Image) -> RGB:
 
 
 @needing_extra("reading a picture")
-def _decoded(file: BinaryIO, where: str | None, head: bytes, *, hint: str) -> RGB:
-    """The picture that begins where the file stands, rotated as its EXIF orientation says."""
+def _decoded(
+    file: BinaryIO, where: str | None, head: bytes, whole: bytes | bytearray | memoryview | None, *, hint: str
+) -> RGB:
+    """The picture in a file, rotated as its EXIF orientation says.
+
+    Args:
+        file: It stands where the picture begins, or its bytes are given.
+        where: What messages call it.
+        head: Its first bytes.
+        whole: All its bytes if it is a JPEG, or None.
+        hint: What to do if it is no picture.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     what = "file" if isinstance(file, io.BufferedReader) else "bytes"
     with _decoding(where):
         try:
-            opened = Image.open(file)
+            opened = Image.open(file if whole is None else io.BytesIO(whole))
         except UnidentifiedImageError as error:
             verb = "is" if what == "file" else "are"
             found = f"a file that begins with {head!r}" if what == "file" else f"bytes that begin with {head!r}"
@@ -131,13 +153,19 @@ def _decoded(file: BinaryIO, where: str | None, head: bytes, *, hint: str) -> RG
                 got=found if head else "an empty file" if what == "file" else "no bytes at all",
                 hint=hint,
             ) from error
-        opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
+        pixels = None if whole is None else jpeg.pixels_of(whole, opened)
+        if pixels is None:
+            opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
         upright: Image.Image = opened
         try:
-            upright = ImageOps.exif_transpose(opened)
+            # Most pictures stand upright, and would be copied.
+            orientation = opened.getexif().get(_ORIENTATION, 1)
+            if orientation != 1:
+                pixels = None if pixels is None else jpeg.rotated(pixels, orientation)
+                upright = opened if pixels is not None else ImageOps.exif_transpose(opened)
         except _DAMAGED:
             warnings.warn(f"unreadable EXIF data in {where or 'a picture'}: taken as not rotated", stacklevel=5)
-        return from_array(np.asarray(_to_rgb(upright)))
+        return from_array(np.asarray(_to_rgb(upright)) if pixels is None else pixels)
 
 
 @contextmanager
@@ -205,7 +233,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Pillow.new("RGBA", layer.size, "white")
         return Pillow.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey_to_uint8(grey: NDArray[Any]) -> RGB:

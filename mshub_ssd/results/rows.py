@@ -7,11 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mshub_ssd.errors import MshubError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.results.results import Classification, Detections
 
 __all__ = ["Failure", "json_line", "row_of"]
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,13 @@ def row_of(result: Any, image: str | None, **more: Any) -> dict[str, Any]:
     if isinstance(result, Failure):
         return {**row, "error": {"code": result.error.code, "message": result.error.message}}
     if isinstance(result, Detections):
+        columns = (result.boxes, result.scores, result.labels)
         found = [
-            {"box": _finite(one.box), "score": _finite(one.score), "label": one.label, "name": one.name}
-            for one in result
+            {"box": box, "score": score, "label": label, "name": name}
+            for box, score, label, name in zip(*(column.tolist() for column in columns), result.names, strict=True)
         ]
+        if not (np.isfinite(result.boxes).all() and np.isfinite(result.scores).all()):
+            found = _finite(found)
         return {**row, "size": list(result.image_size), "detections": found}
     if isinstance(result, Classification):
         size = None if result.image_size is None else list(result.image_size)
@@ -65,7 +72,7 @@ def row_of(result: Any, image: str | None, **more: Any) -> dict[str, Any]:
 def json_line(row: dict[str, Any]) -> bytes:
     """A row as one line of JSON in ASCII, with its end."""
     # DEL is the one control character that JSON leaves alone.
-    return json.dumps(row, allow_nan=False).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
+    return _ENCODER.encode(row).replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 
 
 def _finite(value: Any) -> Any:

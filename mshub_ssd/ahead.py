@@ -1,0 +1,251 @@
+"""Things made ready by threads, a bounded number ahead, run somewhere else meanwhile, and given out in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import islice
+from queue import SimpleQueue
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+__all__ = ["Cancelled", "Limits", "Stop", "Work", "in_order"]
+
+Thing = TypeVar("Thing")
+Ready = TypeVar("Ready")
+Running = TypeVar("Running")
+Result = TypeVar("Result", covariant=True)
+
+# Things that take longer to come are slow: then a result that is there is given out before the next one is waited for,
+# and one that is about to be there is awaited for this part of the time.
+_SLOW = 0.02
+_PATIENCE = 0.25
+# Another thread helps where one keeps the others waiting so often in a row, or for so long.
+_OFTEN = 4
+_LONG = 0.05
+# So long the threads have for what they are doing when all is cancelled. A download that stalls would take a minute
+# more: its thread ends by itself.
+_LEAVE = 2.0
+
+
+class Cancelled(Exception):  # noqa: N818 - no error: nobody wants the result any more
+    """Nobody wants what is being worked on; ends the work, and is told to nobody."""
+
+
+class Stop:
+    """Whether those who work shall stop; given to whoever works.
+
+    Attributes:
+        requested: Whether they shall.
+    """
+
+    requested = False
+
+    def check(self) -> None:
+        """Called between the steps of a work.
+
+        Raises:
+            Cancelled: They shall stop.
+        """
+        if self.requested:
+            raise Cancelled
+
+
+class Limits(NamedTuple):
+    """How far ahead to work, as things are just now.
+
+    Attributes:
+        under_way: So many things at most are taken and not yet given out as results.
+        together: So many are made ready by one thread in a row: the smaller they are, the more it saves.
+        threads: So many threads may make things ready; more, if that takes long.
+        running: So many batches are worth starting before the first one is finished.
+    """
+
+    under_way: int
+    together: int
+    threads: int
+    running: int
+
+
+class Work(Protocol[Thing, Ready, Running, Result]):  # type: ignore[misc] # variances of no concern
+    """What is done with things."""
+
+    def prepare(self, thing: Thing, stop: Stop) -> Ready:
+        """Make one ready; in any thread."""
+
+    def start(self, batch: Sequence[Ready]) -> Running:
+        """Start with some that are ready; in the thread that asks for results, as all that follows."""
+
+    def is_done(self, running: Running, seconds: float) -> bool:
+        """Whether what was started is done, or will be within so many seconds."""
+
+    def finish(self, running: Running) -> Iterable[Result]:
+        """As many results."""
+
+    def drop(self, running: Running) -> None:
+        """Nobody wants the results."""
+
+
+class _Slot(Generic[Thing, Ready]):
+    """Some things being made ready; the lock is open when they are."""
+
+    def __init__(self, things: Sequence[Thing]) -> None:
+        self.things = things
+        self.ready: deque[Ready] = deque()
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def is_done(self, seconds: float = 0.0) -> bool:
+        done = self.done.acquire(timeout=seconds)
+        if done:
+            self.done.release()
+        return done
+
+
+def in_order(
+    things: Iterable[Thing],
+    work: Work[Thing, Ready, Running, Result],
+    limits: Callable[[], Limits],
+    *,
+    batch: int = 1,
+    max_threads: int = 32,
+) -> Generator[Result, None, None]:
+    """What `work` makes of things, in their order.
+
+    The iterable runs in the thread that asks for results. When the generator is closed, or ends with an error, what has
+    not begun is dropped, what has is told to stop, and no thread is left.
+
+    Args:
+        things: Any number of them, without an end too; they may be slow to come.
+        work: What is done with them.
+        limits: Tells how far ahead to work.
+        batch: So many are started together, at the end fewer.
+        max_threads: So many threads at most, however long it takes to make things ready.
+
+    Raises:
+        BaseException: What the iterable raises, after the results of what came before; and what `work` raises.
+    """
+    source = iter(things)
+    team: _Team[Thing, Ready] = _Team(work.prepare, max_threads)
+    slots: deque[_Slot[Thing, Ready]] = deque()
+    running: deque[Running] = deque()
+    open_batch: list[Ready] = []
+    under_way, pull, waits, first = 0, 0.0, 0, True
+    ended, failure = False, None
+    try:
+        while True:
+            limit = limits()
+            slow = pull > _SLOW
+            while not ended and under_way < limit.under_way:
+                if slow and (
+                    work.is_done(running[0], pull * _PATIENCE)
+                    if running
+                    else slots and slots[0].is_done(pull * _PATIENCE)
+                ):
+                    break
+                room = 1 if slow or first else min(limit.together, limit.under_way - under_way)
+                begun, some = time.perf_counter(), list[Thing]()
+                try:
+                    some.extend(islice(source, room))
+                except Exception as error:  # noqa: BLE001 - raised below, in its place
+                    failure = error
+                pull = (time.perf_counter() - begun) / room
+                slow, first = pull > _SLOW, False
+                ended = failure is not None or len(some) < room
+                if some:
+                    under_way += len(some)
+                    slots.append(team.take(some))
+            while slots and len(running) < limit.running:
+                head = slots[0]
+                if not head.is_done():
+                    if slow and running:
+                        break
+                    waits += 1
+                    if waits > _OFTEN:
+                        team.grow(limit.threads)
+                        waits = 0
+                    while not head.is_done(_LONG):
+                        team.grow(max_threads)
+                else:
+                    waits = 0
+                while head.ready and len(running) < limit.running:
+                    open_batch.append(head.ready.popleft())
+                    if len(open_batch) == batch:
+                        running.append(work.start(open_batch))
+                        open_batch = []
+                if not head.ready:
+                    if head.error is not None:
+                        break
+                    slots.popleft()
+            # What is over, or slow to go on, is not kept waiting for a whole batch; nor is what fills all the room.
+            stuck = not running and (not slots or slots[0].error is not None)
+            if open_batch and stuck and (ended or slow or under_way >= limit.under_way or slots):
+                running.append(work.start(open_batch))
+                open_batch = []
+            if running:
+                for result in work.finish(running.popleft()):
+                    under_way -= 1
+                    yield result
+            elif slots and slots[0].error is not None:
+                raise slots[0].error
+            elif ended and not slots and not open_batch:
+                break
+        if failure is not None:
+            raise failure
+    finally:
+        team.leave()
+        while running:
+            work.drop(running.popleft())
+
+
+class _Team(Generic[Thing, Ready]):
+    """Threads that make things ready in turn."""
+
+    def __init__(self, prepare: Callable[[Thing, Stop], Ready], most: int) -> None:
+        self._prepare, self._most = prepare, most
+        self._jobs: SimpleQueue[_Slot[Thing, Ready] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._stop = Stop()
+
+    def take(self, things: Sequence[Thing]) -> _Slot[Thing, Ready]:
+        """Let some thread make things ready."""
+        slot: _Slot[Thing, Ready] = _Slot(things)
+        self._jobs.put(slot)
+        if not self._threads:
+            self.grow(1)
+        return slot
+
+    def grow(self, most: int) -> None:
+        """Let one more thread help, if there are fewer than so many."""
+        if len(self._threads) >= min(most, self._most):
+            return
+        # A daemon, for the interpreter shall not wait for a download at its end.
+        thread = threading.Thread(target=_run, args=(self._jobs, self._prepare, self._stop), daemon=True)
+        thread.name = f"mshub-pictures-{len(self._threads) + 1}"
+        thread.start()
+        self._threads.append(thread)
+
+    def leave(self) -> None:
+        """Stop, and wait for the threads to end."""
+        self._stop.requested = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        until = time.monotonic() + _LEAVE
+        for thread in self._threads:
+            if thread is not threading.current_thread():  # a collector may close a generator anywhere
+                thread.join(max(0.0, until - time.monotonic()))
+
+
+def _run(jobs: SimpleQueue[_Slot[Thing, Ready] | None], prepare: Callable[[Thing, Stop], Ready], stop: Stop) -> None:
+    while (slot := jobs.get()) is not None:
+        try:
+            for thing in slot.things:
+                stop.check()
+                slot.ready.append(prepare(thing, stop))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            slot.error = error
+        slot.things = ()
+        slot.done.release()
+        del slot  # what it holds would live until the next one comes
