@@ -1,6 +1,7 @@
 """How many published cards give a network: candidates are built in a process of its own, and run forward.
 
-    python benchmarks/hub_loadability.py CARDS [--zoo CLONE] [--jobs N] [--time-limit S] [--limit N] --json OUT
+    python benchmarks/hub_loadability.py CARDS [--zoo CLONE] [--jobs N] [--time-limit S] [--limit N]
+        [--every-commit] --json OUT
 
 CARDS is a folder of cards (publisher/version/name.md). Each is resolved as `mshub_ssd.load` does it. Networks of this
 library and of installed packages are built; with a CLONE of the model zoo (bare or not), recipes of its cards are, too,
@@ -9,8 +10,9 @@ guard. One that knows what goes in is run forward with numbers of that shape, wi
 A card constructs if one of its candidates does, and runs if one does, so that of several the rest is left when one
 runs; whether a checkpoint fits is not asked, because none is fetched.
 
-Recipes whose code is the same at two commits are built once; each is run at one of the commits where it is built. What
-was built is kept beside OUT and taken up again; `--fresh` forgets it.
+A recipe is built once, at the commit of the first card that means it: that it gives the same parameters at all commits
+that it names was seen when it was captured. With `--every-commit` it is built at each where code that it can read
+differs. What was built is kept beside OUT and taken up again; `--fresh` forgets it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -31,6 +34,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,6 +45,10 @@ from mshub_ssd.foreign import parse_repo_link
 from mshub_ssd.providers import Recipe
 
 _READ = re.compile(r"\.(py|ya?ml|json|txt|cfg|csv|npy|npz)$")
+
+
+_UNPROVEN = 15.0
+"""Most seconds to run a recipe in that never ran before: for the cause."""
 
 
 class Clone:
@@ -140,27 +148,40 @@ def _imported(text: str) -> set[str]:
     return words | {"*"} if _IMPORTING.search(text) else words
 
 
-def identity(recipe: Recipe, clone: Clone | None, anywhere: bool = False) -> str:
-    """What tells recipes apart that need to be built each; anywhere, that need to be run each."""
+def identity(recipe: Recipe, clone: Clone | None = None) -> str:
+    """What tells recipes apart that need to be built each; with a clone, also whether their commits' code differs."""
     told: list[Any] = [recipe.level, recipe.key, dict(recipe.arguments), list(recipe.adapters)]
-    if recipe.code is not None and recipe.call is not None:
-        where = "" if anywhere else recipe.code.version
-        if not anywhere and recipe.level == "repository" and clone is not None:
-            call = recipe.call
-            told_text = json.dumps(
-                [call.callable, list(call.args), dict(call.kwargs), list(recipe.adapters)], default=str
-            )
-            where = clone.code(recipe.code.version, recipe.code.path, set(re.findall(r"\w+", told_text)))
-        call = recipe.call
-        told += [recipe.code.name, recipe.code.path, where, call.callable, list(call.args), dict(call.kwargs)]
-        told += [list(call.argv), [[list(one.shape), one.type] for one in recipe.inputs]]
+    code, call = recipe.code, recipe.call
+    if code is not None and call is not None:
+        said = [call.callable, list(call.args), dict(call.kwargs), list(call.argv)]
+        where = ""
+        if recipe.level == "repository":
+            where = _digest(code.path, code.version, json.dumps(said))
+            if clone is not None:
+                words = set(re.findall(r"\w+", json.dumps([*said, list(recipe.adapters)])))
+                where = clone.code(code.version, code.path, words)
+        told += [code.name, code.path, where, said, [[list(one.shape), one.type] for one in recipe.inputs]]
         told[1] = ""  # the same by another name is the same
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def build(
-    uid: str, file: Path, number: int, repositories: str, home: Path, out: TextIO, forward: bool
-) -> dict[str, Any]:
+def _digest(path: str, commit: str, said: str) -> str:
+    """The parameters that a call gives at a commit: the same call may mean another network elsewhere."""
+    return next((digest for commits, call, digest in _rows().get(path, ()) if commit in commits and call == said), "")
+
+
+@functools.cache
+def _rows() -> dict[str, list[tuple[list[str], str, str]]]:
+    found: dict[str, list[tuple[list[str], str, str]]] = defaultdict(list)
+    text = (resources.files("mshub_ssd.providers") / "data" / "zoo.jsonl").read_text(encoding="utf-8")
+    for row in [json.loads(line) for line in text.splitlines()[1:]]:
+        call = row["call"]
+        said = [call["callable"], call.get("args", []), call.get("kwargs", {}), call.get("argv", [])]
+        found[row["path"]].append((row["commits"], json.dumps(said), row["digest"]))
+    return found
+
+
+def build(uid: str, file: Path, number: int, repositories: str, home: Path, out: TextIO) -> dict[str, Any]:
     """Build a card's candidate, in this process, tell so, and run it forward."""
     from mshub_ssd import settings
 
@@ -171,14 +192,14 @@ def build(
     )
     told: dict[str, Any] = {"constructs": True, "parameters": len(list(network.get_parameters()))}
     print(json.dumps(told), file=out, flush=True)
-    if not forward:
-        return {**told, "runs": True, "forward": "at another commit"}
     inputs = [(one.shape, one.type) for one in recipe.inputs] or _own_inputs(recipe, network)
     if not inputs:
         return {**told, "error": "inputs unknown"}
     import mindspore
     import numpy as np
 
+    if recipe.level == "repository" and "runs" not in recipe.proven:  # it was tried for longer than here
+        signal.setitimer(signal.ITIMER_PROF, min(_UNPROVEN, signal.getitimer(signal.ITIMER_PROF)[0]))
     network.set_train(False)
     numbers = np.random.default_rng(0)
     arrays = []
@@ -215,11 +236,11 @@ class Nest:
         command += ["--nest", repositories, str(scratch), "--time-limit", str(limit)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def build(self, uid: str, number: int, forward: bool) -> dict[str, Any]:
+    def build(self, uid: str, number: int) -> dict[str, Any]:
         """Build a card's candidate in a process of its own; what it told."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps([uid, number, forward]) + "\n")
+        self._process.stdin.write(json.dumps([uid, number]) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
@@ -244,15 +265,13 @@ def nest(cards: Path, repositories: str, scratch: Path, limit: float) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
-        uid, number, forward = json.loads(line)
+        uid, number = json.loads(line)
         started = time.monotonic()
-        told = _in_copy(uid, cards / f"{uid}.md", number, forward, repositories, scratch, limit)
+        told = _in_copy(uid, cards / f"{uid}.md", number, repositories, scratch, limit)
         print(json.dumps({**told, "seconds": round(time.monotonic() - started, 1)}), file=answers, flush=True)
 
 
-def _in_copy(
-    uid: str, file: Path, number: int, forward: bool, repositories: str, scratch: Path, limit: float
-) -> dict[str, Any]:
+def _in_copy(uid: str, file: Path, number: int, repositories: str, scratch: Path, limit: float) -> dict[str, Any]:
     """Build in a copy of this process; the last that it told."""
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory(dir=scratch) as place:
@@ -268,7 +287,7 @@ def _in_copy(
             signal.setitimer(signal.ITIMER_REAL, limit * 5)
             told = os.fdopen(writing, "w")
             try:
-                result = build(uid, file, number, repositories, scratch / "home", told, forward)
+                result = build(uid, file, number, repositories, scratch / "home", told)
             except BaseException as error:  # noqa: BLE001 (whatever the code of others raises is a result)
                 result = {"error": f"{type(error).__name__}: {error}"[:400]}
             print(json.dumps(result), file=told, flush=True)
@@ -324,6 +343,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--time-limit", type=float, default=60)
     parser.add_argument("--limit", type=int, help="as many cards, evenly chosen")
+    parser.add_argument("--every-commit", action="store_true", help="build a recipe for each state of its code")
     parser.add_argument("--fresh", action="store_true", help="forget what was built before")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--nest", nargs=2, help=argparse.SUPPRESS)
@@ -336,7 +356,7 @@ def main() -> int:
     if told.limit and told.limit < len(cards):
         uids = sorted(cards)
         cards = {uids[n * len(uids) // told.limit]: cards[uids[n * len(uids) // told.limit]] for n in range(told.limit)}
-    clone = Clone(told.zoo) if told.zoo else None
+    clone = Clone(told.zoo) if told.zoo and told.every_commit else None
     kept = told.json.with_suffix(".kept.jsonl")
     if told.fresh:
         kept.unlink(missing_ok=True)
@@ -345,7 +365,7 @@ def main() -> int:
         built = {one["id"]: one for one in map(json.loads, kept.read_text().splitlines())}
     wanted: dict[str, list[tuple[str, int]]] = {}
     for uid, (_, _, recipes, _) in cards.items():
-        built_ones = [(n, one) for n, one in enumerate(recipes) if one.level != "repository" or clone is not None]
+        built_ones = [(n, one) for n, one in enumerate(recipes) if one.level != "repository" or told.zoo]
         built_ones.sort(key=lambda pair: "runs" not in pair[1].proven)
         wanted[uid] = [(identity(recipe, clone), number) for number, recipe in built_ones]
     networks = {key for keys in wanted.values() for key, _ in keys}
@@ -363,10 +383,6 @@ def main() -> int:
         made = [Nest(told.cards, repositories, Path(place), told.time_limit) for _ in range(told.jobs if todo else 0)]
         for one_nest in made:
             nests.put(one_nest)
-        same: dict[str, str] = {}  # a network → the recipe, at whichever commit
-        for uid, keys in wanted.items():
-            same |= {key: identity(cards[uid][2][number], clone, anywhere=True) for key, number in keys}
-        ran = {same[key] for key, told_of in built.items() if told_of.get("runs") and key in same}
         locks: dict[str, threading.Lock] = {key: threading.Lock() for key in networks}
 
         def one(uid: str) -> None:
@@ -375,12 +391,9 @@ def main() -> int:
                     if key not in built:
                         own = nests.get()
                         try:
-                            told_of = own.build(uid, number, forward=same[key] not in ran)
+                            built[key] = {"id": key, "uid": uid, **own.build(uid, number)}
                         finally:
                             nests.put(own)
-                        built[key] = {"id": key, "uid": uid, **told_of}
-                        if told_of.get("runs"):
-                            ran.add(same[key])
                         with kept.open("a", encoding="utf-8") as file:
                             file.write(json.dumps(built[key]) + "\n")
                 if built[key].get("runs"):
@@ -394,7 +407,12 @@ def main() -> int:
     report = account(cards, built, clone)
     if clone:
         clone.close()
-    report["settings"] = {"time_limit": told.time_limit, "zoo": told.zoo is not None, "limit": told.limit}
+    report["settings"] = {
+        "time_limit": told.time_limit,
+        "zoo": told.zoo is not None,
+        "limit": told.limit,
+        "every_commit": told.every_commit,
+    }
     told.json.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(report["counts"], indent=1))
     return 0
