@@ -235,8 +235,13 @@ class WeakDigestWarning(UserWarning):
 
 # Packages of one feature: the name something is imported by, and the extra that brings it.
 _FEATURES = {
+    "httptools": "serve",
     "matplotlib": "evaluate",
+    "prometheus_client": "serve",
     "pycocotools": "evaluate",
+    "python_multipart": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 # What extras of engines bring: the name something is imported by, and the package's.

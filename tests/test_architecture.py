@@ -37,7 +37,7 @@ ROWS = (
     ("bundles", "lockfile", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting", "evaluation", "bulk"),
-    ("doctor", "compat"),
+    ("doctor", "compat", "serve"),
     ("cli", "__init__"),
     ("__main__",),
 )
@@ -78,7 +78,7 @@ NUMPY_ONLY = {
     "networks.yolo",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
-NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline", "evaluation"}
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline", "evaluation", "serve"}
 MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat", "providers"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import servelab
 from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ import mshub_ssd as mshub
 from mshub_ssd import engines, families, networks, pictures
 from mshub_ssd.errors import ImageError, UsageError
 from mshub_ssd.networks.classification import ClassifierConfig, class_names
-from mshub_ssd.results import Classification
+from mshub_ssd.results import Classification, row_of
 
 FIVE = ClassifierConfig("five", 5, ("ant", "bee", "cow", "dog", "eel"))
 IMAGENET = ClassifierConfig("thousand", 1000, class_names(1000))
@@ -375,3 +376,18 @@ def test_the_commands_refuse_what_they_cannot_use(uid: str) -> None:
         result = run("classify", DEMO, "--model", uid, *args)
         assert (result.exit_code, result.stdout) == (2, "")
     assert f"classify picture.jpg --model {uid}" in run("info", uid).stdout
+
+
+def test_a_classifier_is_served(uid: str, tmp_path: Path) -> None:
+    with servelab.Server("--top-k", 2, home=tmp_path / "home", model=uid) as server:
+        row = row_of(mshub.classify(uid, DEMO, top_k=2), None)
+        answer = server.ask("POST", "/v1/classify", DEMO.read_bytes())
+        assert (answer.status, answer.json) == (200, {**row, "size": [480, 640]})
+        assert len(server.ask("POST", "/v1/classify?top_k=3", DEMO.read_bytes()).json["classes"]) == 3
+        drawn = server.ask("POST", "/v1/classify?draw=jpeg", DEMO.read_bytes())
+        assert (drawn.headers["content-type"], drawn.body[:2]) == ("image/jpeg", b"\xff\xd8")
+        model = server.ask("GET", "/v1/model").json
+        assert (model["kind"], model["path"], model["score_threshold"]) == ("classifier", "v1/classify", None)
+        assert server.detect(DEMO.read_bytes()).code == "wrong-kind"
+        assert server.ask("POST", "/v1/classify?classes=1", b"").code == "unknown-parameter"
+        assert server.stop() == 0

@@ -37,6 +37,7 @@ _COMMANDS = {
     "registry": "registry:registry_group",
     "schema": "validate:schema_command",
     "search": "models:search_command",
+    "serve": "serve:serve_command",
     "sync": "lock:sync_command",
     "trust": "trust:trust_group",
     "validate": "validate:validate_command",

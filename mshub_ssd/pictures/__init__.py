@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mshub_ssd.pictures.arrays import RGB
-from mshub_ssd.pictures.decoding import MAX_BYTES
+from mshub_ssd.pictures.decoding import MAX_BYTES, from_bytes, size_of
 from mshub_ssd.pictures.finding import find
 from mshub_ssd.pictures.reading import Downloader, ImageLike, name_of, read_image, several
 from mshub_ssd.pictures.sizing import Interpolation, normalize, resize
@@ -16,10 +16,12 @@ __all__ = [
     "ImageLike",
     "Interpolation",
     "find",
+    "from_bytes",
     "is_url",
     "name_of",
     "normalize",
     "read_image",
     "resize",
     "several",
+    "size_of",
 ]

@@ -9,7 +9,7 @@ import shlex
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,10 +25,12 @@ from mshub_ssd.pictures.arrays import RGB, from_array
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["from_bytes", "from_file", "from_pil", "from_stream"]
+__all__ = ["from_bytes", "from_file", "from_pil", "from_stream", "size_of"]
 
 MAX_BYTES = 64 << 20
 """Most bytes that are downloaded, or read of a stream, for one picture."""
+
+_BYTES_HINT = "look at where these bytes come from"
 
 # The tag of EXIF data that says how a picture is rotated.
 _ORIENTATION = 0x0112
@@ -58,12 +60,15 @@ def from_file(path: Path, where: str) -> RGB:
         return _decoded(file, where, head, whole, hint=f"file {shlex.quote(where)}")
 
 
-def from_bytes(data: bytes | bytearray | memoryview, where: str | None = None) -> RGB:
+def from_bytes(
+    data: bytes | bytearray | memoryview, where: str | None = None, formats: Sequence[str] | None = None
+) -> RGB:
     """The picture in the bytes of a file.
 
     Args:
         data: The bytes.
         where: What messages call them.
+        formats: Only these, by Pillow's names; None for all that it knows.
 
     Raises:
         ImageError: They are no picture.
@@ -71,7 +76,30 @@ def from_bytes(data: bytes | bytearray | memoryview, where: str | None = None) -
     """
     head = bytes(data[:16])
     whole = data if jpeg.is_jpeg(head) else None
-    return _decoded(io.BytesIO(data), where, head, whole, hint="look at where these bytes come from")
+    return _decoded(io.BytesIO(data), where, head, whole, hint=_BYTES_HINT, formats=formats)
+
+
+@needing_extra("reading a picture")
+def size_of(
+    data: bytes | bytearray | memoryview, where: str | None = None, formats: Sequence[str] | None = None
+) -> tuple[int, int]:
+    """The size of the picture in the bytes of a file as its header has it: nothing is decoded.
+
+    Args:
+        data: The bytes.
+        where: What messages call them.
+        formats: As for `from_bytes`.
+
+    Returns:
+        (height, width), not rotated.
+
+    Raises:
+        ImageError: They are no picture.
+        MissingDependencyError: Pillow is not installed.
+    """
+    with _decoding(where):
+        width, height = _found(io.BytesIO(data), bytes(data[:16]), _BYTES_HINT, formats).size
+    return height, width
 
 
 def from_stream(stream: Any) -> RGB:
@@ -125,9 +153,36 @@ def from_pil(image: Image.Image) -> RGB:
         return from_array(np.asarray(_to_rgb(image)))
 
 
+def _found(file: BinaryIO, head: bytes, hint: str, formats: Sequence[str] | None) -> Image.Image:
+    """What Pillow makes of a file's header."""
+    from PIL import Image, UnidentifiedImageError
+
+    what = "file" if isinstance(file, io.BufferedReader) else "bytes"
+    if formats is not None:
+        Image.init()
+        formats = [name for name in formats if name in Image.OPEN]  # Pillow may be built without some
+    try:
+        return Image.open(file, formats=formats)
+    except UnidentifiedImageError as error:
+        verb = "is" if what == "file" else "are"
+        found = f"a file that begins with {head!r}" if what == "file" else f"bytes that begin with {head!r}"
+        raise ImageError(
+            f"the {what} {verb} not a picture Pillow can read",
+            expected="PNG, JPEG, WebP, BMP, TIFF, GIF, …" if formats is None else ", ".join(formats),
+            got=found if head else "an empty file" if what == "file" else "no bytes at all",
+            hint=hint,
+        ) from error
+
+
 @needing_extra("reading a picture")
 def _decoded(
-    file: BinaryIO, where: str | None, head: bytes, whole: bytes | bytearray | memoryview | None, *, hint: str
+    file: BinaryIO,
+    where: str | None,
+    head: bytes,
+    whole: bytes | bytearray | memoryview | None,
+    *,
+    hint: str,
+    formats: Sequence[str] | None = None,
 ) -> RGB:
     """The picture in a file, rotated as its EXIF orientation says.
 
@@ -137,22 +192,12 @@ def _decoded(
         head: Its first bytes.
         whole: All its bytes if it is a JPEG, or None.
         hint: What to do if it is no picture.
+        formats: As for `from_bytes`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    what = "file" if isinstance(file, io.BufferedReader) else "bytes"
     with _decoding(where):
-        try:
-            opened = Image.open(file if whole is None else io.BytesIO(whole))
-        except UnidentifiedImageError as error:
-            verb = "is" if what == "file" else "are"
-            found = f"a file that begins with {head!r}" if what == "file" else f"bytes that begin with {head!r}"
-            raise ImageError(
-                f"the {what} {verb} not a picture Pillow can read",
-                expected="PNG, JPEG, WebP, BMP, TIFF, GIF, …",
-                got=found if head else "an empty file" if what == "file" else "no bytes at all",
-                hint=hint,
-            ) from error
+        opened = _found(file if whole is None else io.BytesIO(whole), head, hint, formats)
         pixels = None if whole is None else jpeg.pixels_of(whole, opened)
         if pixels is None:
             opened.load()  # a damaged picture fails here, so that below only its EXIF block can be at fault
