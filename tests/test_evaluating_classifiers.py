@@ -195,7 +195,7 @@ def test_ambiguous_names_mean_nothing(tmp_path: Path) -> None:
     assert label_of_each([names[7]], names, (), "name", "here")[0] == {names[7]: 7}
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(text=st.text(max_size=40), data=st.binary(max_size=40))
 def test_nothing_but_our_errors_of_tables(tmp_path_factory: Any, text: str, data: bytes) -> None:
     from mshub_ssd.evaluation.labelled import read_csv

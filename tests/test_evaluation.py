@@ -388,7 +388,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(changes=st.lists(st.tuples(st.sampled_from(sorted(FAULTS)), st.integers(0, 2), JSON), max_size=3), more=JSON)
 def test_nothing_but_our_errors(changes: list[Any], more: Any) -> None:
     data: dict[str, Any] = {
