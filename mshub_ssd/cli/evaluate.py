@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -138,6 +139,7 @@ def evaluate_command(
             images=images,
             annotations=annotations,
             hub=default_hub(),
+            quiet=not logging.getLogger("mshub_ssd").isEnabledFor(logging.WARNING),
             **{**options, "categories": list(options["categories"]) or None},
         )
         compared = done.against_card(tolerance) if against_card else None

@@ -51,13 +51,14 @@ def evaluate_classifier(looking: Looking, labelled: Labelled | None, match: str)
     failures: list[Failure] = []
     results: list[dict[str, Any]] = []
     options = as_kind(looking.pipeline.family, Classifier).options(top_k=_TOP)
-    seen = looking.at([example.name for example in examples], options)
-    for example, found in zip(examples, seen, strict=True):
+
+    def take(place: int, found: Any) -> None:
+        example = examples[place]
         label = ids[example.label]
         pictures[label] += 1
         if isinstance(found, Failure):
             failures.append(found)
-            continue
+            return
         if not isinstance(found, Classification):
             raise UsageError(
                 "what the model says is no Classification", got=type(found).__name__, hint="see docs/families.md"
@@ -68,6 +69,8 @@ def evaluate_classifier(looking: Looking, labelled: Labelled | None, match: str)
         among[label] += label in best
         rows = [{"label": one.label, "score": one.score} for one in found]
         results.append({"image": example.name, "truth": label, "classes": rows})
+
+    looking.at([example.name for example in examples], options, take)
     looking.check(failures, len(examples))
     figures = {"top-1": right, "top-5": among} if count > _TOP else {"top-1": right}
     total = int(pictures.sum())

@@ -57,8 +57,7 @@ def evaluate_detector(
     options = _options(looking, given)
 
     tally = _Tally(ids)
-    for picture, found in zip(pictures, looking.at([one.name for one in pictures], options), strict=True):
-        tally.take(picture, found)
+    looking.at([one.name for one in pictures], options, lambda place, found: tally.take(pictures[place], found))
     looking.check(tally.failures, len(pictures))
     scores = score(truth, pictures, tally.results, used)
     confusion = count_confusion(truth, pictures, tally.results, sorted(used | set(ids.values())))

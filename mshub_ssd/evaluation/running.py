@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.errors import ImageError, UsageError, needing_extra
+from mshub_ssd.errors import UsageError, needing_extra
 from mshub_ssd.evaluation.annotations import Annotations, read_annotations
 from mshub_ssd.hub import Hub, default_hub
 from mshub_ssd.terminal import Bar, brief
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mshub_ssd.results import Failure
 
 __all__ = ["Looking", "evaluate"]
+
+_NOW_AND_THEN = 30.0  # seconds between two lines that tell how far it is, where there is no terminal
 
 
 def evaluate(
@@ -64,7 +67,7 @@ def evaluate(
         threads: See `Predictor`.
         streams: See `Predictor`.
         hub: The session that finds and loads the model; the default one unless given.
-        quiet: Show no progress bar where somebody watches.
+        quiet: Show no progress: neither a bar nor, where there is no terminal, a line now and then, on stderr.
 
     Raises:
         AnnotationError: The annotations cannot be read, or make no sense.
@@ -123,13 +126,13 @@ class Looking:
         pipeline: What runs it.
         folder: The folder of pictures.
         limit: So many pictures at most, None for all.
-        quiet: Show no progress bar.
+        quiet: Show no progress.
 
     Attributes:
         name: What the model is called.
         card: Its card, if it has one.
         classes: Names of its classes, by label.
-        seconds: How long it took over the pictures so far.
+        seconds: How long it took over the pictures.
     """
 
     def __init__(self, hub: Hub, model: Any, pipeline: Pipeline, folder: Path, limit: int | None, quiet: bool) -> None:
@@ -140,27 +143,28 @@ class Looking:
         self.classes: tuple[str, ...] = tuple(getattr(pipeline.config, "class_names", ()))
         self.seconds = 0.0
 
-    def at(self, names: Sequence[str], options: Any) -> Iterator[Any]:
-        """What is on pictures, in their order; a `Failure` in the place of one that cannot be read.
+    def at(self, names: Sequence[str], options: Any, take: Callable[[int, Any], None]) -> None:
+        """Look at pictures.
 
         Args:
             names: Paths below the folder.
             options: From the family's `options`.
+            take: Gets the place of each name and what is on that picture, in order; a `Failure` if it cannot be read.
         """
         from mshub_ssd.results import Failure
 
-        shown = not self._quiet
         began = time.perf_counter()
-        with Bar("pictures", len(names), unit="picture", shown=shown) as bar:
-            for name in names:
-                try:
-                    picture = self._hub.read_image(self.folder / name)
-                except ImageError as error:
-                    yield Failure(name, error)
-                else:
-                    yield self.pipeline.results([picture], options)[0]
+        paths = (self.folder / name for name in names)
+        stream = self.pipeline.stream(paths, self._hub.read_image, options, strict=False)
+        with (
+            # Whatever ends this ends the threads that look at the next pictures.
+            contextlib.closing(stream),  # type: ignore[type-var] # it is a generator
+            Bar("pictures", len(names), unit="picture", shown=not self._quiet, lines=_NOW_AND_THEN) as bar,
+        ):
+            for place, found in enumerate(stream):
+                take(place, Failure(names[place], found.error) if isinstance(found, Failure) else found)
                 bar.advance(1)
-                self.seconds = time.perf_counter() - began
+        self.seconds = time.perf_counter() - began
 
     def check(self, failures: Sequence[Failure], count: int) -> None:
         """Refuse to say anything of a model that has not seen a single picture.
