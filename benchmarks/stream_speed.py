@@ -41,6 +41,15 @@ SHARES = {"digits": 1.0, "ssd_mobilenetV2": 0.1}  # of the pictures, or it would
 CELLS = {"digits": 150, "ssd_mobilenetV2": 12}
 LEAST, LEAST_CELL, MOST_MEMORY = 0.85, 3.0, 50e6
 
+# A process counts as its own what the one that started it had in memory: so it is started by a small one.
+LAUNCHER = """
+import os, sys
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(child, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
 WORKER = """
 import json, os, sys, time
 from collections import deque
@@ -128,14 +137,17 @@ def command(
     out = folder / "out.jsonl"
     words = ["-q", "--precision", precision, "--model", uid, "--format", "jsonl", "--out", str(out)]
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "mshub_ssd", "detect", str(pictures), *words], env=environ)
-    _, status, usage = os.wait4(process.pid, 0)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, sys.executable, "-m", "mshub_ssd", "detect", str(pictures), *words],
+        env=environ,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
     took = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
     rows = out.read_bytes().count(b"\n")
-    if process.returncode or rows != len(list(pictures.iterdir())):
-        raise SystemExit(f"mshub detect: code {process.returncode}, {rows} rows")
-    return took, usage.ru_maxrss * 1024
+    if done.returncode or rows != len(list(pictures.iterdir())):
+        raise SystemExit(f"mshub detect: code {done.returncode}, {rows} rows")
+    return took, int(done.stdout) * 1024
 
 
 def worker(what: str, uid: str, count: int, pictures: Path, environ: dict[str, str]) -> float:

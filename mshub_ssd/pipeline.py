@@ -28,8 +28,6 @@ Kind = TypeVar("Kind", bound=families.Family)
 _BROKEN = (ImageError, TransferError, OfflineError)
 # More threads than that do not help those who wait for slow pictures.
 _MAX_THREADS = 32
-# Bytes of pictures that are read ahead where nobody says how many, if they are small; and so many small ones in a row.
-_ROOM, _HANDFUL = 48 << 20, 4
 
 
 class Pipeline:
@@ -142,15 +140,9 @@ class Pipeline:
         work = _Looking(self.family, flow, read, options, strict=strict, check=self._check)
         cores = thread_limit() or os.cpu_count() or 1
 
-        def limits() -> Limits:
-            if prefetch is not None:
-                return Limits(batch + prefetch, 1, cores, flow.depth)
-            # Small pictures are read by the handful, and so many as have room.
-            fitting = _ROOM // max(1, work.picture_bytes)
-            handful = _HANDFUL if fitting >= 4 * _HANDFUL else 1
-            least = batch * (flow.depth + 1) + cores + 1
-            return Limits(max(least, min(fitting, 4 * _HANDFUL + flow.depth)), handful, cores, flow.depth)
-
+        # Enough that neither the network nor a reader waits.
+        enough = batch * (flow.depth + 2) + 2 * cores
+        limits = Limits(enough if prefetch is None else batch + prefetch, cores, flow.depth)
         try:
             # A generator of its own, so that it ends before the flow does, however this one ends.
             with closing(in_order(zip(count(1), images), work, limits, batch=batch, max_threads=_MAX_THREADS)) as found:
@@ -257,7 +249,6 @@ class _Looking:
 
     Attributes:
         flow: What runs the network.
-        picture_bytes: How large pictures are in memory, lately.
     """
 
     def __init__(
@@ -270,7 +261,7 @@ class _Looking:
         strict: bool,
         check: Callable[[], None],
     ) -> None:
-        self.flow, self.picture_bytes = flow, _ROOM // (2 * _HANDFUL)
+        self.flow = flow
         self._family, self._read, self._options, self._strict, self._check = family, read, options, strict, check
 
     def prepare(self, numbered: tuple[int, Any], stop: Stop) -> Failure | _Seen:
@@ -283,7 +274,6 @@ class _Looking:
             except MemoryError as error:
                 raise ImageError("there is no room in memory for this picture", hint="make it smaller first") from error
             stop.check()
-            self.picture_bytes = max(picture.nbytes, self.picture_bytes * 7 // 8)
             return _Seen(picture, *self._family.preprocess(picture))
         except _BROKEN as error:
             if not self._strict:

@@ -69,8 +69,8 @@ class Doubling:
         self.dropped += 1
 
 
-def limits(under_way: int = 9, together: int = 2, running: int = 3) -> Callable[[], Limits]:
-    return lambda: Limits(under_way, together, 3, running)
+def limits(under_way: int = 9, running: int = 3) -> Limits:
+    return Limits(under_way, 3, running)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -117,7 +117,7 @@ def test_who_waits_long_gets_help_and_who_leaves_is_not_waited_for() -> None:
         gate.wait(PATIENCE)
 
     work = Doubling(wait)
-    stream = in_order(range(100), work, limits(under_way=8, together=1))
+    stream = in_order(range(100), work, limits(under_way=8))
     consumer = threading.Thread(target=lambda: next(stream))
     consumer.start()
     for _ in range(6):

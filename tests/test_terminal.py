@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from mshub_ssd import terminal
+from mshub_ssd.terminal import Bar
 
 
 class Terminal(io.StringIO):
@@ -134,3 +137,26 @@ def test_the_bars_cost_nothing_where_nobody_watches() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (json.loads(done.stdout), done.stderr) == ([], "")
+
+
+def test_where_nobody_watches_a_line_now_and_then_tells_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("pictures", 10, start=2, unit="picture", lines=0.0) as bar:
+        bar.advance(3)
+    with Bar("pictures", None, unit="picture", lines=0.0) as bar:
+        bar.advance(1)
+    with Bar("pictures", 10, unit="picture", lines=3600.0) as late, Bar("pictures", 10, unit="picture") as none:
+        late.advance(1)
+        none.advance(1)
+    known, unknown = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"pictures: 5 of 10, \S+ pictures/s, 0:00 left", known)
+    assert re.fullmatch(r"pictures: 1, \S+ pictures/s", unknown)
+
+
+def test_a_notebook_has_a_bar_though_it_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with Bar("pictures", 2, unit="picture") as bar:
+        bar.advance(2)
+    assert "pictures: 100%" in capsys.readouterr().err

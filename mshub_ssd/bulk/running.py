@@ -21,7 +21,7 @@ __all__ = ["Looked", "Streams", "keep_freed_memory", "look", "write_rows"]
 _log = logging.getLogger(__name__)
 
 # glibc's mallopt.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 class Streams(Protocol):
@@ -101,6 +101,7 @@ def keep_freed_memory() -> None:
     try:
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_TRIM_THRESHOLD, 128 << 20)
+        library.mallopt(_TRIM_THRESHOLD, 64 << 20)
+        library.mallopt(_ARENA_MAX, 2)  # each thread would keep some for itself
     except (OSError, AttributeError) as error:
         _log.debug("memory is managed as it is: %s", error)

@@ -48,7 +48,7 @@ class OnnxRuntimeRunner:
         self.precision = options.precision
         self._streams = options.streams or 1
         threads = options.threads
-        self._depth = options.streams or threads or os.cpu_count() or 1
+        self._depth = 2 * (options.streams or threads or os.cpu_count() or 1)
         # Whoever runs a batch works, too; the streams share the threads.
         session = _session(source.model, source.where, None if threads is None else max(1, threads // self._streams))
         self._signature = Signature(
@@ -99,11 +99,11 @@ class OnnxRuntimeRunner:
 
 
 class _Flow:
-    """See `Flow`: a thread for each batch under way."""
+    """See `Flow`: half as many threads as there may be batches under way."""
 
     def __init__(self, run: Callable[[NDArray[Any]], Any], depth: int) -> None:
         self.depth = depth
-        self._run, self._pool = run, ThreadPoolExecutor(depth, thread_name_prefix="mshub-network")
+        self._run, self._pool = run, ThreadPoolExecutor((depth + 1) // 2, thread_name_prefix="mshub-network")
 
     def start(self, batch: NDArray[Any]) -> _Running:
         """See `Flow.start`."""

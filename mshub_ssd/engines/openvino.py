@@ -81,7 +81,8 @@ class OpenVinoRunner:
         else:
             self._config["PERFORMANCE_HINT"], self._flowing["PERFORMANCE_HINT"] = "LATENCY", "THROUGHPUT"
         self._streams = options.streams or 1
-        self._depth = 2 * (options.streams or options.threads or os.cpu_count() or 1)
+        # Half of them keep the streams busy, with something to go on with.
+        self._depth = 2 * (options.streams or options.threads or os.cpu_count() or 1) + 4
         self._compiling = threading.Lock()
         self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
         self._closed = False
@@ -205,7 +206,7 @@ class _Flow:
 
     Args:
         runner: Its Runner.
-        depth: Each stream has one to go on with while Python looks after another.
+        depth: So many batches are worth having under way.
     """
 
     def __init__(self, runner: OpenVinoRunner, depth: int) -> None:

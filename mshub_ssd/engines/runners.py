@@ -41,7 +41,7 @@ class Flow(Protocol):
     """A network that several batches are on their way through at once; for one thread.
 
     Attributes:
-        depth: So many batches are worth having under way.
+        depth: So many batches are worth having under way; half of them keep the engine busy.
     """
 
     depth: int
