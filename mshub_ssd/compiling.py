@@ -11,7 +11,7 @@ from mshub_ssd.errors import MshubError, UsageError, is_installed
 from mshub_ssd.providers import Plan, Recipe
 from mshub_ssd.settings import Settings, current
 
-__all__ = ["Compiled", "Ready", "check_for_mindspore", "configuration", "ready"]
+__all__ = ["Compiled", "Ready", "check_for_mindspore", "check_pictures", "configuration", "ready"]
 
 _log = logging.getLogger(__name__)
 
@@ -155,6 +155,24 @@ def ready(
     runner = engines.runner(content, name, precision, threads, streams)
     _log.info("%s: compiled with the weights as they are now; later ones do not count", key)
     return Ready(runner, model.config)
+
+
+def check_pictures(plan: Plan) -> None:
+    """See that a card's network can look at pictures, before anything is fetched or built for it.
+
+    Raises:
+        UsageError: Nobody has said what it makes of them.
+    """
+    if any(map(providers.sees, (plan.recipe, *plan.others))):
+        return
+    raise UsageError(
+        f"what {plan.recipe.key} makes of pictures is not known: how they are prepared, and what its outputs mean",
+        where=plan.card.uid,
+        expected="a network of a known family",
+        got=f"code of a {plan.recipe.level}, which states neither in a form that this library reads",
+        hint=f"call what mshub_ssd.load({plan.card.uid!r}) gives with arrays of your own; or write its family, see "
+        "docs/families.md",
+    )
 
 
 def configuration(recipe: Recipe, where: str) -> Any:

@@ -191,6 +191,11 @@ def _code(card: Card) -> Iterator[Diagnosis]:
     if recipe.level == "package":
         yield Diagnosis("code", "ok", text, facts=code_facts(recipe))
         return
+    places = {
+        (one.repository, one.commit, one.path): one.place for one in foreign.code_in_caches(default_hub().settings)
+    }
+    place = places.get((code.name, code.version, code.path))
+    text += f"; in the cache: {place}" if place else "; not here yet: loading fetches it"
     allowed = foreign.is_allowed(code.name, code.version)
     hint = f"read it: mshub trust show {shlex.quote(card.uid)}; then: mshub trust add {code.name}@{code.version}"
     yield Diagnosis(
@@ -200,7 +205,7 @@ def _code(card: Card) -> Iterator[Diagnosis]:
         None if allowed else hint,
         {"given": allowed, **code_facts(recipe)},
     )
-    yield Diagnosis("code", "ok", text, facts=code_facts(recipe))
+    yield Diagnosis("code", "ok", text, facts={**code_facts(recipe), "place": place and str(place)})
 
 
 def _asset(hub: Hub, name: str, card: Card) -> Diagnosis:

@@ -74,7 +74,7 @@ def recipe(key: str, **fields: Any) -> Recipe:
 
 
 def test_every_row_is_a_recipe() -> None:
-    assert len(ROWS) == len({row["key"] for row in ROWS}) == 61
+    assert len(ROWS) == len({row["key"] for row in ROWS}) == 65
     for row in ROWS:
         package, _, model = row["key"].partition(":")
         assert package == row["package"]
@@ -108,7 +108,11 @@ def test_every_row_has_a_configuration_that_can_be_written_down() -> None:
         if row["family"] is None:
             continue
         place = f"{row['package']}/tree/v0.4.0/{row['path']}"
-        found = recipe(row["key"], repo_link=f"<https://github.com/mindspore-lab/{place}>")
+        if "models" not in row:
+            found = recipe(row["key"], repo_link=f"<https://github.com/mindspore-lab/{place}>")
+        else:
+            link = f"<https://gitee.com/mindspore/models/tree/r1.9/{row['path']}>"
+            found = recipe(f"zoo:{row['models'][0]}", repo_link=link, train_dataset="imagenet2012")
         config = packages.config_for(found)
         assert isinstance(config, ClassifierConfig if row["package"] == "mindcv" else YOLOConfig)
         assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
@@ -297,22 +301,79 @@ def test_loaded_values_are_all_that_counts(tmp_path: Path) -> None:
 # --- stand-ins for the zoo's code
 
 
-@pytest.mark.parametrize(
-    ("branch", "path", "model", "callable_"),
-    [
-        ("r1.7", "official/cv/dpn", "dpn", "mindcv.models.dpn:dpn92"),
-        ("r1.10", "official/cv/nasnet", "nasnet", "mindcv.models.nasnet:nasnet_a_4x1056"),
-        ("r1.3", "official/cv/shufflenetv2", "shufflenetv2", "mindcv.models.shufflenetv2:shufflenet_v2_x1_0"),
-    ],
-)
+STAND_INS = [
+    ("r1.7", "official/cv/dpn", "dpn", "mindcv.models.dpn:dpn92"),
+    ("r1.10", "official/cv/nasnet", "nasnet", "mindcv.models.nasnet:nasnet_a_4x1056"),
+    ("r1.3", "official/cv/shufflenetv2", "shufflenetv2", "mindcv.models.shufflenetv2:shufflenet_v2_x1_0"),
+    ("r1.9", "research/cv/ghostnet", "ghostnet", "mindcv.models.ghostnet:ghostnet_100"),
+    ("r1.9", "official/cv/xception", "xception", "mindcv.models.xception:xception"),
+    ("r1.9", "research/cv/squeezenet1_1", "squeezenet1_1", "mindcv.models.squeezenet:squeezenet1_1"),
+    ("r1.9", "research/cv/repvgg", "repvgg", "mindcv.models.repvgg:repvgg_a0"),
+]
+
+
+@pytest.mark.parametrize(("branch", "path", "model", "callable_"), STAND_INS)
 def test_mindcv_stands_in_where_outputs_were_compared(branch: str, path: str, model: str, callable_: str) -> None:
     link = f"<https://gitee.com/mindspore/models/tree/{branch}/{path}>"
     (found,) = packages.candidates(card(f"zoo:{model}", repo_link=link, train_dataset="imagenet2012"))
     assert found.call is not None
     assert (found.level, found.call.callable) == ("package", callable_)
     assert "verified" in found.proven
-    # What the zoo makes of pictures is another matter.
+    row = packages._rows()[found.key]
+    assert row["apart"] <= 1e-5
+    # What the zoo makes of pictures was compared as well, with the same rule: no proof, no family.
+    config = packages.config_for(found)
+    assert (config is None) == (model == "repvgg") == (not packages.sees(found))
+    if config is not None:
+        assert config.class_names[0] == "tench, Tinca tinca"
+        assert config.resize_to == ("square" if model in ("dpn", "squeezenet1_1") else "shorter side")
+        sizes = {"xception": (320, 299), "squeezenet1_1": (256, 227)}
+        assert (config.resize, config.image_size) == sizes.get(model, (256, 224))
+
+
+@pytest.mark.parametrize(
+    ("branch", "path", "model", "dataset"),
+    [
+        ("r1.5", "official/cv/shufflenetv2", "shufflenetv2", "imagenet2012"),  # its script of then takes BGR
+        ("r1.9", "research/cv/squeezenet1_1", "squeezenet1_1", "cifar10"),  # another script prepares these
+    ],
+)
+def test_where_the_zoos_script_does_otherwise_nothing_is_known_of_pictures(
+    branch: str, path: str, model: str, dataset: str, tmp_path: Path
+) -> None:
+    link = f"<https://gitee.com/mindspore/models/tree/{branch}/{path}>"
+    (found,) = packages.candidates(card(f"zoo:{model}", repo_link=link, train_dataset=dataset))
+    assert "verified" in found.proven
     assert packages.config_for(found) is None
+
+
+def test_the_zoos_names_become_mindcvs() -> None:
+    names = {
+        ("research/cv/ghostnet", "ghostnet"): {
+            "conv_stem.weight": "conv_stem.weight",
+            "blocks.0.ghost1.primary_conv.conv.weight": "blocks.0.0.ghost1.primary_conv.0.weight",
+            "blocks.10.ghost2.cheap_operation.bn.gamma": "blocks.6.4.ghost2.cheap_operation.1.gamma",
+            "blocks.11.shortcut.0.conv.weight": "blocks.7.0.shortcut.0.weight",
+            "blocks.11.shortcut.0.bn.beta": "blocks.7.0.shortcut.1.beta",
+            "blocks.11.shortcut.1.conv.weight": "blocks.7.0.shortcut.2.weight",
+            "blocks.11.dw.bn.moving_mean": "blocks.7.0.bn_dw.moving_mean",
+            "blocks.15.se.conv_reduce.bias": "blocks.8.3.se.conv_reduce.bias",
+            "blocks.16.bn.gamma": "blocks.9.features.1.gamma",
+        },
+        ("official/cv/xception", "xception"): {
+            "block12.skipbn.gamma": "blocks.11.skipbn.gamma",
+            "network.block1.rep.0.conv1.weight": "network.blocks.0.rep.0.conv1.weight",
+            "fc.bias": "classifier.bias",
+        },
+        ("research/cv/squeezenet1_1", "squeezenet1_1"): {"final_conv.bias": "classifier.1.bias"},
+    }
+    for (path, model), wanted in names.items():
+        link = f"<https://gitee.com/mindspore/models/tree/r1.9/{path}>"
+        (found,) = packages.candidates(card(f"zoo:{model}", repo_link=link))
+        for name, meant in wanted.items():
+            for pattern, replacement in found.rename:
+                name = re.sub(pattern, replacement, name)
+            assert name == meant
 
 
 @pytest.mark.parametrize(
@@ -322,6 +383,10 @@ def test_mindcv_stands_in_where_outputs_were_compared(branch: str, path: str, mo
         ("master", "official/cv/dpn", "dpn"),
         ("r1.7", "official/cv/resnet", "resnet50"),  # pads in another way
         ("r1.7", "official/cv/dpn", "dpn131"),
+        # Names and shapes map, and small inputs of the first would not tell: ReLU6 for ReLU, other padding.
+        ("r1.9", "official/cv/mobilenetv1", "mobilenetv1"),
+        ("r1.9", "research/cv/efficientnetv2", "efficientnetv2"),  # another epsilon in its batch norms
+        ("master", "research/cv/ghostnet", "GhostNet-600"),
     ],
 )
 def test_mindcv_stands_in_nowhere_else(branch: str, path: str, model: str) -> None:
@@ -341,8 +406,13 @@ def test_a_stand_in_takes_the_zoos_checkpoint_without_consent(tmp_path: Path) ->
     again = mshub.load(written(tmp_path, "zoo:shufflenetv2", tmp_path / "zoo.ckpt", repo_link=link))
     given = mindspore.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
     np.testing.assert_array_equal(network(given).asnumpy(), again(given).asnumpy())
+    # Whose classes these are the card does not say, and so not which script prepared its pictures.
     with pytest.raises(UsageError, match="no configuration of a known family"):
         mshub.classify(again, np.zeros((8, 8, 3), np.uint8))
+    path = written(tmp_path, "zoo:shufflenetv2", tmp_path / "zoo.ckpt", repo_link=link, train_dataset="imagenet2012")
+    found = mshub.classify(path, np.zeros((8, 8, 3), np.uint8))
+    assert len(found) == 5
+    assert found.names[0] in imagenet_classes()
 
 
 # --- MindOCR

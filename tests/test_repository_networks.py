@@ -274,10 +274,18 @@ def test_lists_and_the_doctor_tell_whose_code_it_is(zoo: Zoo) -> None:
 def test_pictures_need_a_family_which_no_repository_states(zoo: Zoo) -> None:
     zoo.recipe("one", "one")
     uid = zoo.card("one", "one")
+    # Before it asks for consent, or fetches anything.
+    for look in (Hub().detect, Hub().classify):
+        with pytest.raises(UsageError, match="makes of pictures is not known") as caught:
+            look(uid, np.zeros((8, 8, 3), np.uint8))
+        assert "docs/families.md" in str(caught.value.hint)
+    told = run("info", uid).stdout
+    assert "mshub.load" in told
+    assert "mshub.classify" not in told
     foreign.allow("mindspore/models", zoo.commit)
     with pytest.raises(UsageError, match="famil"):
-        Hub().detect(uid, np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(UsageError, match="famil"):
+        Hub().classify(Hub().load(uid), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UsageError, match="makes of pictures is not known"):
         Hub().postprocess(uid, (np.zeros((1, 3, 4), np.float32),), (8, 8))
     with pytest.raises(UsageError, match="runs on MindSpore only"):
         Hub().compile(uid, "openvino")

@@ -258,7 +258,7 @@ def _listing(found: Sequence[Shown], columns: int) -> str:
 
 def _description(card: Card, found: Standing, name: str) -> str:
     from mshub_ssd.cards import is_kind, shape_text
-    from mshub_ssd.providers import code_text
+    from mshub_ssd.providers import code_text, sees
 
     rows = [
         ("uid", card.uid),
@@ -290,7 +290,9 @@ def _description(card: Card, found: Standing, name: str) -> str:
     python = f"In Python:\n  import mshub_ssd as mshub\n  network = {call}"
     if consent:
         parts.append(f"Read the code first:\n  {mshub_command()} trust show {shlex.quote(name)}")
-    kind = next((task for task in _USES if is_kind(card.task, task)), None)
+    # Of code of others it may not be known what it makes of pictures.
+    usable = found.recipe is None or sees(found.recipe)
+    kind = next((task for task in _USES if usable and is_kind(card.task, task)), None)
     if kind is not None:
         verb, use, out = _USES[kind]
         command = f"{mshub_command()} {verb} picture.jpg --model {shlex.quote(name)}{out}"

@@ -339,6 +339,7 @@ class Seeing:
 
             if isinstance(model, str | Path):
                 plan = self.plan(model)
+                compiling.check_pictures(plan)
                 name, wanted = plan.card.uid, plan
             elif engine in _CELLS_OWN:
                 compiling.check_for_mindspore(precision, threads, streams)
@@ -390,6 +391,7 @@ class Seeing:
             known = self._configs.pop(key, None)
             if known is None or known[0] != card:
                 plan = self.plan(model, pretrained=False)
+                compiling.check_pictures(plan)
                 known = card, compiling.configuration(plan.recipe, card.place)
             self._configs[key] = known
             while len(self._configs) > _MAX_CONFIGS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mshub_ssd.providers.building import build_network, check_code
 from mshub_ssd.providers.fitting import Fitting, fit
-from mshub_ssd.providers.packages import config_for
+from mshub_ssd.providers.packages import config_for, sees
 from mshub_ssd.providers.planning import (
     Checkpoint,
     Doubt,
@@ -57,5 +57,6 @@ __all__ = [
     "obstacles",
     "owner",
     "plan",
+    "sees",
     "standing",
 ]

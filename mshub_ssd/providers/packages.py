@@ -11,6 +11,8 @@ imports a package; whoever builds a recipe does. A row holds, besides what a rec
 - ``values``: whether constructors compute with their parameters' values;
 - ``models``, ``rename``: of a stand-in: what the zoo's cards call the network, and its parameters. MindCV stands in for
   the zoo's code only where the outputs were compared, with equal parameters; that names fit proves no function;
+- ``apart``, ``pictures``, ``datasets``: how far the outputs were apart, as a share of the largest; at which commits the
+  zoo's own script prepares pictures as `settings` say, and for which data sets;
 - ``parameters``, ``digest``: their number, and the SHA-256 of their sorted names and shapes.
 """
 
@@ -30,7 +32,7 @@ from mshub_ssd.providers.recipes import Call, Code, Input, Recipe
 if TYPE_CHECKING:
     from mshub_ssd.cards import Card
 
-__all__ = ["candidates", "config_for", "package_of", "sized"]
+__all__ = ["candidates", "config_for", "package_of", "sees", "sized"]
 
 _LINK = re.compile(r"\bmindspore-lab/(mindcv|mindyolo|mindocr)(?:[/#?]|\.git|$)")
 _IMAGENET = 1000
@@ -60,14 +62,18 @@ def _stand_ins(card: Card) -> list[Recipe]:
     if link is None or link.branch is None:
         return []
     commit = foreign.commit_of(link.repository, link.branch)
-    return [
-        _recipe(row, card, f"it computes the same as {link.path} at {link.branch}", {})
-        for key, row in _rows().items()
-        if key == row["key"]
-        and (row["repository"], row["path"]) == (link.repository, link.path)
-        and commit in row["commits"]
-        and _plain(card.model_name or "") in row.get("models", ())
-    ]
+    found = []
+    for key, row in _rows().items():
+        if (
+            key == row["key"]
+            and (row["repository"], row["path"]) == (link.repository, link.path)
+            and commit in row["commits"]
+            and _plain(card.model_name or "") in map(_plain, row.get("models", ()))
+        ):
+            recipe = _recipe(row, card, f"it computes the same as {link.path} at {link.branch}", {})
+            fitting = any(_plain(name).startswith(tuple(row["datasets"])) for name in card.datasets)
+            found.append(dataclasses.replace(recipe, pictures=commit in row["pictures"] and fitting))
+    return found
 
 
 def package_of(recipe: Recipe) -> tuple[str, str]:
@@ -87,6 +93,17 @@ def sized(recipe: Recipe, shapes: Mapping[str, Sequence[int]]) -> Recipe:
     return dataclasses.replace(recipe, call=dataclasses.replace(call, kwargs={**call.kwargs, "num_classes": count}))
 
 
+def sees(recipe: Recipe) -> bool:
+    """Whether it is known, or will be once it is built, what a network makes of pictures; nothing is imported.
+
+    Of code of others, only rows tell.
+    """
+    if recipe.code is None:
+        return True
+    row = _rows().get(recipe.key)
+    return row is not None and row["family"] is not None and recipe.pictures
+
+
 def config_for(recipe: Recipe, network: Any = None) -> Any:
     """The configuration that a network's family needs; None where it is not known how the network sees pictures.
 
@@ -101,7 +118,7 @@ def config_for(recipe: Recipe, network: Any = None) -> Any:
         UsageError: The card names more or fewer classes than the network has.
     """
     row = _rows().get(recipe.key)
-    if row is None or row["family"] is None:
+    if row is None or row["family"] is None or not recipe.pictures:
         return None
     count = None
     if network is not None:
@@ -111,6 +128,8 @@ def config_for(recipe: Recipe, network: Any = None) -> Any:
         count = arguments.get("num_classes", row["settings"]["num_classes"])
     known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row["settings"].items()}
     known |= {"name": recipe.key, "num_classes": count}
+    if row["family"] == "classifier":
+        known.setdefault("resize_to", "shorter side")
     if row["family"] == "yolo":
         from mshub_ssd.networks import yolo
 
@@ -124,7 +143,6 @@ def config_for(recipe: Recipe, network: Any = None) -> Any:
         **known,
         class_names=classification.class_names(count, names),
         input_sizes=(known["image_size"],),
-        resize_to="shorter side",
     )
 
 
@@ -153,6 +171,8 @@ def _recipe(row: Mapping[str, Any], card: Card, reason: str, arguments: dict[str
         named_after=after if after and any(_plain(name).startswith(after) for name in card.datasets) else "",
         rename=tuple((pattern, replacement) for pattern, replacement in row.get("rename", ())),
         values=row.get("values", False),
+        # Of a stand-in that is named by its key, nobody knows whose weights it gets.
+        pictures="models" not in row,
     )
 
 

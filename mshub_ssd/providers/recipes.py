@@ -96,6 +96,7 @@ class Recipe:
         rename: What the checkpoint calls its parameters, and what this code does: pairs of a regular expression and
             its replacement, tried in order.
         values: Whether constructors compute with their parameters' values, and so must have some.
+        pictures: Whether what it makes of pictures holds for the card, where its family is known.
     """
 
     key: str
@@ -112,6 +113,7 @@ class Recipe:
     named_after: str = ""
     rename: tuple[tuple[str, str], ...] = ()
     values: bool = False
+    pictures: bool = True
 
 
 def code_text(recipe: Recipe) -> str | None:
