@@ -39,7 +39,7 @@ _ACCOUNT = re.compile(r"(?:[\w$-]+@)?[\w.-]+")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # The stores whose addresses begin with a machine, and those with a container in front of one.
 _HOSTS = {"hdfs", "webhdfs", "ftp", "sftp", "ssh", "smb", "webdav"}
-_ACCOUNTS = {"az", "abfs", "abfss"}
+_ACCOUNTS = {"az", "abfs", "abfss", "oci"}
 
 
 def of(text: object) -> str:

@@ -3,6 +3,7 @@
 - `sources`: files, folders, patterns, urls, lists and videos as one stream of pictures.
 - `writing`: rows as JSON lines, JSON, COCO results, a table or a Parquet file.
 - `journal`: a run that was killed at any moment goes on where it was.
+- `parts`: the same in object stores.
 - `drawing`: drawings in a folder, drawn videos.
 - `running`: all of it together.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from mshub_ssd.bulk.drawing import Drawings
 from mshub_ssd.bulk.journal import Journal
+from mshub_ssd.bulk.parts import Parts
 from mshub_ssd.bulk.running import Looked, keep_freed_memory, look, write_rows
 from mshub_ssd.bulk.sources import Item, Sources, first_of, stands_for_itself
 from mshub_ssd.bulk.video import Frame, VideoFile, frames, is_video
@@ -23,6 +25,7 @@ __all__ = [
     "Item",
     "Journal",
     "Looked",
+    "Parts",
     "Sources",
     "VideoFile",
     "Writer",

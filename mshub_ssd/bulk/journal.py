@@ -15,7 +15,7 @@ from mshub_ssd.errors import UsageError
 from mshub_ssd.files import PLAIN, read_regular, replace_file, writing
 from mshub_ssd.store import locks
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "compare"]
 
 _MAX_RECORD = 16 << 20
 
@@ -111,16 +111,7 @@ class Journal:
             raise UsageError(
                 "what tells how these results were made cannot be read", where=str(self._record), got=str(error)
             ) from error
-        known = known if isinstance(known, dict) else {}
-        other = sorted(key for key in {*known, *options} if known.get(key) != options.get(key))
-        if other:
-            raise UsageError(
-                f"the results there were made in another way: {', '.join(other)}",
-                where=str(out),
-                expected=", ".join(f"{key}={known.get(key)!r}" for key in other)[:500],
-                got=", ".join(f"{key}={options.get(key)!r}" for key in other)[:500],
-                hint="give the same arguments again, or take another name",
-            )
+        compare(known, options, str(out))
 
     def _read(self) -> None:
         """Count the rows, and take away what a run left half written."""
@@ -144,6 +135,24 @@ class Journal:
                 self.count += 1
         with writing(self.path, "the rows"):
             os.ftruncate(self._fd, sound)
+
+
+def compare(known: object, options: dict[str, Any], where: str) -> None:
+    """Hold the record of results that are there against what is asked for.
+
+    Raises:
+        UsageError: It was something else.
+    """
+    known = known if isinstance(known, dict) else {}
+    other = sorted(key for key in {*known, *options} if known.get(key) != options.get(key))
+    if other:
+        raise UsageError(
+            f"the results there were made in another way: {', '.join(other)}",
+            where=where,
+            expected=", ".join(f"{key}={known.get(key)!r}" for key in other)[:500],
+            got=", ".join(f"{key}={options.get(key)!r}" for key in other)[:500],
+            hint="give the same arguments again, or take another name",
+        )
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

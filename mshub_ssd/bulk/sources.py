@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from mshub_ssd import store
 from mshub_ssd.bulk.video import frames, is_video
-from mshub_ssd.errors import ImageError, UsageError
+from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
 from mshub_ssd.redaction import scrub
+from mshub_ssd.schemes import is_store
 
 __all__ = ["STDIN", "Item", "Sources", "first_of", "stands_for_itself"]
 
@@ -82,6 +84,8 @@ def stands_for_itself(name: str) -> bool:
 
     if name == STDIN or is_video(name):
         return False
+    if is_store(name):
+        return pictures.named_so(name)
     if pictures.is_url(name) or "\0" in name:
         return True
     return not os.path.isdir(name) and (not set(name) & set("*?[") or os.path.lexists(name))  # noqa: PTH112
@@ -114,6 +118,7 @@ class Sources:
             raise UsageError("- stands for standard input, which can be read once", hint="name it once")
         self._names, self._stdin, self._head, self._picture = tuple(names), stdin, head, picture
         self._done = Counter(done)
+        self._listed: dict[str, list[str]] = {}  # what stores have said, which is not asked for twice
 
     def __iter__(self) -> Iterator[tuple[Item, bool]]:
         """Each picture, and whether it is to be looked at, or was already."""
@@ -140,11 +145,14 @@ class Sources:
             if is_video(name):
                 return None
             try:
+                if is_store(name):
+                    total += len(self._in_store(name))
+                    continue
                 for _ in pictures.find(name):
                     total += 1
                     if not total % 256 and time.monotonic() > until:
                         return None
-            except ImageError:
+            except (ImageError, TransferError, OfflineError):
                 total += 1
         return total
 
@@ -152,15 +160,47 @@ class Sources:
         from mshub_ssd import pictures
 
         try:
-            for one in pictures.find(name):
+            for one in self._in_store(name) if is_store(name) else pictures.find(name):
                 if isinstance(one, ImageError):
                     yield self._item(one.where or name, one)
                 elif is_video(one) and not pictures.is_url(one):
                     yield from self._frames(one)
                 else:
                     yield self._item(one, one)
-        except ImageError as error:
+        except (ImageError, TransferError, OfflineError) as error:
             yield self._item(name, error)
+
+    def _in_store(self, url: str) -> list[str]:
+        """The pictures that an address in an object store means: itself, those of a folder, or of a pattern.
+
+        Raises:
+            ImageError: There are none.
+            TransferError: The store cannot be asked.
+            OfflineError: The network is forbidden.
+        """
+        from mshub_ssd import pictures
+
+        if pictures.named_so(url):
+            return [url]
+        if url not in self._listed:
+            base = url.rstrip("/")
+            if set(url) & set("*?["):
+                fitting = store.files_at(url)
+                found = [url] if fitting is None else pictures.in_order(fitting)
+            elif not url.endswith("/") and store.exists(url) is not None:
+                found = [url]
+            else:
+                names = pictures.chosen(one.url[len(base) + 1 :] for one in store.listing(url))
+                found = [f"{base}/{name}" for name in names]
+            if not found:
+                raise ImageError(
+                    "there is no picture under this address",
+                    where=scrub(url),
+                    expected="PNG, JPEG, WebP, …",
+                    hint="check it; ** stands for any folders",
+                )
+            self._listed[url] = found
+        return self._listed[url]
 
     def _frames(self, name: str) -> Iterator[tuple[Item, bool]]:
         key, skipped = scrub(name), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, BinaryIO, Protocol
 
 from mshub_ssd.errors import MissingDependencyError, UsageError, install_hint
@@ -31,7 +31,7 @@ class Writer(Protocol):
         """There are no more."""
 
 
-def format_of(path: Path) -> str | None:
+def format_of(path: PurePath) -> str | None:
     """The format that the end of a file's name means."""
     return _ENDINGS.get(path.suffix.lower())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import itertools
 import logging
 import math
@@ -12,11 +13,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mshub_ssd import store
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     answer,
@@ -32,7 +34,7 @@ from mshub_ssd.cli.output import (
 from mshub_ssd.errors import ImageError, UsageError
 from mshub_ssd.files import new_file, writing
 from mshub_ssd.hub import default_hub
-from mshub_ssd.schemes import is_url
+from mshub_ssd.schemes import is_store, is_url
 from mshub_ssd.terminal import Bar, counted
 
 if TYPE_CHECKING:
@@ -59,7 +61,14 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float |
     return value
 
 
-_OUT = click.Path(path_type=Path)
+class _Place(click.Path):
+    """A path, or the address of an object store, which stays the text it is."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if is_store(value) else super().convert(value, parameter, context)
+
+
+_OUT = _Place(path_type=Path)
 _images_argument = click.argument("images", nargs=-1, required=True, metavar="PATH...")
 _model_option = click.option(
     "--model",
@@ -91,9 +100,15 @@ def _output_options(command: Any) -> Any:
             "--out",
             type=_OUT,
             metavar="FILE",
-            help="Write here: the drawing of one picture or video if FILE ends like one, else the results.",
+            help="Write here: the drawing of one picture or video if FILE ends like one, else the results. "
+            "s3://BUCKET/FILE.jsonl or .parquet becomes a folder of parts.",
         ),
-        click.option("--out-dir", type=_OUT, metavar="DIR", help="Draw every picture and video into this folder."),
+        click.option(
+            "--out-dir",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Draw every picture and video into this folder.",
+        ),
         click.option(
             "--format",
             "form",
@@ -154,8 +169,9 @@ def detect_command(
 ) -> None:
     """Find objects on pictures.
 
-    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a video, or -
-    for standard input: a list of such names, one a line, or a picture.
+    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a place
+    in an object store (s3://BUCKET/FOLDER), a video, or - for standard input: a list of such names, one a line, or a
+    picture.
 
     Prints a table, best first, with boxes in pixels of the picture as x1 y1 (top left) and x2 y2 (bottom right).
     Nothing is written unless --out or --out-dir is given. When a picture cannot be read, the others are still looked
@@ -188,8 +204,9 @@ def classify_command(
 ) -> None:
     """Say what is on pictures.
 
-    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a video, or -
-    for standard input: a list of such names, one a line, or a picture.
+    PATH is a file, a folder with all below it, a pattern such as 'holiday/**/*.jpg' (quote it), a url, a place
+    in an object store (s3://BUCKET/FOLDER), a video, or - for standard input: a list of such names, one a line, or a
+    picture.
 
     Prints the most probable classes, best first. Nothing is written unless --out or --out-dir is given. When a picture
     cannot be read, the others are still looked at, its row has an `error`, and the exit code is 1.
@@ -218,7 +235,7 @@ class _Looking:
         model: str,
         chosen: Mapping[str, Any],
         *,
-        out: Path | None,
+        out: Path | str | None,
         out_dir: Path | None,
         form: str | None,
         resume: bool,
@@ -244,7 +261,7 @@ class _Looking:
         one = len(images) == 1 and (bulk.stands_for_itself(images[0]) or picture is not None)
         results = self._results(images, one=one)
         # Whatever can be refused is refused before the model is loaded.
-        drawn = self._out if results is None else None
+        drawn = self._out if results is None and isinstance(self._out, Path) else None
         with guarded_stdout():
             drawings = bulk.Drawings(file=drawn, folder=self._out_dir, videos=not self._resume)
             _checked(drawings.check, "'--out-dir'" if self._out_dir is not None else "'--out'")
@@ -254,9 +271,12 @@ class _Looking:
             return
         sources = functools.partial(bulk.Sources, images, sys.stdin.buffer, head=head, picture=picture)
         with contextlib.ExitStack() as stack:
-            journal = None
-            if self._resume:
-                assert results is not None
+            journal: bulk.Journal | bulk.Parts | None = None
+            if isinstance(results, str) and self._form in ("jsonl", "parquet"):
+                options, form = without_secrets(self._options(images)), str(self._form)
+                parts = bulk.Parts(results, options, form, resume=self._resume, settings=self._hub.settings)
+                journal = stack.enter_context(parts)
+            elif self._resume and isinstance(results, Path):
                 lines = self._form == "jsonl"
                 journal = stack.enter_context(bulk.Journal(results, self._options(images), is_result=lines))
             stack.enter_context(drawings)
@@ -271,8 +291,8 @@ class _Looking:
         self,
         sources: Callable[..., bulk.Sources],
         drawings: bulk.Drawings,
-        journal: bulk.Journal | None,
-        results: Path | None,
+        journal: bulk.Journal | bulk.Parts | None,
+        results: Path | str | None,
     ) -> tuple[int, int]:
         """Look at any number of pictures; how many failed, and how many there were."""
         from mshub_ssd import bulk
@@ -313,14 +333,16 @@ class _Looking:
                     else:
                         write(one)
                     bar.advance(1)
-        if journal is not None and results is not None and self._form != "jsonl":
+        if isinstance(journal, bulk.Journal) and isinstance(results, Path) and self._form != "jsonl":
             with new_file(results, durable=True) as stream:
                 bulk.write_rows(journal.rows(), self._writer(stream))
             journal.finish()
         return failed, count
 
     @contextlib.contextmanager
-    def _writing(self, journal: bulk.Journal | None, results: Path | None) -> Iterator[Callable[[bulk.Looked], None]]:
+    def _writing(
+        self, journal: bulk.Journal | bulk.Parts | None, results: Path | str | None
+    ) -> Iterator[Callable[[bulk.Looked], None]]:
         """What takes each picture that was looked at."""
         if journal is not None:
             yield lambda one: None
@@ -333,7 +355,9 @@ class _Looking:
         else:
             with contextlib.ExitStack() as stack:
                 stream: Any = _Stdout()
-                if results is not None:
+                if isinstance(results, str):
+                    stream = io.BytesIO()
+                elif results is not None:
                     stack.enter_context(writing(results, "the results"))
                     # Lines are there as they come; anything else is of no use before it is whole.
                     whole = self._form != "jsonl"
@@ -341,6 +365,8 @@ class _Looking:
                 writer = self._writer(stream)
                 yield lambda one: writer.write(one.row)
                 writer.close()
+                if isinstance(results, str):
+                    store.write_file(results, stream.getvalue(), settings=self._hub.settings)
 
     def _writer(self, stream: Any) -> bulk.Writer:
         from mshub_ssd import bulk
@@ -368,7 +394,7 @@ class _Looking:
             with contextlib.closing(predictor.stream(itertools.chain([image], rest))) as found:  # type: ignore[type-var]
                 yield from found
 
-    def _results(self, images: Sequence[str], *, one: bool) -> Path | None:
+    def _results(self, images: Sequence[str], *, one: bool) -> Path | str | None:
         """Where the results are written, None for stdout; sets the format.
 
         Raises:
@@ -384,15 +410,21 @@ class _Looking:
         if self._out is not None and not drawn:
             if self._as_json:
                 raise click.BadParameter("results in FILE are written with --format json", param_hint="'--json'")
-            self._form = self._form or bulk.format_of(self._out)
+            out = PurePosixPath(self._out) if isinstance(self._out, str) else self._out
+            self._form = self._form or bulk.format_of(out)
             if self._form is None:
-                what = f"the ending {self._out.suffix!r} is" if self._out.suffix else "a name without an ending is"
+                what = f"the ending {out.suffix!r} is" if out.suffix else "a name without an ending is"
                 raise click.BadParameter(
                     f"{self._out}: {what} no format of pictures or results; take .png, .jpg or .webp for a drawing, "
                     ".jsonl, .json or .parquet for results, or say --format",
                     param_hint="'--out'",
                 )
-            check_folder(self._out.parent)
+            if isinstance(self._out, Path):
+                check_folder(self._out.parent)
+            elif self._resume and self._form not in ("jsonl", "parquet"):
+                raise click.BadParameter(
+                    "in object stores it goes on with .jsonl and .parquet", param_hint="'--resume'"
+                )
         results = None if drawn else self._out
         if results is None and (self._resume or self._form == "parquet"):
             why = "--resume goes on with results in a file" if self._resume else "Parquet is no text"
@@ -403,7 +435,7 @@ class _Looking:
             bulk.check_parquet()
         return results
 
-    def _is_drawing(self, images: Sequence[str], out: Path, *, one: bool) -> bool:
+    def _is_drawing(self, images: Sequence[str], out: Path | str, *, one: bool) -> bool:
         """Whether a file is meant for a drawing.
 
         Raises:
@@ -412,6 +444,11 @@ class _Looking:
         from mshub_ssd import bulk
         from mshub_ssd.results import writable_suffixes
 
+        if isinstance(out, str):
+            store.check_place(out)
+            if PurePosixPath(out).suffix.lower() in (".mp4", ".avi", *writable_suffixes()):
+                raise click.BadParameter("drawings are files of this machine: --out FILE", param_hint="'--out'")
+            return False
         if out.is_dir():
             raise click.BadParameter(f"{out} is a folder; drawings go there with --out-dir", param_hint="'--out'")
         suffix = out.suffix.lower()

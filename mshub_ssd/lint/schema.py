@@ -18,7 +18,7 @@ _PATH = r"(?!/|<|[A-Za-z][A-Za-z0-9+.\-]*:)(?!(?:.*/)?\.\.(?:/|$))[^\\]*[^\\/.]"
 _URL = r"https?://[^\s<>/]+[^\s<>]*"
 # A bucket, Azure's `container@account` or a machine with its port; nobody's name or password.
 _STORE = (
-    rf"(?:(?:{'|'.join(STORES)})://[A-Za-z0-9._-]+|(?:az|abfss?)://[A-Za-z0-9$_-]+@[A-Za-z0-9._-]+"
+    rf"(?:(?:{'|'.join(STORES)})://[A-Za-z0-9._-]+|(?:az|abfss?|oci)://[A-Za-z0-9$_-]+@[A-Za-z0-9._-]+"
     r"|(?:web)?hdfs://[A-Za-z0-9._-]+:[0-9]+)/[^\s<>]*[^\s<>/]"
 )
 

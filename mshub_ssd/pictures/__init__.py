@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mshub_ssd.pictures.arrays import RGB
 from mshub_ssd.pictures.decoding import MAX_BYTES, from_bytes, size_of
-from mshub_ssd.pictures.finding import find
+from mshub_ssd.pictures.finding import chosen, find, in_order, named_so
 from mshub_ssd.pictures.reading import Downloader, ImageLike, name_of, read_image, several
 from mshub_ssd.pictures.sizing import Interpolation, normalize, resize
 from mshub_ssd.schemes import is_url
@@ -15,10 +15,13 @@ __all__ = [
     "Downloader",
     "ImageLike",
     "Interpolation",
+    "chosen",
     "find",
     "from_bytes",
+    "in_order",
     "is_url",
     "name_of",
+    "named_so",
     "normalize",
     "read_image",
     "resize",

@@ -12,7 +12,7 @@ from typing import NoReturn
 from mshub_ssd.errors import ImageError
 from mshub_ssd.schemes import is_url
 
-__all__ = ["find"]
+__all__ = ["chosen", "find", "in_order", "named_so"]
 
 # What is looked for in folders; a file that is named is read whatever its name.
 _RASTER = {".bmp", ".dib", ".gif", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp", ".avif"}
@@ -58,6 +58,16 @@ def find(name: str, *, below: bool = True) -> Iterator[str | ImageError]:
         yield from _sorted(paths)
 
 
+def named_so(name: str) -> bool:
+    """Whether a name ends like a picture's, and is no pattern."""
+    return os.path.splitext(name)[1].lower() in _ENDINGS and not set(name) & set("*?[")  # noqa: PTH122
+
+
+def in_order(names: list[str]) -> list[str]:
+    """Names in natural order: 2 before 10."""
+    return _sorted(names)
+
+
 def _in_folder(name: str, recursive: bool) -> Iterator[str | ImageError]:
     folders = [name]  # a stack, for folders may lie deeper than Python calls
     while folders:
@@ -80,6 +90,22 @@ def _in_folder(name: str, recursive: bool) -> Iterator[str | ImageError]:
         for file in _sorted(files):
             yield os.path.join(folder, file)  # noqa: PTH118 - the name as it was given
         folders += [os.path.join(folder, one) for one in reversed(_sorted(below))]  # noqa: PTH118
+
+
+def chosen(names: Iterable[str]) -> list[str]:
+    """Of the files below a folder, the pictures, in the order of `find`; hidden ones are left out.
+
+    Args:
+        names: Paths below the folder, with ``/``.
+    """
+    # Files before folders, on each level.
+    found: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if os.path.splitext(file)[1].lower() in _ENDINGS and not any(step.startswith(".") for step in name.split("/")):  # noqa: PTH122
+            found.setdefault(folder, []).append(file)
+    folders = sorted(found, key=lambda folder: [_natural(step) for step in folder.split("/")] if folder else [])
+    return [f"{folder}/{file}" if folder else file for folder in folders for file in _sorted(found[folder])]
 
 
 def _sorted(names: list[str]) -> list[str]:
