@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 import fsspec.registry  # noqa: F401 - some packages of it are hidden
 import pytest
 from commands import run
-from faultserver import FaultServer, noise
+from faultserver import PATIENCE, FaultServer, noise
 from s3lab import KEY_ID, S3, SECRET, Cut, Refuse, Silent
 
 from mshub_ssd import store
@@ -104,6 +105,23 @@ def test_what_has_arrived_is_gone_on_with_by_the_next_process(s3: S3, ours: Sett
     s3.faults.clear()
     assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
     assert s3.asked("GET")[seen].range.startswith("bytes=4194304-")  # type: ignore[union-attr]
+
+
+def test_a_process_that_was_killed_leaves_what_it_had(s3: S3, ours: Settings) -> None:
+    url, until = s3.put("weights.ckpt", BODY), threading.Event()
+    s3.faults["weights.ckpt"] = [None, Silent(until)]
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=store.fetch, args=([url], SHA), kwargs={"settings": ours})
+    child.start()
+    while len(s3.asked("GET")) < 2:
+        assert child.exitcode is None
+        time.sleep(0.02)
+    child.kill()
+    child.join(PATIENCE)
+    until.set()
+    assert store.cached([url], SHA, ours) is None
+    assert store.fetch([url], SHA, settings=ours).read_bytes() == BODY
+    assert s3.asked("GET")[2].range.startswith("bytes=4194304-")  # type: ignore[union-attr]
 
 
 def test_another_file_in_its_place_is_not_mixed_with_the_beginning_of_this_one(s3: S3, ours: Settings) -> None:
