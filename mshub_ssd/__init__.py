@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mshub_ssd import errors as errors
+    from mshub_ssd import ray as ray
     from mshub_ssd.cards import Card as Card
     from mshub_ssd.compat import CellInfo as CellInfo
     from mshub_ssd.compat import get_hub_dir as get_hub_dir
@@ -79,7 +80,10 @@ _VERBS = (
     "search",
 )
 
-__all__ = [*_HOMES, *_VERBS, "__version__", "errors"]
+# Rooms that are public as they are.
+_ROOMS = ("errors", "ray")
+
+__all__ = [*_HOMES, *_ROOMS, *_VERBS, "__version__"]
 
 
 def _function(name: str) -> object:
@@ -111,8 +115,8 @@ if not TYPE_CHECKING:  # with it, checkers would take any name for one of ours
             from mshub_ssd.settings import package_version
 
             return package_version()
-        if name == "errors":
-            return importlib.import_module("mshub_ssd.errors")
+        if name in _ROOMS:
+            return importlib.import_module(f"mshub_ssd.{name}")
         if name in _VERBS:
             value = _function(name)
         elif name in _HOMES:

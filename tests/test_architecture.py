@@ -37,7 +37,7 @@ ROWS = (
     ("bundles", "lockfile", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting", "evaluation", "bulk"),
-    ("doctor", "compat", "serve"),
+    ("doctor", "compat", "ray", "serve"),
     ("cli", "__init__"),
     ("__main__",),
 )
@@ -85,6 +85,7 @@ FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "sa
 # The parts of the store that are imported only once something is asked over the network.
 DOWNLOADERS = {"store.client", "store.transport", "store.objects", "store.filesystems"}
 HEAVY = {"mindspore", "numpy", "requests", "cv2", "PIL", "tqdm", "openvino", "onnxruntime", "fsspec", "s3fs"}
+HEAVY |= {"pyarrow", "ray"}
 
 
 def module_name(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mshub_ssd import store
+from mshub_ssd.cli.lakes import looked_by_ray, ray_options
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
     answer,
@@ -155,6 +156,7 @@ def _output_options(command: Any) -> Any:
 @_engine_option
 @_precision_option
 @_output_options
+@ray_options
 @verbosity_options
 def detect_command(
     images: tuple[str, ...],
@@ -185,7 +187,8 @@ def detect_command(
         "engine": engine,
         "precision": precision,
     }
-    _Looking("Detector", model, chosen, **output).at(images)
+    if not looked_by_ray("detector", model, images, chosen, output):
+        _Looking("Detector", model, chosen, **output).at(images)
 
 
 @click.command("classify")
@@ -198,6 +201,7 @@ def detect_command(
 @_engine_option
 @_precision_option
 @_output_options
+@ray_options
 @verbosity_options
 def classify_command(
     images: tuple[str, ...], model: str, top_k: int, engine: str, precision: str, **output: Any
@@ -212,7 +216,8 @@ def classify_command(
     cannot be read, the others are still looked at, its row has an `error`, and the exit code is 1.
     """
     chosen = {"top_k": top_k, "engine": engine, "precision": precision}
-    _Looking("Classifier", model, chosen, **output).at(images)
+    if not looked_by_ray("classifier", model, images, chosen, output):
+        _Looking("Classifier", model, chosen, **output).at(images)
 
 
 class _Looking:
