@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mshub_ssd.results import Classification as Classification
     from mshub_ssd.results import Detections as Detections
     from mshub_ssd.results import Failure as Failure
+    from mshub_ssd.training import Tuned as Tuned
+    from mshub_ssd.training import finetune as finetune
     from mshub_ssd.validation import validate as validate
 
     __version__: str
@@ -58,7 +60,9 @@ _HOMES = {
     "Hub": "hub",
     "MshubError": "errors",
     "Predictor": "hub",
+    "Tuned": "training",
     "evaluate": "evaluation",
+    "finetune": "training",
     "get_hub_dir": "compat",
     "hub_list": "compat",
     "install_as_mindspore_hub": "compat",

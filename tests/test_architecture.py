@@ -37,7 +37,7 @@ ROWS = (
     ("bundles", "lockfile", "online", "validation"),
     ("hub",),
     ("facts", "holdings", "drafting", "evaluation", "bulk"),
-    ("doctor", "compat", "ray", "serve"),
+    ("doctor", "compat", "ray", "serve", "training"),
     ("cli", "__init__"),
     ("__main__",),
 )
@@ -64,6 +64,9 @@ DOORS = {
     "networks.classification",
     "networks.ssd.boxes",
     "networks.ssd.config",
+    "networks.ssd.learning",
+    "networks.ssd.loss",
+    "networks.ssd.matching",
     "networks.ssd.openmmlab_config",
     "networks.yolo",
 }
@@ -78,8 +81,8 @@ NUMPY_ONLY = {
     "networks.yolo",
 }
 # Rooms of numbers: whoever imports one needs NumPy.
-NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline", "evaluation", "serve"}
-MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat", "providers"}
+NUMPY_ROOMS = {"networks", "results", "pictures", "families", "pipeline", "evaluation", "serve", "training"}
+MINDSPORE_ROOMS = {"networks", "foreign", "engines", "loading", "pipeline", "hub", "compat", "providers", "training"}
 # The parts of checkpoints that are imported only once a file is read or written.
 FILE_READERS = {f"checkpoints.{name}" for name in ("ckpt", "content", "pth", "safetensors_file", "writing")}
 # The parts of the store that are imported only once something is asked over the network.

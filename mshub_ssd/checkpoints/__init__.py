@@ -52,13 +52,14 @@ def read(
     return arrays
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False, durable: bool = False) -> None:
     """Write a ``.ckpt`` or ``.safetensors`` file, as its ending says; it appears whole or not at all.
 
     Args:
         path: Target.
         arrays: Tensors by name, in order.
         overwrite: Replace a file that is there.
+        durable: Whether its bytes reach the disk before it gets its name.
 
     Raises:
         UsageError: The ending is another one, or the file is there.
@@ -66,4 +67,4 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
         MissingDependencyError: NumPy, or the format's own package, is not installed.
     """
     with needing_extra("writing a checkpoint"):
-        load("mshub_ssd.checkpoints.writing:write")(path, arrays, overwrite=overwrite)
+        load("mshub_ssd.checkpoints.writing:write")(path, arrays, overwrite=overwrite, durable=durable)

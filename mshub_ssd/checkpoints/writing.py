@@ -34,13 +34,14 @@ _CKPT_TYPES = {
 }
 
 
-def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False, durable: bool = False) -> None:
     """Write a checkpoint; the file appears whole or not at all.
 
     Args:
         path: Target; its ending says which of the formats that have a writer.
         arrays: Tensors by name, in order.
         overwrite: Replace a file that is there.
+        durable: Whether its bytes reach the disk before it gets its name.
 
     Raises:
         UsageError: The ending is another one, or the file is there.
@@ -58,7 +59,7 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = F
     if path.exists() and not overwrite:
         raise UsageError("the file is there already", where=str(path), hint="choose another name, or overwrite it")
     try:
-        with new_file(path, mode=0o666) as file:
+        with new_file(path, mode=0o666, durable=durable) as file:
             load(target.writer)(file, arrays)
     except OSError as error:
         raise CheckpointError(

@@ -30,6 +30,7 @@ _COMMANDS = {
     "doctor": "doctor:doctor_command",
     "evaluate": "evaluate:evaluate_command",
     "fetch": "models:fetch_command",
+    "finetune": "finetune:finetune_command",
     "info": "models:info_command",
     "list": "models:list_command",
     "lock": "lock:lock_command",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mshub_ssd.evaluation.annotations import Annotations, Instance, Picture, read_annotations
+from mshub_ssd.evaluation.annotations import Annotations, Instance, Picture, check_inside, read_annotations
 from mshub_ssd.evaluation.matching import match_classes
 from mshub_ssd.lazy import exports
 
@@ -26,6 +26,7 @@ __all__ = [
     "Evaluation",
     "Instance",
     "Picture",
+    "check_inside",
     "evaluate",
     "match_classes",
     "read_annotations",

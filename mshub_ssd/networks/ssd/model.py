@@ -29,6 +29,11 @@ class SSD(nn.Cell):
         self.config = config
         self.sigmoid = ops.Sigmoid() if config.activation == "sigmoid" else None
 
+    @property
+    def trunk(self) -> nn.Cell | None:
+        """The backbone, which fine-tuning leaves alone at first; None where the layout names none."""
+        return getattr(self, "backbone", None)
+
     def predict(self, locations: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """What the network returns, given what its head says."""
         if self.sigmoid is not None and not self.training:
@@ -43,6 +48,11 @@ class ExtractorSSD(SSD):
         super().__init__(config)
         self.multi_box = multi_box
         self.feature_extractor = feature_extractor
+
+    @property
+    def trunk(self) -> nn.Cell | None:
+        """See `SSD.trunk`."""
+        return getattr(self.feature_extractor, self.feature_extractor.backbone_name)
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, S, S] to locations and scores."""
@@ -110,6 +120,11 @@ class InceptionSSD(SSD):
         self.box = box
         self.InceptionV2 = backbone
         self.feature_maps = feature_maps
+
+    @property
+    def trunk(self) -> nn.Cell | None:
+        """See `SSD.trunk`."""
+        return self.InceptionV2
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [B, 3, S, S] to locations and scores."""

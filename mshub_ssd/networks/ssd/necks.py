@@ -127,6 +127,7 @@ class ReducingExtractor(nn.Cell):
     def __init__(self, resnet: nn.Cell, channels: int = 512, extra_channels: int = 256, extra_levels: int = 2) -> None:
         super().__init__()
         self.resnet = resnet
+        self.backbone_name = "resnet"
         self.extra = _NarrowedBlocks(channels, extra_channels, extra_levels)
         # The published name.
         self.Channel_cover = conv_bn_relu6(conv(resnet.channels[-1], channels, 3))
@@ -168,6 +169,7 @@ class ChainExtractor(nn.Cell):
     def __init__(self, module: nn.Cell, blocks: Sequence[tuple[int, int, int, int]]) -> None:
         super().__init__()
         self.module = module
+        self.backbone_name = "module"
         cells, widths = [], [module.channels[-1]]
         for inner, channels, stride, padding in blocks:
             first = conv(widths[-1], inner)
