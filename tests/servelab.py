@@ -44,63 +44,15 @@ class Answer(NamedTuple):
         return self.json["error"]["code"] if self.status >= 400 else None
 
 
-class Server:
-    """The command, started; a free port, and ready for pictures.
+class Client:
+    """Requests to a server on this machine.
 
     Args:
-        options: Of the command line.
-        home: The cache.
-        model: Uid.
+        port: Where it listens.
     """
 
-    def __init__(self, *options: object, home: Path, model: str = DIGITS) -> None:
-        command = [sys.executable, "-m", "mshub_ssd", "serve", model, "--port", "0", "--json", *map(str, options)]
-        self.log = home / f"serve-{time.monotonic_ns()}.log"
-        home.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(MSHUB_HOME=str(home))
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.said()
-        self.url: str = json.loads(line)["url"]
-        self.port = int(self.url.rstrip("/").rpartition(":")[2])
-
-    def until_ready(self) -> Server:
-        until = time.monotonic() + PATIENCE
-        while self.ask("GET", "/readyz").status != 200:
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        return self
-
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8")
-
-    def __enter__(self) -> Server:
-        try:
-            return self.until_ready()
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=PATIENCE)
-
-    def memory(self, name: str = "VmHWM") -> int:
-        """Bytes of memory: the most so far, or VmRSS now."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-        assert found
-        return int(found[1]) << 10
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def metrics(self) -> dict[str, float]:
         """Metrics without labels, by name, and those with, by name and labels as they stand."""
@@ -156,6 +108,65 @@ class Server:
     def connected(self) -> Iterator[socket.socket]:
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
             yield client
+
+
+class Server(Client):
+    """The command, started; a free port, and ready for pictures.
+
+    Args:
+        options: Of the command line.
+        home: The cache.
+        model: Uid.
+    """
+
+    def __init__(self, *options: object, home: Path, model: str = DIGITS) -> None:
+        command = [sys.executable, "-m", "mshub_ssd", "serve", model, "--port", "0", "--json", *map(str, options)]
+        self.log = home / f"serve-{time.monotonic_ns()}.log"
+        home.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(MSHUB_HOME=str(home))
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.said()
+        self.url: str = json.loads(line)["url"]
+        super().__init__(int(self.url.rstrip("/").rpartition(":")[2]))
+
+    def until_ready(self) -> Server:
+        until = time.monotonic() + PATIENCE
+        while self.ask("GET", "/readyz").status != 200:
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        return self
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def __enter__(self) -> Server:
+        try:
+            return self.until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=PATIENCE)
+
+    def memory(self, name: str = "VmHWM") -> int:
+        """Bytes of memory: the most so far, or VmRSS now."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+        assert found
+        return int(found[1]) << 10
 
 
 def received(client: socket.socket) -> Answer:
@@ -220,10 +231,10 @@ def chunked(*chunks: bytes, end: bool = True) -> bytes:
     return head + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in chunks) + (b"0\r\n\r\n" if end else b"")
 
 
-Client = Callable[[Server], Answer]
+Caller = Callable[[Server], Answer]
 
 
-def hostile(max_bytes: int, max_pixels: int, max_pictures: int) -> dict[str, tuple[Client, set[int]]]:
+def hostile(max_bytes: int, max_pixels: int, max_pictures: int) -> dict[str, tuple[Caller, set[int]]]:
     """Clients that mean no good or make mistakes, and what they may be answered; 0: the connection just ends.
 
     Args:

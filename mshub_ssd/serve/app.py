@@ -76,6 +76,7 @@ def create_app(
     max_wait_ms: float = 5.0,
     decoders: int | None = None,
     limits: Limits | None = None,
+    wait: bool = False,
 ) -> Starlette:
     """An ASGI app for one model: pictures in, JSON or drawn pictures out.
 
@@ -97,6 +98,7 @@ def create_app(
         max_wait_ms: So long the first of them waits for others that are on their way.
         decoders: Threads that decode pictures; None for one per processor.
         limits: What it takes.
+        wait: The server's start ends when the model is loaded, or fails with it, instead of going on before.
 
     Raises:
         MshubError: There is no such model or engine, or an option makes no sense.
@@ -125,6 +127,8 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.start()
         try:
+            if wait:
+                await service.loaded()
             yield
         finally:
             await service.close()

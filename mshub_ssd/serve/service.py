@@ -152,6 +152,16 @@ class Service:
         self._gatherer = asyncio.create_task(self._gather())
         self._loader = asyncio.create_task(self._load())
 
+    async def loaded(self) -> None:
+        """Wait until the model is loaded.
+
+        Raises:
+            MshubError: It cannot be.
+        """
+        await self._loader
+        if self.failure is not None:
+            raise self.failure
+
     async def close(self) -> None:
         """Answer what was let in, and let go of the model."""
         self.stopping = True
