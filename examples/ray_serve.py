@@ -32,10 +32,9 @@ def application(model: str, replicas: int = 1, cpus: float = 1.0, max_queue: int
     def build() -> object:
         from mshub_ssd.serve import Limits, create_app
 
-        threads = max(1, int(cpus))
+        # A replica gets requests once this has started: with the model loaded.
         limits = Limits(max_queue=max_queue)
-        # A replica gets requests once this has returned and started: with the model loaded.
-        return create_app(model, threads=threads, streams=threads, limits=limits, wait=True, **options)
+        return create_app(model, threads=max(1, int(cpus)), limits=limits, wait=True, **options)
 
     deployment = serve.deployment(
         serve.ingress(build)(),

@@ -269,6 +269,7 @@ def hostile(max_bytes: int, max_pixels: int, max_pictures: int) -> dict[str, tup
         "two lengths": (lambda server: server.raw(request(extra=b"Content-Length: 3\r\n")), {400}),
         "length and chunks": (lambda server: server.raw(request(extra=b"Transfer-Encoding: chunked\r\n")), {400}),
         "broken chunk": (lambda server: server.raw(chunked(end=False) + b"zz\r\nabc"), {400}),
+        "chunks of one byte": (lambda server: server.raw(chunked(*trickle(DEMO))), {400}),
         "leaves in the middle": (lambda server: server.raw(request(DEMO[:9], length=len(DEMO)), end=True), {0, 400}),
         "long header": (lambda server: server.raw(get + b"X: " + b"a" * 100_000 + b"\r\n\r\n"), {431}),
         "many headers": (lambda server: server.raw(get + b"X: a\r\n" * 50_000 + b"\r\n"), {431}),

@@ -67,7 +67,6 @@ def create_app(
     engine: str = "auto",
     precision: str = "f32",
     threads: int | None = None,
-    streams: int | None = None,
     score_threshold: float | None = None,
     iou_threshold: float | None = None,
     max_detections: int | None = None,
@@ -89,7 +88,6 @@ def create_app(
         engine: What runs it, see `Predictor`.
         precision: What it computes in, see `Predictor`.
         threads: The engine's threads; None for as many as are good.
-        streams: So many pictures of a batch are looked at at once; None for one per processor.
         score_threshold: What holds where a request says nothing; None for the network's own.
         iou_threshold: As `score_threshold`.
         max_detections: As `score_threshold`; None for 100.
@@ -104,12 +102,7 @@ def create_app(
         MshubError: There is no such model or engine, or an option makes no sense.
     """
     batching = Batching(batch, max_wait_ms / 1000)
-    running = {
-        "engine": engine,
-        "precision": precision,
-        "threads": threads,
-        "streams": streams or (batching.streams if engine != "mindspore" else None),
-    }
+    running = {"engine": engine, "precision": precision, "threads": threads}
     usual = {
         "score_threshold": score_threshold,
         "iou_threshold": iou_threshold,

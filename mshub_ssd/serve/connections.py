@@ -21,6 +21,9 @@ MAX_HEAD = 16 << 10
 
 _MAX_PIPELINED = 4
 _SEND_BUFFER = 256 << 10  # or the system takes megabytes of an answer that nobody reads
+# Each piece of a body costs some microseconds, however small: nobody sends so many that are so small but to cost them.
+_FREE_PIECES = 1000
+_LEAST_PIECE = 64
 _LINGER = 2.0  # seconds in which what a refused client still sends is thrown away
 _PHRASES = {
     400: "Bad Request",
@@ -47,7 +50,7 @@ class Connection(HttpToolsProtocol):
         """A client has come."""
         self._deadline: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
-        self._head = 0
+        self._head = self._pieces = self._bytes = 0
         # Whatever the system does not take at once is waited for, so that an answer in memory is one that counts.
         transport.set_write_buffer_limits(high=0)
         line = transport.get_extra_info("socket")
@@ -96,8 +99,17 @@ class Connection(HttpToolsProtocol):
             self._head_too_long()
         if self._parting.is_closing() or len(self.pipeline) >= _MAX_PIPELINED:
             raise ValueError("no more requests")  # httptools stops reading, and uvicorn asks `send_400_response`
-        self._head = 0
+        self._head = self._pieces = self._bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is here: a chunk, or what came at once."""
+        self._pieces += 1
+        self._bytes += len(body)
+        if self._pieces > _FREE_PIECES and self._bytes < _LEAST_PIECE * self._pieces:
+            self._answer(400, "tiny-chunks", f"the body comes in pieces of less than {_LEAST_PIECE} bytes")
+            raise ValueError("no more of it")
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         """The answer was given away."""

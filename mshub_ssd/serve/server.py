@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import os
 import signal
 import socket
 import time
@@ -19,6 +22,10 @@ from mshub_ssd.serve.service import Service
 
 __all__ = ["run"]
 
+_log = logging.getLogger(__name__)
+
+_M_MMAP_THRESHOLD = -3  # from malloc.h
+_LARGE = 4 << 20
 _KEEP_ALIVE = 5
 _LAST_WORDS = 5  # seconds for bodies on their way in, and for answers on their way out
 
@@ -50,6 +57,7 @@ def run(
     Raises:
         MshubError: There is no such model, it cannot be loaded, or it cannot listen there.
     """
+    _return_memory()
     app = create_app(model, **options)
     service: Service = app.state.service
     listener = _listener(host, port)
@@ -106,6 +114,20 @@ class _Server(uvicorn.Server):
         # Bodies that are still on their way were not let in; they get a moment.
         done = self._service.idle and (not self.server_state.tasks or seconds > _LAST_WORDS)
         return done or seconds > self._stop_timeout
+
+
+def _return_memory() -> None:
+    """Let glibc give large pictures' memory back at once.
+
+    By itself it learns from the first that are freed to keep as much for the next ones, for each thread anew: twice
+    what is needed at the worst moment, and for ever.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ:  # the user's own choice
+        return
+    try:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    except (AttributeError, OSError, TypeError):  # another system, or another C library: nothing to be said to it
+        _log.debug("no glibc here")
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,11 +65,6 @@ class Batching:
         if not isinstance(self.max_wait, int | float) or not 0 <= self.max_wait <= 10:
             raise UsageError("max_wait_ms must be 0 to 10,000", got=f"{self.max_wait * 1000:g}")
 
-    @property
-    def streams(self) -> int:
-        """As many pictures of a batch as the processors can look at at once."""
-        return min(self.size, _processors())
-
 
 @dataclass(eq=False)
 class _Job:
@@ -96,7 +92,7 @@ class Service:
     Args:
         model: A uid, or the path of a card.
         hub: The session that finds and loads it; the default one unless given.
-        running: ``engine``, ``precision``, ``threads`` and ``streams``, as for `Predictor`.
+        running: ``engine``, ``precision`` and ``threads``, as for `Predictor`.
         limits: What it takes.
         batching: How pictures are gathered.
         decoders: So many threads decode; None for one per processor.
@@ -124,7 +120,7 @@ class Service:
         self._hub, self._model, self._running = hub or default_hub(), model, running
         self.card: Card = self._hub.info(model)
         engines.choose(running["engine"])  # what is missing is said before anybody comes
-        engines.check_options(running["precision"], running["threads"], running["streams"])
+        engines.check_options(running["precision"], running["threads"])
         self.limits, self._batching, self._decoders = limits, batching, decoders or _processors()
         self._check_family = check
         self.metrics = Metrics()
@@ -173,6 +169,7 @@ class Service:
         self._pool.shutdown(wait=True)
         self._network.shutdown(wait=True)
         if self._pipeline is not None:
+            self._flow.close()
             self._pipeline.close()
             self._pipeline = None
 
@@ -227,7 +224,9 @@ class Service:
             self._check_family(pipeline.family)
             # Engines compile at the first picture, and another form for several: nobody should wait for that.
             blank, _ = pipeline.family.preprocess(np.zeros((64, 64, 3), np.uint8))
-            pipeline.runner.run_many([blank] * min(2, self._batching.size))
+            pipeline.runner.run(blank)
+            self._flow = pipeline.runner.flow()
+            self._flow.start(blank).result()
         except BaseException:
             pipeline.close()
             raise
@@ -356,14 +355,32 @@ class Service:
             for one in batch:
                 self.metrics.stages.labels("wait").observe(now - one.since)
             self.metrics.batches.observe(len(batch))
-            run = loop.run_in_executor(self._network, self._open_pipeline.runner.run_many, [one.array for one in batch])
-            outputs: Any = (await asyncio.gather(run, return_exceptions=True))[0]
+            run = loop.run_in_executor(self._network, self._run, batch, loop)
+            failure: Any = (await asyncio.gather(run, return_exceptions=True))[0]
             self.metrics.stages.labels("network").observe(time.monotonic() - now)
-            for index, one in enumerate(batch):
-                if isinstance(outputs, BaseException):
-                    one.done.set_exception(outputs)
-                else:
-                    one.done.set_result(outputs[index])
+            for one in batch:
+                if not one.done.done():
+                    one.done.set_exception(failure)
+
+    def _run(self, batch: Sequence[_Input], loop: asyncio.AbstractEventLoop) -> None:
+        """Let the network look, in its thread; each picture is told of when it is through.
+
+        A lone one has all processors; of several, as many are under way as the engine likes, so that together they take
+        less.
+        """
+        if len(batch) == 1:
+            outputs = self._open_pipeline.runner.run(batch[0].array)
+            loop.call_soon_threadsafe(batch[0].done.set_result, outputs)
+            return
+        under_way: deque[tuple[_Input, engines.Running]] = deque()
+        waiting = deque(batch)
+        while waiting or under_way:
+            if waiting and len(under_way) < self._flow.depth:
+                one = waiting.popleft()
+                under_way.append((one, self._flow.start(one.array)))
+            else:
+                one, running = under_way.popleft()
+                loop.call_soon_threadsafe(one.done.set_result, running.result())
 
     async def _timed(self, stage: str, work: Callable[..., T], *args: Any) -> T:
         began = time.monotonic()
