@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mshub_ssd.networks.backend import Tensor, mstype, nn, ops
+from mshub_ssd.networks.backend import Tensor, nn, ops
 
 __all__ = ["AdamStep", "FlatOutputs", "norms"]
 
@@ -41,6 +41,30 @@ class FlatOutputs(nn.Cell):
         return ops.reshape(ops.transpose(level, (0, 2, 3, 1)), (ops.shape(level)[0], -1, columns))
 
 
+_square = ops.MultitypeFuncGraph("square")
+_update = ops.MultitypeFuncGraph("update")
+
+
+@_square.register("Tensor")  # type: ignore[untyped-decorator]
+def _(gradient: Tensor) -> Tensor:
+    return ops.square(gradient).sum()
+
+
+@_update.register("Function", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor")  # type: ignore[untyped-decorator]
+def _(
+    adam: Any,
+    rate: Tensor,
+    decay1: Tensor,
+    decay2: Tensor,
+    factor: Tensor,
+    weight: Tensor,
+    first: Tensor,
+    second: Tensor,
+    gradient: Tensor,
+) -> Any:
+    return adam(weight, first, second, decay1, decay2, rate, 0.9, 0.999, 1e-8, gradient * factor)
+
+
 class AdamStep(nn.Cell):
     """Adam (Kingma and Ba, 2014, https://arxiv.org/abs/1412.6980) on a loss, the gradient's length limited.
 
@@ -67,8 +91,9 @@ class AdamStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.forward = forward
         self.weights, self.first, self.second = weights, first, second
-        self.count = len(weights)
         self.max_norm = max_norm
+        # A loop would be unrolled, and deeper than MindSpore goes with some hundred parameters.
+        self.each = ops.HyperMap()
         self.gradient = ops.GradOperation(get_by_list=True)
         self.adam = ops.Adam()
 
@@ -76,25 +101,11 @@ class AdamStep(nn.Cell):
         """One step; the loss before it, and the length of its gradient."""
         loss = self.forward(*batch)
         gradients = self.gradient(self.forward, self.weights)(*batch)
-        squares = ops.zeros((), mstype.float32)
-        for i in range(self.count):
-            squares = squares + ops.square(gradients[i]).sum()
-        length = ops.sqrt(squares)
+        length = ops.sqrt(ops.addn(self.each(_square, gradients)))
         factor = self.max_norm / ops.maximum(length, ops.full_like(length, self.max_norm))
-        for i in range(self.count):
-            self.adam(
-                self.weights[i],
-                self.first[i],
-                self.second[i],
-                decay1,
-                decay2,
-                rate,
-                0.9,
-                0.999,
-                1e-8,
-                gradients[i] * factor,
-            )
-        return loss, length
+        update = ops.partial(_update, self.adam, rate, decay1, decay2, factor)
+        done = self.each(update, self.weights, self.first, self.second, gradients)
+        return ops.depend(loss, done), length
 
 
 def norms(network: nn.Cell) -> list[nn.Cell]:
