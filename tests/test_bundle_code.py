@@ -129,7 +129,7 @@ def test_code_travels_with_its_cards_and_needs_consent_again(commit: str, bundle
     with pytest.raises(TrustError, match="runs only with your consent"):
         Hub().load(UID)
     again = run("bundle", "install", bundle)
-    assert f"mshub trust add {ZOO}@{commit}" in again.stdout
+    assert f"trust add {ZOO}@{commit}" in again.stdout
     foreign.allow(ZOO, commit)
     assert "consent" not in run("bundle", "install", bundle).stdout
 
@@ -163,7 +163,7 @@ def test_the_same_code_gives_the_same_bytes_and_none_without_being_asked(
 def test_making_one_needs_consent(commit: str, tmp_path: Path) -> None:
     told = refused("bundle", UID, "--with-code", "-o", tmp_path / "b.tar", code=1)
     assert "consent" in told
-    assert f"mshub trust add {ZOO}@{commit}" in told
+    assert f"trust add {ZOO}@{commit}" in told
     assert not (tmp_path / "b.tar").exists()
     Hub().make_bundle([PLAIN], tmp_path / "b.tar", with_code=True)
     assert bundles.inspect(tmp_path / "b.tar").of_kind("code") == ()

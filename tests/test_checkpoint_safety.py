@@ -240,8 +240,8 @@ def test_a_file_may_change_while_it_is_read(tmp_path: Path, kind: str, monkeypat
     change = b""
     real = files.open_regular
 
-    def opened(place: Path, *, follow: bool) -> object:
-        stream = real(place, follow=follow)
+    def opened(place: Path, **options: bool) -> object:
+        stream = real(place, **options)
 
         class Slow:
             fileno = stream.fileno

@@ -379,6 +379,9 @@ def test_a_picture_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str)
     }[kind]
     with pytest.raises(ImageError):
         mshub_ssd.detect(DIGITS, tmp_path / name)
+    if kind == "folder":  # on the command line it means the pictures in it, which are not drawn into one file
+        assert "--out-dir" in refused("detect", tmp_path / name, "--model", DIGITS, "--out", tmp_path / "a.png", code=2)
+        return
     said = refused("detect", tmp_path / name, "--model", DIGITS, "--out", tmp_path / "out.png")
     assert "next:" in said
 

@@ -269,7 +269,9 @@ def _names(home: Path, *names: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        logger.warning("left out %s: %s", home.joinpath(*names), error.strerror)
+        # A home that cannot be is told where it is needed.
+        level = logging.WARNING if os.path.isdir(home) else logging.DEBUG  # noqa: PTH112 - never raises
+        logger.log(level, "left out %s: %s", home.joinpath(*names), error.strerror)
         return []
     return [name for name in found if not is_link(home.joinpath(*names, name)) and home.joinpath(*names, name).is_dir()]
 
