@@ -247,6 +247,7 @@ def test_the_iou_loss_asks_for_the_anchors() -> None:
         FocalSSDLoss(iou_weight=1.0)
 
 
+@pytest.mark.slow  # training as a whole: test_finetuning.py
 @pytest.mark.parametrize("kind", ["focal", "multibox"])
 def test_a_few_steps_lower_the_loss(kind: str) -> None:
     ms = pytest.importorskip("mindspore")
