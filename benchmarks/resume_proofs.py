@@ -46,6 +46,30 @@ def command(out: str, *more: str) -> list[str]:
     return [sys.executable, "-m", "mshub_ssd", *words, *more]
 
 
+def await_moment(process: subprocess.Popen[bytes], rows: Path, chance: random.Random, took: float, count: int) -> bool:
+    """Wait for a random moment, while it starts, looks or ends; whether the run had not ended by then."""
+
+    def size() -> int:
+        return rows.stat().st_size if rows.exists() else 0
+
+    before, until = size(), time.monotonic() + chance.uniform(0.1, 1) * took
+    if chance.random() < 0.8:
+        # So many bytes of rows from now on, in steps much shorter than a row takes.
+        more = chance.expovariate(1 / (count * 40))
+        while process.poll() is None and size() <= before + more:
+            time.sleep(0.0005)
+        time.sleep(chance.uniform(0, 0.005))
+    else:
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.005)
+    return process.poll() is None
+
+
+def said(folder: Path) -> bytes:
+    """What the last run told; some pictures are broken, so it has something to tell."""
+    return (folder / "said").read_bytes()
+
+
 def content(path: Path) -> Any:
     """What a result says, whatever its file looks like."""
     if path.suffix == ".parquet":
@@ -83,13 +107,11 @@ def main() -> None:
             rows = out if arguments.format == "jsonl" else out.with_name(f"{out.name}.rows.jsonl")
             while True:
                 runs += 1
-                process = subprocess.Popen(
-                    command(out.name, "--resume"), cwd=folder, env=environ, stderr=subprocess.DEVNULL
-                )
-                # Anywhere: while it starts, while it looks, and at its end.
-                try:
-                    process.wait(chance.uniform(0.2, 1) * min(took, 1.5) if kills < arguments.kills else None)
-                except subprocess.TimeoutExpired:
+                with (folder / "said").open("wb") as stderr:
+                    process = subprocess.Popen(command(out.name, "--resume"), cwd=folder, env=environ, stderr=stderr)
+                if kills == arguments.kills:
+                    process.wait()
+                elif await_moment(process, rows, chance, took, arguments.pictures):
                     process.kill()
                     process.wait()
                     kills += 1
@@ -98,10 +120,11 @@ def main() -> None:
                     torn += kept != whole
                     by_rows.add(whole.count(b"\n"))
                     if not lines.startswith(whole):
-                        raise SystemExit(f"after {kills} kills the rows are others: {whole[-300:]!r}") from None
+                        raise SystemExit(f"after {kills} kills the rows are others: {whole[-300:]!r}")
                     continue
-                if process.returncode != 1:  # some pictures are broken
-                    raise SystemExit(f"after {kills} kills the run ended with {process.returncode}")
+                told = said(folder)
+                if process.returncode != 1 or b"could not be looked at" not in told:
+                    raise SystemExit(f"after {kills} kills the run ended with {process.returncode}: {told.decode()}")
                 break
             if content(out) != expected:
                 raise SystemExit(f"after {kills} kills the result is another")

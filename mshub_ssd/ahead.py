@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from queue import SimpleQueue
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["Cancelled", "Limits", "Stop", "Work", "in_order"]
+__all__ = ["NOT_YET", "Cancelled", "Limits", "Stop", "Work", "in_order"]
 
 Thing = TypeVar("Thing")
 Ready = TypeVar("Ready")
@@ -26,6 +26,10 @@ _LONG = 0.05
 # So long the threads have for what they are doing when all is cancelled. A download that stalls would take a minute
 # more: its thread ends by itself.
 _LEAVE = 2.0
+
+
+NOT_YET: Any = type("NotYet", (), {"__repr__": lambda _: "NOT_YET"})()
+"""What an iterable may give where it would wait: all that is under way is given out before it is asked again."""
 
 
 class Cancelled(Exception):  # noqa: N818 - no error: nobody wants the result any more
@@ -115,7 +119,7 @@ def in_order(
     not begun is dropped, what has is told to stop, and no thread is left.
 
     Args:
-        things: Any number of them, without an end too; they may be slow to come.
+        things: Any number of them, without an end too; they may be slow to come. `NOT_YET` among them is none.
         work: What is done with them.
         limits: How far ahead to work.
         batch: So many are started together, at the end fewer.
@@ -130,11 +134,13 @@ def in_order(
     running: deque[Running] = deque()
     open_batch: list[Ready] = []
     under_way, pull, waits = 0, 0.0, 0
-    ended, failure = False, None
+    ended, waiting, failure = False, False, None
     try:
         while True:
             slow = pull > _SLOW
-            while not ended and under_way < limits.under_way:
+            if not under_way:
+                waiting = False
+            while not (ended or waiting) and under_way < limits.under_way:
                 if slow and (
                     work.is_done(running[0], pull * _PATIENCE)
                     if running
@@ -143,8 +149,11 @@ def in_order(
                     break
                 begun = time.perf_counter()
                 try:
-                    slots.append(team.take(next(source)))
-                    under_way += 1
+                    thing = next(source)
+                    waiting = thing is NOT_YET
+                    if not waiting:
+                        slots.append(team.take(thing))
+                        under_way += 1
                 except StopIteration:
                     ended = True
                 except Exception as error:  # noqa: BLE001 - raised below, in its place
@@ -173,7 +182,7 @@ def in_order(
                     open_batch = []
             # What is over, or slow to go on, is not kept waiting for a whole batch; nor is what fills all the room.
             stuck = not running and (not slots or slots[0].error is not None)
-            if open_batch and stuck and (ended or slow or under_way >= limits.under_way or slots):
+            if open_batch and stuck and (ended or slow or waiting or under_way >= limits.under_way or slots):
                 running.append(work.start(open_batch))
                 open_batch = []
             if running:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mshub_ssd import engines, families
-from mshub_ssd.ahead import Limits, Stop, in_order
+from mshub_ssd.ahead import NOT_YET, Limits, Stop, in_order
 from mshub_ssd.cpu import thread_limit
 from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
 from mshub_ssd.pictures import RGB, name_of
@@ -145,7 +144,7 @@ class Pipeline:
         limits = Limits(enough if prefetch is None else batch + prefetch, cores, flow.depth)
         try:
             # A generator of its own, so that it ends before the flow does, however this one ends.
-            with closing(in_order(zip(count(1), images), work, limits, batch=batch, max_threads=_MAX_THREADS)) as found:
+            with closing(in_order(_numbered(images), work, limits, batch=batch, max_threads=_MAX_THREADS)) as found:
                 yield from found
         finally:
             flow.close()
@@ -231,6 +230,13 @@ def _several(image_size: Any) -> list[Any] | None:
     if isinstance(sizes, list | tuple) and all(isinstance(size, Sequence) for size in sizes):
         return list(sizes)
     return None
+
+
+def _numbered(images: Iterable[Any]) -> Iterator[Any]:
+    number = 0
+    for image in images:
+        number += image is not NOT_YET
+        yield image if image is NOT_YET else (number, image)
 
 
 class _Seen:

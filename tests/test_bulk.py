@@ -313,3 +313,20 @@ def test_a_video_has_a_row_per_frame_and_is_drawn_on_request(folder: Path) -> No
     shutil.copyfile("a.jsonl", "c.jsonl")
     assert run("detect", "in.mp4", *MODEL, "--out", "c.jsonl", "--resume").exit_code == 0
     assert jsonl("c.jsonl") == rows, "the frames that were left"
+
+
+def test_a_list_that_goes_on_is_answered_as_it_comes(folder: Path) -> None:
+    command = [sys.executable, "-m", "mshub_ssd", "detect", "-", *MODEL, "--format", "jsonl"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=environment(), **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for names in ("in/1.jpg\nin/2.jpg\n", "in/3.jpg\n"):
+            process.stdin.write(names.encode())
+            process.stdin.flush()
+            rows = [json.loads(process.stdout.readline()) for _ in names.split()]
+            assert [row["image"] for row in rows] == names.split()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0
+    assert b"Traceback" not in said

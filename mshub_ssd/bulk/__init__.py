@@ -14,7 +14,7 @@ from mshub_ssd.bulk.drawing import Drawings
 from mshub_ssd.bulk.journal import Journal
 from mshub_ssd.bulk.parts import Parts
 from mshub_ssd.bulk.running import Looked, keep_freed_memory, look, write_rows
-from mshub_ssd.bulk.sources import Item, Sources, first_of, stands_for_itself
+from mshub_ssd.bulk.sources import Input, Item, Sources, stands_for_itself
 from mshub_ssd.bulk.video import Frame, VideoFile, frames, is_video
 from mshub_ssd.bulk.writing import FORMATS, Writer, check_parquet, format_of, new_writer, table_of
 
@@ -22,6 +22,7 @@ __all__ = [
     "FORMATS",
     "Drawings",
     "Frame",
+    "Input",
     "Item",
     "Journal",
     "Looked",
@@ -30,7 +31,6 @@ __all__ = [
     "VideoFile",
     "Writer",
     "check_parquet",
-    "first_of",
     "format_of",
     "frames",
     "is_video",

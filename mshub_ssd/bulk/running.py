@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from mshub_ssd.ahead import NOT_YET
 from mshub_ssd.bulk.drawing import Drawings
 from mshub_ssd.bulk.sources import Item
 from mshub_ssd.bulk.writing import Writer
@@ -47,12 +48,12 @@ class Looked(NamedTuple):
     out: Path | None
 
 
-def look(predictor: Streams, sources: Iterable[tuple[Item, bool]], drawings: Drawings) -> Iterator[Looked]:
+def look(predictor: Streams, sources: Iterable[tuple[Item, bool] | None], drawings: Drawings) -> Iterator[Looked]:
     """Look at pictures, and draw what is found; when one is given out, its drawing is there.
 
     Args:
         predictor: What looks.
-        sources: The pictures, and whether each is to be looked at.
+        sources: The pictures, and whether each is to be looked at; None where the next one is not there yet.
         drawings: Where they are drawn.
 
     Raises:
@@ -63,7 +64,11 @@ def look(predictor: Streams, sources: Iterable[tuple[Item, bool]], drawings: Dra
     ahead: deque[tuple[Item, Path | None]] = deque()
 
     def pictures() -> Iterator[Any]:
-        for item, wanted in sources:
+        for one in sources:
+            if one is None:
+                yield NOT_YET
+                continue
+            item, wanted = one
             out = drawings.reserve(item)
             if not wanted:
                 continue

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -16,7 +17,7 @@ from mshub_ssd.errors import ImageError, OfflineError, TransferError, UsageError
 from mshub_ssd.redaction import scrub
 from mshub_ssd.schemes import is_store
 
-__all__ = ["STDIN", "Item", "Sources", "first_of", "stands_for_itself"]
+__all__ = ["STDIN", "Input", "Item", "Sources", "stands_for_itself"]
 
 STDIN = "-"
 
@@ -26,7 +27,8 @@ _PICTURE = re.compile(
     rb"|BM.{4}\0\0\0\0|P[1-7]\s+[#0-9W]|P[fF]\s+[0-9]",
     re.DOTALL,
 )
-_HEAD = 16
+_MAYBE = re.compile(rb"\x89P|\xff|BM|P[1-7fF]\s|.{0,11}\0", re.DOTALL)
+_HEAD, _CHUNK = 16, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,34 +50,66 @@ class Item:
     per_second: float | None = None
 
 
-class _Rest:
-    """A stream whose first bytes have been read already; only what reading a picture takes."""
+class Input:
+    """Standard input, of which it can be told whether something is there.
+
+    Args:
+        stream: Where it comes from; only this reads it.
+    """
 
     name = "standard input"
 
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head, self._stream = head, stream
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._ahead = b""
+        try:
+            self._fd: int | None = stream.fileno()
+        except (OSError, ValueError, AttributeError):  # a buffer
+            self._fd = None
+
+    def is_picture(self) -> bool:
+        """Whether what comes is a picture, by its first bytes, and no list of names."""
+        while len(self._ahead) < _HEAD:
+            more = self._some()
+            self._ahead += more
+            if not more or (b"\n" in more and not _MAYBE.match(self._ahead)):
+                break  # a short name
+        return _PICTURE.match(self._ahead) is not None
 
     def read(self, count: int) -> bytes:
-        head, self._head = self._head, b""
-        return head + self._stream.read(count - len(head))
+        """So many bytes, fewer at the end."""
+        parts, size = [self._ahead], len(self._ahead)
+        while size < count and (more := self._some()):
+            parts.append(more)
+            size += len(more)
+        data = b"".join(parts)
+        self._ahead = data[count:]
+        return data[:count]
 
+    def lines(self) -> Iterator[bytes | None]:
+        """Lines as they come; None where the next one is not there yet."""
+        while True:
+            *whole, self._ahead = self._ahead.split(b"\n")
+            yield from whole
+            if not self._is_there():
+                yield None
+            more = self._some()
+            if not more:
+                break
+            self._ahead += more
+        if self._ahead:
+            yield self._ahead
 
-def first_of(stream: BinaryIO) -> tuple[Any | None, bytes]:
-    """Tell a picture on standard input from a list of names, by its first bytes.
+    def _some(self) -> bytes:
+        return self._stream.read(_CHUNK) if self._fd is None else os.read(self._fd, _CHUNK)
 
-    Args:
-        stream: Where it comes from.
-
-    Returns:
-        The picture as a stream, or None and the beginning of the list.
-    """
-    head = b""
-    while len(head) < _HEAD and (more := stream.read(1)):
-        head += more
-        if more == b"\n" and not re.match(rb"\x89P|\xff|BM|P[1-7fF]\s|.{0,11}\0", head, re.DOTALL):
-            break  # a short name
-    return (_Rest(head, stream), b"") if _PICTURE.match(head) else (None, head)
+    def _is_there(self) -> bool:
+        if self._fd is None:
+            return True
+        try:
+            return bool(select.select([self._fd], [], [], 0)[0])
+        except (OSError, ValueError):  # Windows asks sockets only
+            return True
 
 
 def stands_for_itself(name: str) -> bool:
@@ -96,9 +130,7 @@ class Sources:
 
     Args:
         names: Files, folders, patterns, urls, videos, or ``-``.
-        stdin: Where a list comes from, for ``-``.
-        head: What was read of it already.
-        picture: The picture on standard input, if it is one.
+        stdin: Where a list comes from, or a picture, for ``-``.
         done: How often each name has its row already; those are left out.
 
     Raises:
@@ -108,26 +140,28 @@ class Sources:
     def __init__(
         self,
         names: Sequence[str],
-        stdin: BinaryIO | None = None,
+        stdin: Input | None = None,
         *,
-        head: bytes = b"",
-        picture: Any = None,
         done: Counter[str] | None = None,
     ) -> None:
         if list(names).count(STDIN) > 1:
             raise UsageError("- stands for standard input, which can be read once", hint="name it once")
-        self._names, self._stdin, self._head, self._picture = tuple(names), stdin, head, picture
+        self._names, self._stdin = tuple(names), stdin
         self._done = Counter(done)
         self._listed: dict[str, list[str]] = {}  # what stores have said, which is not asked for twice
 
-    def __iter__(self) -> Iterator[tuple[Item, bool]]:
-        """Each picture, and whether it is to be looked at, or was already."""
+    def __iter__(self) -> Iterator[tuple[Item, bool] | None]:
+        """Each picture, and whether it is to be looked at, or was already; None where the next one is not there yet."""
         for name in self._names:
-            if name == STDIN and self._picture is not None:
-                yield self._item(name, self._picture)
-            elif name == STDIN:
-                for line in self._lines():
-                    yield from self._meant(line)
+            if name == STDIN and self._stdin is not None:
+                if self._stdin.is_picture():
+                    yield self._item(name, self._stdin)
+                    continue
+                for line in self._stdin.lines():
+                    if line is None:
+                        yield None
+                    elif line.strip():
+                        yield from self._meant(os.fsdecode(line.rstrip(b"\r")))
             else:
                 yield from self._meant(name)
 
@@ -140,9 +174,7 @@ class Sources:
 
         until, total = time.monotonic() + seconds, 0
         for name in self._names:
-            if name == STDIN and self._picture is None:
-                return None
-            if is_video(name):
+            if name == STDIN or is_video(name):
                 return None
             try:
                 if is_store(name):
@@ -219,18 +251,3 @@ class Sources:
             self._done[key] -= 1
             return Item(name, picture), False
         return Item(name, picture), True
-
-    def _lines(self) -> Iterator[str]:
-        assert self._stdin is not None
-        for line in _split(self._head, self._stdin):
-            name = os.fsdecode(line.rstrip(b"\r\n"))
-            if name.strip():
-                yield name
-
-
-def _split(head: bytes, stream: BinaryIO) -> Iterable[bytes]:
-    """Lines as they come; the first ones have been read in part."""
-    *whole, rest = head.split(b"\n")
-    yield from whole
-    yield rest + stream.readline()
-    yield from iter(stream.readline, b"")

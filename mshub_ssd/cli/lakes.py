@@ -114,7 +114,10 @@ def _named(images: Sequence[str]) -> Iterator[str]:
     """
     from mshub_ssd import bulk
 
-    for item, _ in bulk.Sources(images, sys.stdin.buffer):
+    for one in bulk.Sources(images, bulk.Input(sys.stdin.buffer)):
+        if one is None:  # not there yet
+            continue
+        item, _ = one
         if isinstance(item.picture, MshubError):
             raise item.picture
         if item.frame is not None:

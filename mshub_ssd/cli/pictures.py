@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mshub_ssd import store
+from mshub_ssd.ahead import NOT_YET
 from mshub_ssd.cli.lakes import looked_by_ray, ray_options
 from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
 from mshub_ssd.cli.output import (
@@ -262,8 +263,9 @@ class _Looking:
 
         if images.count(_STDIN) > 1:
             raise click.BadParameter("- stands for standard input, which can be read once", param_hint="'PATH...'")
-        picture, head = bulk.first_of(sys.stdin.buffer) if _STDIN in images else (None, b"")
-        one = len(images) == 1 and (bulk.stands_for_itself(images[0]) or picture is not None)
+        stdin = bulk.Input(sys.stdin.buffer) if _STDIN in images else None
+        piped = stdin if stdin is not None and stdin.is_picture() else None
+        one = len(images) == 1 and (bulk.stands_for_itself(images[0]) or piped is not None)
         results = self._results(images, one=one)
         # Whatever can be refused is refused before the model is loaded.
         drawn = self._out if results is None and isinstance(self._out, Path) else None
@@ -271,10 +273,10 @@ class _Looking:
             drawings = bulk.Drawings(file=drawn, folder=self._out_dir, videos=not self._resume)
             _checked(drawings.check, "'--out-dir'" if self._out_dir is not None else "'--out'")
         if one and results is None and self._form in (None, "table"):
-            facts, text = self._one(images[0], picture, drawings)
+            facts, text = self._one(images[0], piped, drawings)
             answer(facts, text, self._as_json)
             return
-        sources = functools.partial(bulk.Sources, images, sys.stdin.buffer, head=head, picture=picture)
+        sources = functools.partial(bulk.Sources, images, stdin)
         with contextlib.ExitStack() as stack:
             journal: bulk.Journal | bulk.Parts | None = None
             if isinstance(results, str) and self._form in ("jsonl", "parquet"):
@@ -385,6 +387,8 @@ class _Looking:
 
         rest = iter(images)
         for image in rest:
+            if image is NOT_YET:
+                continue
             if isinstance(image, Failure):
                 yield image
                 continue
