@@ -141,7 +141,8 @@ class Pipeline:
 
         # Enough that neither the network nor a reader waits.
         enough = batch * (flow.depth + 2) + 2 * cores
-        limits = Limits(enough if prefetch is None else batch + prefetch, cores, flow.depth)
+        # A reader more than processors: now and then one waits for Python while nothing else has work.
+        limits = Limits(enough if prefetch is None else batch + prefetch, cores + 1, flow.depth)
         try:
             # A generator of its own, so that it ends before the flow does, however this one ends.
             with closing(in_order(_numbered(images), work, limits, batch=batch, max_threads=_MAX_THREADS)) as found:

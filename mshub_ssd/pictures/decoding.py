@@ -54,9 +54,11 @@ def from_file(path: Path, where: str) -> RGB:
     with _opened(path, where) as stream, io.BufferedReader(stream) as file:
         head = file.peek(16)[:16]
         whole = None
-        if jpeg.is_jpeg(head) and os.fstat(stream.fileno()).st_size <= MAX_BYTES:
+        size = os.fstat(stream.fileno()).st_size
+        if jpeg.is_jpeg(head) and size <= MAX_BYTES:
             with _decoding(where):
-                whole = file.read(MAX_BYTES)
+                # So much room is made before anything is read, so not simply MAX_BYTES.
+                whole = file.read(size or MAX_BYTES)
         return _decoded(file, where, head, whole, hint=f"file {shlex.quote(where)}")
 
 
