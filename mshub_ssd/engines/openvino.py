@@ -72,7 +72,9 @@ class OpenVinoRunner:
             self._facts = _told(self._model)
         self._signature = Signature(where=self._where, **self._facts)
         # Its own default is bf16 where the CPU has it, so the precision is always stated.
-        self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": options.precision}
+        # By itself it ties threads to the first processors: so does every other process with few threads, and they
+        # share those while others idle.
+        self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": options.precision, "ENABLE_CPU_PINNING": False}
         if options.threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = options.threads
         self._flowing: dict[str, Any] = dict(self._config)
