@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -45,6 +46,7 @@ DIGITS = "mshub/1.0/ssdmobilenetv2_digits"
 NETWORK = "ssd_mobilenetV2"
 OPTIONS = {"engine": "openvino", "score_threshold": 0.3}
 MOST_SLOWER = 1.25
+PARTS = 8  # of each actor
 
 # The contestant that is one process: a line with names in, a line with times out.
 STREAM = """
@@ -193,6 +195,10 @@ def speed(work: Path, counts: dict[str, int], rounds: int) -> dict[str, Any]:
         finally:
             stream.end()
         ratios = [a / b for a, b in zip(table["ray wall"], table["stream wall"], strict=True)]
+        # Others than the actor whose part filled the quarter may have had nearly a whole part done by then.
+        measured = count - count // 4
+        hidden = (cores - 1) * math.ceil(count / (cores * PARTS))
+        most = statistics.median(ratios) * measured / (measured - hidden)
         work_ratios = [a / b for a, b in zip(table["ray processor"], table["stream processor"], strict=True)]
         found[key] = {
             "pictures": count,
@@ -200,9 +206,10 @@ def speed(work: Path, counts: dict[str, int], rounds: int) -> dict[str, Any]:
             "cores": cores,
             **{f"{name}, s": round(statistics.median(values), 2) for name, values in table.items()},
             "wall to stream": round(statistics.median(ratios), 3),
+            "wall to stream at most": round(most, 3),
             "wall to stream, all rounds": [round(ratio, 3) for ratio in sorted(ratios)],
             "processor to stream": round(statistics.median(work_ratios), 3),
-            "ok": statistics.median(ratios) <= MOST_SLOWER,
+            "ok": most <= MOST_SLOWER,
         }
     return found
 
