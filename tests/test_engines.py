@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnxlab
 import pytest
+from commands import SOURCE
 from without import run_without
 
 from mshub_ssd import cpu, engines
@@ -158,6 +159,52 @@ def test_eight_threads_on_one_runner_are_as_one(engine: str, options: dict[str, 
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(runner.run, batches))
     assert all(close(got, want, 0) for got, want in zip(together, alone, strict=True))
+
+
+# Where threads are tied while they run, and only then.
+TIED = """
+import os, sys, threading
+from pathlib import Path
+
+import numpy as np
+import onnxlab
+
+from mshub_ssd import engines
+
+seen, ended = set(), threading.Event()
+
+
+def watch():
+    while not ended.is_set():
+        for task in Path("/proc/self/task").iterdir():
+            try:
+                seen.add(tuple(sorted(os.sched_getaffinity(int(task.name)))))
+            except ProcessLookupError:
+                pass
+
+
+runner = engines.runner(onnxlab.small(), sys.argv[1], **eval(sys.argv[2]))
+watcher = threading.Thread(target=watch)
+watcher.start()
+flow, batch = runner.flow(), np.zeros((32, 3, 16, 16), np.float32)
+for _ in range(60):
+    for running in [flow.start(batch) for _ in range(flow.depth)]:
+        running.result()
+    runner.run(batch)
+ended.set()
+watcher.join()
+print(seen == {tuple(sorted(os.sched_getaffinity(0)))}, seen)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are seen where Linux is")
+@pytest.mark.parametrize("options", [{"threads": 1}, {"streams": 2, "threads": 2}, {}], ids=["one", "streams", "plain"])
+def test_no_thread_is_tied_to_a_processor(options: dict[str, int]) -> None:
+    """Those of other processes would be tied to the same one, and share it while others have nothing to do."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parent)])}
+    words = [sys.executable, "-c", TIED, "openvino", repr(options)]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True"), done.stdout
 
 
 @pytest.mark.parametrize("options", [{}, {"streams": 1}, {"streams": 2}], ids=["none", "one", "two"])
