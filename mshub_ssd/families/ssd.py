@@ -23,6 +23,8 @@ __all__ = ["SSD", "Selection"]
 _ROUNDING = 1e-4
 # Probabilities of logits in float32 are off by less.
 _SIGMOID_ERROR = 1e-6
+# So many anchors take no time to decode.
+_FEW = 256
 
 
 class Selection(NamedTuple):
@@ -77,10 +79,7 @@ class SSD(Detector):
                     got=f"a score of {pairs.scores.max():.4g}",
                     hint="call network.set_train(False) before running it",
                 )
-            # Few anchors have a score that counts, and only those need a box.
-            used = np.zeros(len(anchors), dtype=np.bool_)
-            used[pairs.rows] = True
-            picked, place = np.flatnonzero(used), (np.cumsum(used) - 1)[pairs.rows]
+            picked, place = _distinct(pairs.rows, len(anchors))
             relative = decode(offsets[picked], anchors[picked], config.prior_scaling)
             boxes = transform.relative_to_picture(relative[:, [1, 0, 3, 2]])
             classes = pairs.columns if wanted is None else wanted[pairs.columns]
@@ -112,6 +111,15 @@ class SSD(Detector):
             if array.ndim == 3 and array.shape[1:] == shape
             else f"{self.config.name} returns (pred_loc, scores)",
         )
+
+
+def _distinct(rows: NDArray[np.intp], count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The anchors that need a box, of so many, and where in these each row finds its own."""
+    if len(rows) <= _FEW:  # then it is less work to have some of them twice
+        return rows, np.arange(len(rows))
+    used = np.zeros(count, dtype=np.bool_)
+    used[rows] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[rows]
 
 
 def _logit(probability: float) -> float:

@@ -140,6 +140,8 @@ class Transform:
 
 
 def _size(name: str, value: Any) -> Size:
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) > 0:
+        return value  # nearly always
     sides = list(value) if isinstance(value, Iterable) else []
     if len(sides) != 2 or not all(is_count(side) for side in sides):
         raise UsageError(

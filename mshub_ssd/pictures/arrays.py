@@ -58,6 +58,8 @@ def from_array(image: NDArray[Any]) -> RGB:
         ImageError: It is no such array; the hint says how it becomes one.
     """
     shape = tuple(image.shape)
+    if image.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and image.size:  # nearly always
+        return np.ascontiguousarray(image)
     got = f"{image.dtype} array of shape {list(shape)}"
     if image.dtype != np.uint8:
         raise ImageError(
@@ -72,8 +74,6 @@ def from_array(image: NDArray[Any]) -> RGB:
         image = image[:, :, 0]
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim == 3 and shape[2] == 3:
-        return np.ascontiguousarray(image)
     raise ImageError(
         "the array has not the shape of one picture",
         expected="[height, width, 3] in RGB order, or [height, width] for grey",
