@@ -428,9 +428,12 @@ def account(
     by_level: dict[str, Counter[str]] = defaultdict(Counter)
     fails: Counter[str] = Counter()
     stands: Counter[str] = Counter()
+    seen: set[str] = set()
     rows = []
     for uid, (_, card, recipes, error) in sorted(cards.items()):
-        results = [built[key] for recipe in recipes if (key := identity(recipe, clone)) in built]
+        keys = [key for recipe in recipes if (key := identity(recipe, clone)) in built]
+        results = [built[key] for key in keys]
+        seen.update(keys)
         constructs = any(one.get("constructs") for one in results)
         runs = any(one.get("runs") for one in results)
         level = recipes[0].level if recipes else "none"
@@ -445,12 +448,12 @@ def account(
             stands[cause(errors[0] if errors else "?")] += 1
         row = {"uid": uid, "level": level, "candidates": len(recipes), "constructs": constructs, "runs": runs}
         if errors and not runs:
-            row["error"] = errors[0][:200]
+            row["error"] = errors[0].partition("\n")[0][:200]
         rows.append(row)
     total = max(1, counts["cards"])
     shares = {f"{name}_share": round(counts[name] / total, 3) for name in ("resolves", "constructs", "runs")}
     return {
-        "counts": dict(counts) | shares | {"networks": len(built)},
+        "counts": dict(counts) | shares | {"networks": len(seen)},
         "levels": {level: dict(counter) for level, counter in by_level.items()},
         "causes": {"not_built": dict(fails.most_common(40)), "not_run": dict(stands.most_common(40))},
         "cards": rows,
