@@ -7,13 +7,15 @@ same processors:
 
 - engine: the network alone on prepared inputs, as many at once as the engine likes;
 - decoding: `read_image` alone, by a thread per processor;
+- arrays: `Predictor.stream` over decoded pictures, so the network with what belongs to it: resizing, post-processing;
 - command: `mshub detect DIR --format jsonl --out FILE`, from its start to its end;
 - start: the same over eight pictures, so that command - start is what the others took;
 - Cell: a loop of `mshub.detect(network, path)` on the Cell, which MindSpore compiles; beside it the command in bf16,
   where the CPU has it, for in float32 OpenVINO by itself is 2.8 times as fast on ssd_mobilenetV2.
 
 Engine and decoding together can give 1 / (1 / engine + 1 / decoding) pictures a second; what counts are medians, over
-the rounds, of the command's speed to that. `--memory` compares the memory of 10,000 pictures with that of 1,000.
+the rounds, of the command's speed to that. The same with arrays in the engine's place (`running to overlap`) tells what
+is lost by doing both at once. `--memory` compares the memory of 10,000 pictures with that of 1,000.
 """
 
 from __future__ import annotations
@@ -69,6 +71,14 @@ if what == "decoding":
         list(pool.map(read, files[:16]))
         begun = time.perf_counter()
         list(pool.map(read, files))
+elif what == "arrays":
+    seen = [pictures.read_image(path) for path in files[:32]]
+    with mshub.Predictor(uid) as predictor:
+        for _ in predictor.stream(seen):
+            pass
+        begun = time.perf_counter()
+        for _ in predictor.stream(seen[number % len(seen)] for number in range(count)):
+            pass
 elif what == "engine":
     pipeline, _ = mshub.Predictor(uid)._open()
     inputs = [pipeline.family.preprocess(pictures.read_image(path))[0] for path in files[:32]]
@@ -163,12 +173,13 @@ def speed(key: str, folder: Path, count: int, rounds: int, environ: dict[str, st
     command(folder, uid, few, environ)  # graphs are made
     seen: list[dict[str, float]] = []
     for number in range(rounds):
-        one = {what: worker(what, uid, count, all_of, environ) for what in ("engine", "decoding")}
+        one = {what: worker(what, uid, count, all_of, environ) for what in ("engine", "decoding", "arrays")}
         whole, start = command(folder, uid, all_of, environ)[0], command(folder, uid, few, environ)[0]
         one["Cell"] = worker("Cell", uid, CELLS[key], all_of, environ)
         bound = 1 / (1 / one["engine"] + 1 / one["decoding"])
         one["command"], one["running"], one["start s"] = count / whole, (count - FEW) / (whole - start), start
         one["command to bound"], one["running to bound"] = one["command"] / bound, one["running"] / bound
+        one["running to overlap"] = one["running"] * (1 / one["arrays"] + 1 / one["decoding"])
         one["command to Cell"] = one["command"] / one["Cell"]
         if engines.has_bf16():
             one["bf16 to Cell"] = count / command(folder, uid, all_of, environ, "bf16")[0] / one["Cell"]
