@@ -86,6 +86,11 @@ def prepare(folder: Path) -> dict[str, str]:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     (home / f"{Path(LARGE).name}.md").write_text(CARD.format(digest=digest), encoding="utf-8")
     cv2.imwrite(str(folder / "picture.jpg"), picture())
+    return environment(folder)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What commands run in that have their cache and their registry in a folder."""
     # As an installed package, whose modules are compiled once.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {

@@ -19,7 +19,6 @@ import os
 import platform
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import raylab  # noqa: E402 - needs the path
+from asking import Asked  # noqa: E402
 
 from mshub_ssd import engines  # noqa: E402
 
@@ -54,34 +54,16 @@ for line in sys.stdin:
 """
 
 
-class Worker:
+class Worker(Asked):
     """A process with a network."""
 
     def __init__(self, uid: str, names: list[str], engine: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, uid, json.dumps(names), engine],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
-            raise SystemExit(f"{uid}: the process ended with {self._process.wait()}")
+        super().__init__(WORKER, uid, json.dumps(names), engine)
 
     def run(self, count: int) -> tuple[float, float]:
         """Wall and processor seconds of one of so many pictures; `memory` is known afterwards, its most in MB."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{count}\n")
-        self._process.stdin.flush()
-        wall, work, self.memory = json.loads(self._process.stdout.readline())
+        wall, work, self.memory = self.ask(count)
         return wall / count, work / count
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
 
 
 def measure(workers: dict[str, Worker], rounds: int, seconds: float, price: float) -> dict[str, Any]:

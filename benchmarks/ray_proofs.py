@@ -23,7 +23,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import raylab  # noqa: E402 - needs the path
+from asking import Asked  # noqa: E402
 from faultserver import FaultServer  # noqa: E402
 
 import mshub_ssd as mshub  # noqa: E402
@@ -110,34 +110,16 @@ def losses(work: Path, count: int) -> dict[str, Any]:
     return {**report, "ok": bool(ok and done.failures == len(broken))}
 
 
-class Stream:
+class Stream(Asked):
     """One process."""
 
     def __init__(self, uid: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", STREAM, uid, json.dumps(OPTIONS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
-            raise SystemExit("the stream's process ended")
+        super().__init__(STREAM, uid, json.dumps(OPTIONS))
 
     def run(self, names: list[str], first: int) -> tuple[float, float]:
         """Wall and processor seconds for all pictures but the first ones."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([names, first]) + "\n")
-        self._process.stdin.flush()
-        wall, work = json.loads(self._process.stdout.readline())
+        wall, work = self.ask([names, first])
         return wall, work
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
 
 
 def worked() -> float:

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cold_start import CARD, picture
+from cold_start import CARD, environment, picture
 from engine_speed import DIGITS, ROOT, engines, machine
 
 MOBILENET = "bench/1.0/ssdmobilenetv2_coco2017"
@@ -119,15 +119,7 @@ def prepare(folder: Path, count: int, side: tuple[int, int]) -> dict[str, str]:
     for number in range(count):
         moved = np.roll(base, (7 * number, 13 * number), (0, 1))
         Image.fromarray(moved).save(folder / f"pictures/{number}.jpg", quality=90)
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {
-        **environ,
-        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
-        "PYTHONPATH": str(ROOT),
-        "MSHUB_HOME": str(folder / "home"),
-        "MSHUB_REGISTRY": str(folder / "registry"),
-        "MSHUB_OFFLINE": "1",
-    }
+    return environment(folder)
 
 
 def linked(folder: Path, name: str, count: int) -> Path:

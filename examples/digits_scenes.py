@@ -14,7 +14,6 @@ background, and digits placed on it at random; its boxes are the tight bounds of
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from coco_scenes import Scene, write_scenes
 from numpy.typing import NDArray
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "STYLES",
     "TRAINING",
     "Digits",
-    "Scene",
     "Style",
     "compose",
     "demo_scene",
@@ -61,21 +60,6 @@ class Digits:
     images: Floats
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A picture and what is on it.
-
-    Attributes:
-        image: RGB uint8 [h, w, 3].
-        boxes: Tight ink boxes float32 [n, 4] as x1, y1, x2, y2 in pixels.
-        labels: [n], 0 to 9.
-    """
-
-    image: NDArray[np.uint8]
-    boxes: Floats
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -229,35 +213,9 @@ def write(folder: Path, name: str, count: int, *, seed: int = EVALUATION_SEED) -
         The annotations in COCO's form, ``folder/name.json``.
     """
     training, held_out = load_digits()
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
     todo = scenes(training if name == "training" else held_out, STYLES[name], count, seed=seed)
-    for number, scene in enumerate(todo, start=1):
-        file = f"{number:05}.png"
-        height, width = scene.image.shape[:2]
-        cv2.imwrite(str(folder / name / file), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
-        images.append({"id": number, "file_name": file, "height": height, "width": width})
-        for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": number,
-                    "category_id": label + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
-    content = {
-        "info": {"description": f"scenes of digits, {name}, seed {seed}"},
-        "images": images,
-        "annotations": objects,
-        "categories": [{"id": digit + 1, "name": str(digit)} for digit in range(10)],
-    }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+    said = f"scenes of digits, {name}, seed {seed}"
+    return write_scenes(todo, folder, name, [str(digit) for digit in range(10)], description=said, suffix=".png")
 
 
 def demo_scene(seed: int = 106) -> Scene:

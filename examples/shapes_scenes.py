@@ -11,17 +11,15 @@ bounds of the shape. The two sets share no random numbers.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from coco_scenes import Scene, write_scenes
 from numpy.typing import NDArray
 
-__all__ = ["CLASSES", "Scene", "compose", "scenes", "write"]
+__all__ = ["CLASSES", "compose", "scenes", "write"]
 
 Floats = NDArray[np.float32]
 
@@ -30,21 +28,6 @@ CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
 # Shapes are drawn this many times larger, and averaged.
 _FINE = 4
 _CONTRAST = 0.25
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A picture and what is on it.
-
-    Attributes:
-        image: RGB uint8 [h, w, 3].
-        boxes: float32 [n, 4] as x1, y1, x2, y2 in pixels.
-        labels: [n], positions in `CLASSES`.
-    """
-
-    image: NDArray[np.uint8]
-    boxes: Floats
-    labels: NDArray[np.int64]
 
 
 def scenes(count: int, *, seed: int, start: int = 0) -> Iterator[Scene]:
@@ -86,35 +69,10 @@ def write(folder: Path, name: str, count: int, *, seed: int) -> Path:
     Returns:
         The annotations, ``folder/name.json``.
     """
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
-    for number, scene in enumerate(scenes(count, seed=seed), start=1):
-        file = f"{number:05}.jpg"
-        height, width = scene.image.shape[:2]
-        quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-        cv2.imwrite(str(folder / name / file), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR), quality)
-        images.append({"id": number, "file_name": file, "height": height, "width": width})
-        for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": number,
-                    "category_id": label + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
-    content = {
-        "info": {"description": f"drawn shapes, seed {seed}"},
-        "images": images,
-        "annotations": objects,
-        "categories": [{"id": label + 1, "name": one} for label, one in enumerate(CLASSES)],
-    }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
+    said = f"drawn shapes, seed {seed}"
+    todo = scenes(count, seed=seed)
+    return write_scenes(todo, folder, name, CLASSES, description=said, suffix=".jpg", parameters=quality)
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> Floats:

@@ -21,7 +21,8 @@ from typing import Any
 
 import digits_scenes
 import numpy as np
-from digits_scenes import ANOTHER_WAY, EVALUATION_SEED, HELD_OUT, TRAINING, Digits, Scene, Style, load_digits
+from coco_scenes import Scene
+from digits_scenes import ANOTHER_WAY, EVALUATION_SEED, HELD_OUT, TRAINING, Digits, Style, load_digits
 from tqdm import tqdm
 
 import mshub_ssd as mshub

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mshub_ssd.cli.options import OUT_FILE, complete_uid, json_option, offline_option, verbosity_options
+from mshub_ssd.cli.options import (
+    OUT_FILE,
+    complete_uid,
+    engine_option,
+    json_option,
+    offline_option,
+    precision_option,
+    verbosity_options,
+)
 from mshub_ssd.cli.output import answer, emit, guarded_stdout, note, without_secrets
 from mshub_ssd.errors import UsageError
 from mshub_ssd.files import replace_file, writing
@@ -75,20 +83,8 @@ _SHARE: dict[str, Any] = {"type": click.FloatRange(0, 1), "callback": _number}
     metavar="N",
     help="The best N of a picture.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime", "mindspore"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["f32", "bf16"]),
-    default="f32",
-    show_default=True,
-    help="What it computes in; bf16 where engine and CPU have it.",
-)
+@engine_option
+@precision_option
 @click.option("--against-card", is_flag=True, help="Say whether the card's figures come out; exit code 1 if not.")
 @click.option(
     "--tolerance",

@@ -13,7 +13,15 @@ import click
 from mshub_ssd.errors import MshubError
 from mshub_ssd.hub import default_hub
 
-__all__ = ["OUT_FILE", "complete_uid", "json_option", "offline_option", "verbosity_options"]
+__all__ = [
+    "OUT_FILE",
+    "complete_uid",
+    "engine_option",
+    "json_option",
+    "offline_option",
+    "precision_option",
+    "verbosity_options",
+]
 
 _LIBRARY = logging.getLogger("mshub_ssd")
 _OFFLINE = "MSHUB_OFFLINE"
@@ -21,6 +29,20 @@ _OFFLINE = "MSHUB_OFFLINE"
 OUT_FILE = click.Path(dir_okay=False, path_type=Path)
 """The type of a file to be written."""
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "onnxruntime", "mindspore"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["f32", "bf16"]),
+    default="f32",
+    show_default=True,
+    help="What it computes in; bf16 where engine and CPU have it.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 

@@ -21,7 +21,14 @@ import click
 from mshub_ssd import store
 from mshub_ssd.ahead import NOT_YET
 from mshub_ssd.cli.lakes import looked_by_ray, ray_options
-from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
+from mshub_ssd.cli.options import (
+    complete_uid,
+    engine_option,
+    json_option,
+    offline_option,
+    precision_option,
+    verbosity_options,
+)
 from mshub_ssd.cli.output import (
     answer,
     emit,
@@ -78,20 +85,6 @@ _model_option = click.option(
     shell_complete=complete_uid,
     metavar="UID",
     help="A name from `mshub list`, or a card file.",
-)
-_engine_option = click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime", "mindspore"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
-)
-_precision_option = click.option(
-    "--precision",
-    type=click.Choice(["f32", "bf16"]),
-    default="f32",
-    show_default=True,
-    help="What it computes in; bf16 where engine and CPU have it.",
 )
 
 
@@ -154,8 +147,8 @@ def _output_options(command: Any) -> Any:
 @click.option(
     "--class", "--classes", "classes", multiple=True, metavar="NAME", help="Show only this class; may be repeated."
 )
-@_engine_option
-@_precision_option
+@engine_option
+@precision_option
 @_output_options
 @ray_options
 @verbosity_options
@@ -199,8 +192,8 @@ def detect_command(
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Show the best N classes."
 )
-@_engine_option
-@_precision_option
+@engine_option
+@precision_option
 @_output_options
 @ray_options
 @verbosity_options

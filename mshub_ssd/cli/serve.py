@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from mshub_ssd.cli.options import complete_uid, json_option, offline_option, verbosity_options
+from mshub_ssd.cli.options import (
+    complete_uid,
+    engine_option,
+    json_option,
+    offline_option,
+    precision_option,
+    verbosity_options,
+)
 from mshub_ssd.cli.output import emit, emit_raw, guarded_stdout, note
 
 __all__ = ["serve_command"]
@@ -30,16 +37,8 @@ def _seconds(least: float = 0) -> click.FloatRange:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any that is free."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "onnxruntime", "mindspore"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model.",
-)
-@click.option(
-    "--precision", type=click.Choice(["f32", "bf16"]), default="f32", show_default=True, help="What it computes in."
-)
+@engine_option
+@precision_option
 @click.option("--threads", type=_positive, metavar="N", help="The engine's threads.  [default: as many as are good]")
 @click.option("--score-threshold", type=_fraction, help="Where a request says nothing.  [default: the model's own]")
 @click.option("--iou-threshold", type=_fraction, help="Where a request says nothing.  [default: the model's own]")
