@@ -140,10 +140,10 @@ def _corners(rng: np.random.Generator, name: str) -> NDArray[np.float64]:
         arm = rng.uniform(0.14, 0.2)
         edge = [(arm, 0.5), (arm, arm), (0.5, arm)]
         quarter = np.array(edge)
-        turns = [np.array([[0, -1], [1, 0]], dtype=np.float64)]
+        turn = np.array([[0, -1], [1, 0]], dtype=np.float64)
         parts = [quarter]
         for _ in range(3):
-            parts.append(parts[-1] @ turns[0])
+            parts.append(parts[-1] @ turn)
         return np.concatenate(parts)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]
 

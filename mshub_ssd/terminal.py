@@ -18,6 +18,7 @@ __all__ = [
     "SharedProgress",
     "brief",
     "clipped",
+    "clock",
     "counted",
     "html_block",
     "html_table",
@@ -251,11 +252,12 @@ class _Lines:
             text += f" of {self._total}"
         text += f", {rate:.3g} {self._unit}s/s"
         if self._total is not None and rate > 0:
-            text += f", {_clock((self._total - self._done) / rate)} left"
+            text += f", {clock((self._total - self._done) / rate)} left"
         print(text, file=sys.stderr, flush=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as a clock shows it."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -68,7 +68,7 @@ class Parts:
         names = [one.url[len(self._url) + 1 :] for one in found]
         parts = sorted(name for name in names if _PART.fullmatch(name))
         self._next = 1 + max((int(name.split("-")[1]) for name in parts), default=-1)
-        self._compare(json.loads(json.dumps(options)), names, resume=resume)
+        self._compare(json.loads(json.dumps(options)), names, filled=bool(parts), resume=resume)
         for images, failed in self._read(parts):
             self.done.update(images)
             self.failed += failed
@@ -98,16 +98,16 @@ class Parts:
         except MshubError as failure:
             _log.warning("%d rows are lost: %s", len(self._lines), failure)
 
-    def _compare(self, options: dict[str, Any], names: Sequence[str], *, resume: bool) -> None:
+    def _compare(self, options: dict[str, Any], names: Sequence[str], *, filled: bool, resume: bool) -> None:
         if _RECORD in names:
-            if not resume and any(map(_PART.fullmatch, names)):
+            if filled and not resume:
                 raise UsageError(
                     "there are results already",
                     where=redact(self._url),
                     hint="go on with them: --resume; or take another name",
                 )
             known = json.loads(store.read_file(f"{self._url}/{_RECORD}", 16 << 20, settings=self._settings))
-            if any(map(_PART.fullmatch, names)):
+            if filled:
                 compare(known, options, redact(self._url))
                 return
         elif names:

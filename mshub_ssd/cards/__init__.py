@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         task_of,
         told_task,
     )
-    from mshub_ssd.cards.writing import card_text, folded, template, yaml_value
+    from mshub_ssd.cards.writing import card_text, escaped, folded, template, yaml_value
 
 _HOMES = {
     "ASSET_FIELDS": "fields",
@@ -85,6 +85,7 @@ _HOMES = {
     "task_of": "tasks",
     "told_task": "tasks",
     "card_text": "writing",
+    "escaped": "writing",
     "folded": "writing",
     "template": "writing",
     "yaml_value": "writing",
@@ -116,6 +117,7 @@ __all__ = [
     "Uids",
     "Version",
     "card_text",
+    "escaped",
     "examine_card",
     "figure_value_pattern",
     "figures_pattern",

@@ -20,9 +20,10 @@ from mshub_ssd.cards.model import Card
 from mshub_ssd.cards.parse import examine_card
 from mshub_ssd.errors import UsageError
 
-__all__ = ["card_text", "folded", "template", "yaml_value"]
+__all__ = ["card_text", "escaped", "folded", "template", "yaml_value"]
 
 _COLUMNS = 120
+_MARKS = re.compile(r"([\\`*_\[\]<>#|!~])")
 _INDENT = "    "
 # What every YAML reader takes for text without quotes. No colon but in an address, no comma, no bracket but ().
 _PLAIN = re.compile(r"(?:https?://)?[A-Za-z](?:[A-Za-z0-9_./@()+-]| (?=[A-Za-z0-9(]))*")
@@ -315,3 +316,8 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _frozen(one) for key, one in value.items()}
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def escaped(text: str) -> str:
+    """A text in which Markdown finds no marks of its own."""
+    return _MARKS.sub(r"\\\1", text)

@@ -24,10 +24,7 @@ __all__ = ["serve_command"]
 
 _fraction = click.FloatRange(0, 1)
 _positive = click.IntRange(min=1)
-
-
-def _seconds(least: float = 0) -> click.FloatRange:
-    return click.FloatRange(least, 86400, min_open=True)
+_seconds = click.FloatRange(0, 86400, min_open=True)
 
 
 @click.command("serve")
@@ -60,7 +57,7 @@ def _seconds(least: float = 0) -> click.FloatRange:
 @click.option("--max-connections", type=_positive, default=512, show_default=True, help="Clients at once.")
 @click.option(
     "--timeout",
-    type=_seconds(),
+    type=_seconds,
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -68,7 +65,7 @@ def _seconds(least: float = 0) -> click.FloatRange:
 )
 @click.option(
     "--stop-timeout",
-    type=_seconds(),
+    type=_seconds,
     default=25.0,
     show_default=True,
     metavar="SECONDS",
@@ -101,12 +98,6 @@ def serve_command(
     """
     from mshub_ssd import serve
 
-    def listening(url: str) -> None:
-        if as_json:
-            emit_raw(json.dumps({"url": url, "model": model}) + "\n")
-        else:
-            emit(f"serving {model} at {url}")
-
     limits = serve.Limits(
         max_bytes=max_bytes,
         max_held_bytes=max_held_bytes,
@@ -118,11 +109,14 @@ def serve_command(
     with contextlib.ExitStack() as told:
         told.enter_context(_logs(access_log))
 
-        def begun(url: str) -> None:
-            listening(url)
+        def listening(url: str) -> None:
+            if as_json:
+                emit_raw(json.dumps({"url": url, "model": model}) + "\n")
+            else:
+                emit(f"serving {model} at {url}")
             told.enter_context(guarded_stdout())  # stdout has had its one line
 
-        serve.run(model, host=host, port=port, limits=limits, listening=begun, **options)
+        serve.run(model, host=host, port=port, limits=limits, listening=listening, **options)
     note("stopped: what was let in has been answered")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import networks
+from mshub_ssd.cards import escaped
 from mshub_ssd.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["body_text"]
 
-_MARKS = re.compile(r"([\\`*_\[\]<>#|!~])")
 _MOST_NAMES = 20
 
 
@@ -32,7 +31,7 @@ def body_text(uid: str, values: Mapping[str, Any], match: Match | None) -> str:
         ("Input and output", _formats(values, family)),
         ("Use", _use(uid, values, match, family)),
         ("Metrics", _metrics(values)),
-        ("Licence", f"The checkpoint is published under {_escaped(licence)}." if licence else ""),
+        ("Licence", f"The checkpoint is published under {escaped(licence)}." if licence else ""),
     ]
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections if text)
 
@@ -43,7 +42,7 @@ def _family(match: Match | None) -> str | None:
 
 
 def _what(values: Mapping[str, Any], match: Match | None, family: str | None) -> str:
-    summary = _escaped(str(values.get("summary") or "")).rstrip(".")
+    summary = escaped(str(values.get("summary") or "")).rstrip(".")
     blocks = [f"{summary}."] if summary else []
     sentences = []
     if match is not None and family is not None:
@@ -53,7 +52,7 @@ def _what(values: Mapping[str, Any], match: Match | None, family: str | None) ->
         sentences.append(f"It was{_trained(values).removeprefix(',')}.")
     names: Sequence[str] = values.get("classes") or ()
     if names and len(names) <= _MOST_NAMES:
-        sentences.append(f"It knows {_counted(len(names))}: {', '.join(map(_escaped, names))}.")
+        sentences.append(f"It knows {_counted(len(names))}: {', '.join(map(escaped, names))}.")
     elif names:
         sentences.append(f"It knows {_counted(len(names))}, which `classes` above lists.")
     return "\n\n".join([*blocks, " ".join(sentences)] if sentences else blocks)
@@ -66,7 +65,7 @@ def _counted(number: int) -> str:
 def _trained(values: Mapping[str, Any]) -> str:
     sets = values.get("train-dataset") or ()
     names = [sets] if isinstance(sets, str) else list(sets)
-    return f", trained on {' and '.join(map(_escaped, names))}" if names else ""
+    return f", trained on {' and '.join(map(escaped, names))}" if names else ""
 
 
 def _formats(values: Mapping[str, Any], family: str | None) -> str:
@@ -113,10 +112,5 @@ def _metrics(values: Mapping[str, Any]) -> str:
     figures: Mapping[str, float | str] = values.get("evaluation") or {}
     if not figures:
         return ""
-    rows = [f"| {_escaped(name)} | {value} |" for name, value in figures.items()]
+    rows = [f"| {escaped(name)} | {value} |" for name, value in figures.items()]
     return "\n".join(["As its author measured them:", "", "| Metric | Value |", "|---|---|", *rows])
-
-
-def _escaped(text: str) -> str:
-    """A text in which Markdown finds no marks of its own."""
-    return _MARKS.sub(r"\\\1", text)

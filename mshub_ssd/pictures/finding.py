@@ -55,7 +55,7 @@ def find(name: str, *, below: bool = True) -> Iterator[str | ImageError]:
         paths = [path for path in glob.iglob(name, recursive=True) if not os.path.isdir(path)]  # noqa: PTH112, PTH207
         if not paths:
             _refuse("no file fits this pattern", name, "* stands for any name, and ** for any folders")
-        yield from _sorted(paths)
+        yield from in_order(paths)
 
 
 def named_so(name: str) -> bool:
@@ -64,8 +64,9 @@ def named_so(name: str) -> bool:
 
 
 def in_order(names: list[str]) -> list[str]:
-    """Names in natural order: 2 before 10."""
-    return _sorted(names)
+    """Names in natural order (2 before 10); of very many, in that of characters."""
+    # Keys take ten times the room of names.
+    return sorted(names, key=_natural if len(names) <= _MANY else None)
 
 
 def _in_folder(name: str, recursive: bool) -> Iterator[str | ImageError]:
@@ -87,9 +88,9 @@ def _in_folder(name: str, recursive: bool) -> Iterator[str | ImageError]:
             hint = f"ls -ld {shlex.quote(folder)}"
             yield ImageError("the folder cannot be listed", where=folder, got=error.strerror, hint=hint)
             continue
-        for file in _sorted(files):
+        for file in in_order(files):
             yield os.path.join(folder, file)  # noqa: PTH118 - the name as it was given
-        folders += [os.path.join(folder, one) for one in reversed(_sorted(below))]  # noqa: PTH118
+        folders += [os.path.join(folder, one) for one in reversed(in_order(below))]  # noqa: PTH118
 
 
 def chosen(names: Iterable[str]) -> list[str]:
@@ -105,12 +106,7 @@ def chosen(names: Iterable[str]) -> list[str]:
         if os.path.splitext(file)[1].lower() in _ENDINGS and not any(step.startswith(".") for step in name.split("/")):  # noqa: PTH122
             found.setdefault(folder, []).append(file)
     folders = sorted(found, key=lambda folder: [_natural(step) for step in folder.split("/")] if folder else [])
-    return [f"{folder}/{file}" if folder else file for folder in folders for file in _sorted(found[folder])]
-
-
-def _sorted(names: list[str]) -> list[str]:
-    # Keys take ten times the room of names.
-    return sorted(names, key=_natural if len(names) <= _MANY else None)
+    return [f"{folder}/{file}" if folder else file for folder in folders for file in in_order(found[folder])]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -10,7 +10,7 @@ from mshub_ssd.redaction import scrub
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["names_of_columns", "row_name", "schema", "to_table"]
+__all__ = ["row_name", "schema", "to_table"]
 
 _TEXT = ("image", "error_code", "error_message")
 
@@ -29,11 +29,6 @@ def schema(kind: str) -> pa.Schema:
     columns += [("scores", pa.list_(pa.float32())), ("labels", pa.list_(pa.int32())), ("names", pa.list_(pa.string()))]
     columns += [("error_code", pa.string()), ("error_message", pa.string())]
     return pa.schema(columns)
-
-
-def names_of_columns(kind: str) -> list[str]:
-    """What the columns are called."""
-    return list(schema(kind).names)
 
 
 def row_name(picture: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_ssd import cpu
 from mshub_ssd.errors import IntegrityError, UsageError
-from mshub_ssd.ray.columns import names_of_columns, to_table
+from mshub_ssd.ray.columns import schema, to_table
 from mshub_ssd.ray.needing import needing_ray
 from mshub_ssd.settings import package_version
 
@@ -59,7 +59,7 @@ class _Looking:
             import pyarrow  # noqa: F401 - what is missing is said before a model is loaded
 
             columns = _columns(batch)
-            own = names_of_columns(self.kind)
+            own = schema(self.kind).names
             pictures, names = _pictures(columns)
             more = {key: values for key, values in columns.items() if key not in _PICTURES}
             taken = sorted(set(more) & set(own))

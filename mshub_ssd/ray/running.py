@@ -112,7 +112,8 @@ def run(
     left = [(number, name) for number, (key, name) in enumerate(wanted.items()) if key not in done]
     failures = sum(part.failures for part, _ in there)
     tell = told or (lambda _done, _all: None)
-    tell(len(done), len(wanted))
+    reached = len(done)
+    tell(reached, len(wanted))
     finished: list[Part] = []
     if left:
         with _cluster(address), _quiet():
@@ -120,14 +121,13 @@ def run(
             jobs = _jobs(left, actors)
             job = {"looking": made, "out": folder.place, "mark": mark, "base": str(Path.cwd())}
             job["witness"] = _witness(name for _, name in left)
-            reached = len(done)
             for part in _parts(jobs, job, min(actors, len(jobs)), cpus):
                 finished.append(part)
                 reached += part.pictures
                 tell(reached, len(wanted))
     return Summary(
         out=folder.place,
-        pictures=len(done) + sum(part.pictures for part in finished),
+        pictures=reached,
         before=len(done),
         failures=failures + sum(part.failures for part in finished),
         parts=len(finished),

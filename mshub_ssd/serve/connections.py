@@ -85,7 +85,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._parting.is_closing():
             return
-        if self._in_body() or self._busy():
+        if self._busy():
             self._forget_deadline()
         elif self._head > MAX_HEAD:
             self._head_too_long()

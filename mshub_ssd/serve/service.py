@@ -293,7 +293,7 @@ class Service:
         held, inside = len(job.data), 0
         try:
             try:
-                size = await self._in_pool(_claimed_size, job.data, self.limits)
+                size = await self.apart(_claimed_size, job.data, self.limits)
                 inside = await self._turns.enter(size[0] * size[1])
                 if job.abandoned:
                     return None
@@ -385,16 +385,13 @@ class Service:
     async def _timed(self, stage: str, work: Callable[..., T], *args: Any) -> T:
         began = time.monotonic()
         try:
-            return await self._in_pool(work, *args)
+            return await self.apart(work, *args)
         finally:
             self.metrics.stages.labels(stage).observe(time.monotonic() - began)
 
-    async def _in_pool(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-
     async def apart(self, work: Callable[..., T], *args: Any) -> T:
         """Do something in a thread, for the loop must not wait."""
-        return await self._in_pool(work, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
     @property
     def _open_pipeline(self) -> Pipeline:

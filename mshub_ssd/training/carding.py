@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mshub_ssd.cards import card_text
+from mshub_ssd.cards import card_text, escaped
 from mshub_ssd.terminal import counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "card_values", "write_card"]
 
-_MARKS = re.compile(r"([\\`*_\[\]<>#|!~])")
 _MOST_NAMES = 20
 _FIGURES = {"mAP@0.5": "mAP@0.5", "mAP@[.5:.95]": "mAP"}
 
@@ -119,14 +118,14 @@ def _body(detector: Detector, history: History, values: Mapping[str, Any]) -> st
     checkpoint = detector.plan.checkpoint
     tuned = checkpoint is not None
     digest = f", whose checkpoint has the SHA-256 `{checkpoint.sha256}`" if checkpoint is not None else ""
-    kept = f" Of these it knew {_escaped(_names(detector.kept))} before." if detector.kept else ""
+    kept = f" Of these it knew {escaped(_names(detector.kept))} before." if detector.kept else ""
     made = f"It was fine-tuned from `{base.uid}`{digest}" if tuned else "It was trained from random weights"
     mirrored = "" if history.flip else " not"
     sections = [
         (
             "What it is",
             f"A detector, the network `{detector.key}`. It knows "
-            f"{counted(len(detector.classes), 'class', 'classes')}: {_escaped(_names(detector.classes))}.{kept}",
+            f"{counted(len(detector.classes), 'class', 'classes')}: {escaped(_names(detector.classes))}.{kept}",
         ),
         (
             "Use",
@@ -145,7 +144,7 @@ def _body(detector: Detector, history: History, values: Mapping[str, Any]) -> st
         ),
         (
             "How it was trained",
-            f"{made}, on {counted(history.pictures, 'picture')} of {_escaped(history.data)}: "
+            f"{made}, on {counted(history.pictures, 'picture')} of {escaped(history.data)}: "
             f"{counted(history.steps, 'step')} of {history.batch_size} pictures, the first {history.frozen} with the "
             f"backbone frozen; Adam, highest learning rate {history.rate:g}, falling to zero; crops, other sizes and "
             f"colours at random; pictures were{mirrored} mirrored; seed {history.seed}. These are the weights after "
@@ -161,27 +160,23 @@ def _metrics(history: History, values: Mapping[str, Any]) -> str:
     if not values["evaluation"]:
         return ""
     head = (
-        f"Measured with pycocotools on {_escaped(history.measured_on)}, "
+        f"Measured with pycocotools on {escaped(history.measured_on)}, "
         f"detections with a score above {history.score_threshold:g}. The same pictures chose the step."
     )
     rows = ["| Metric | Value |", "|---|---|"]
-    rows += [f"| {_escaped(name)} | {value} |" for name, value in values["evaluation"].items()]
+    rows += [f"| {escaped(name)} | {value} |" for name, value in values["evaluation"].items()]
     table = ["| Class | Objects | mAP@0.5 | mAP@[.5:.95] |", "|---|---|---|---|"]
     for one in history.per_class:
         cells = [f"{one[key]:.4f}" if one[key] >= 0 else "-" for key in ("AP@0.5", "AP")]
-        table.append(f"| {_escaped(str(one['name']))} | {one['objects']} | {' | '.join(cells)} |")
+        table.append(f"| {escaped(str(one['name']))} | {one['objects']} | {' | '.join(cells)} |")
     return "\n".join([head, "", *rows, "", *table])
 
 
 def _licence(licence: str | None, base: str | None) -> str:
     if base is None:
         return "Whoever publishes this checkpoint says under what licence."
-    said = f"is under {_escaped(licence)}" if licence else "names no licence"
+    said = f"is under {escaped(licence)}" if licence else "names no licence"
     return (
         f"The checkpoint that this one was made of, that of `{base}`, {said}. What the pictures allow "
         "is for whoever publishes this checkpoint to say."
     )
-
-
-def _escaped(text: str) -> str:
-    return _MARKS.sub(r"\\\1", text)

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -174,7 +174,8 @@ def split(samples: CocoSamples, share: float, seed: int) -> tuple[CocoSamples, C
                 where=samples.annotations.place,
                 hint="give pictures to measure on: --val-annotations FILE --val-images DIR",
             )
-        parts.append(_replaced(samples, pictures, instances))
+        found = replace(samples.annotations, pictures=pictures, instances=instances)
+        parts.append(replace(samples, annotations=found))
     return parts[0], parts[1]
 
 
@@ -214,14 +215,6 @@ def as_annotations(samples: CocoSamples) -> dict[str, Any]:
 
 def _counts(one: Instance) -> bool:
     return not one.crowd and one.box[2] > 0 and one.box[3] > 0
-
-
-def _replaced(
-    samples: CocoSamples, pictures: tuple[Picture, ...], instances: Mapping[int, tuple[Instance, ...]]
-) -> CocoSamples:
-    given = samples.annotations
-    found = Annotations(given.place, pictures, instances, given.categories, given.description, given.notes)
-    return CocoSamples(samples.classes, samples.name, samples.folder, found, samples.notes, samples.labels)
 
 
 def _refuse_twins(found: Annotations, classes: Mapping[int, str]) -> None:

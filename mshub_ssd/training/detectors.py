@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector", "Loss", "Target", "build", "choose", "loss_cell", "target_of"]
 
-_log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -115,7 +113,6 @@ class Detector:
         network: The Cell.
         target: What batches must be.
         kept: Classes whose weights were there already.
-        fresh: Parameters that the checkpoint had nothing for, or had for other classes.
     """
 
     plan: Plan
@@ -125,7 +122,6 @@ class Detector:
     network: nn.Cell
     target: Target
     kept: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
 
     @property
     def config(self) -> Any:
@@ -221,9 +217,9 @@ def build(plan: Plan, classes: Sequence[str], hub: Hub, *, input_size: int | Non
     old = fitting.network
     network = _build(recipe.key, arguments, names)
     target = target_of(network.config)
-    values, kept, fresh = _carried_over(recipe, old, fitting.values, network, arguments, names, seed)
+    values, kept = _carried_over(recipe, old, fitting.values, network, arguments, names, seed)
     networks.fill(network, values)
-    return Detector(plan, recipe.key, arguments, names, network, target, kept, fresh)
+    return Detector(plan, recipe.key, arguments, names, network, target, kept)
 
 
 def loss_cell(detector: Detector, loss: Loss) -> nn.Cell:
@@ -297,8 +293,8 @@ def _carried_over(
     arguments: Mapping[str, Any],
     classes: tuple[str, ...],
     seed: int,
-) -> tuple[Arrays, tuple[str, ...], tuple[str, ...]]:
-    """The new network's values, the classes that were there, and the parameters that are new in part or as a whole."""
+) -> tuple[Arrays, tuple[str, ...]]:
+    """The new network's values, and the classes that were there."""
     before = tuple(old.config.class_names)
     last = type(old.config).__name__ == "OpenMMLabConfig"  # the background is the last class there
     per_class = _class_rows(recipe, arguments, len(classes))
@@ -306,14 +302,11 @@ def _carried_over(
     kept = tuple(name for name in classes if name in known)
     rng = np.random.default_rng((seed, 4))
     filled: Arrays = {}
-    fresh: list[str] = []
     for name, (shape, dtype) in networks.parameter_types(network).items():
         value = values.get(name)
         if name not in per_class or value is None:
             if value is not None and value.shape == shape:
                 filled[name] = value
-            else:
-                fresh.append(name)
             continue
         boxes = per_class[name]
         table = np.asarray(value).reshape(boxes, len(before) + 1, *shape[1:])
@@ -331,9 +324,7 @@ def _carried_over(
         table = np.stack(rows, axis=1)
         table = np.concatenate([table, background] if last else [background, table], axis=1)
         filled[name] = np.ascontiguousarray(table.reshape(shape), dtype=dtype)
-        if len(kept) < len(classes):
-            fresh.append(name)
-    return filled, kept, tuple(fresh)
+    return filled, kept
 
 
 def _set_prior(network: nn.Cell, recipe: Recipe, arguments: Mapping[str, Any], classes: tuple[str, ...]) -> None:

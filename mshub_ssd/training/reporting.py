@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from mshub_ssd.terminal import clock
+
 __all__ = ["Reporter"]
 
 # Seconds between plain lines.
@@ -59,7 +61,7 @@ class Reporter:
         left = (self._total - self._step) / rate if rate else 0.0
         self.say(
             f"step {self._step} of {self._total}, {self._note or 'no loss yet'}, {self._speed():.0f} pictures/s, "
-            f"{_duration(left)} left"
+            f"{clock(left)} left"
         )
 
     def say(self, text: str) -> None:
@@ -79,9 +81,3 @@ class Reporter:
     def _speed(self) -> float:
         seconds = max(1e-9, time.monotonic() - self._began)
         return (self._step - self._first) * self._batch / seconds
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -260,15 +261,18 @@ class _Training:
                 if taken > 1:
                     now = time.monotonic()
                     pace.keep_to_limit(self._seconds(), (now - first) / (taken - 1), 1.2 * self._measuring)
-                ended = frozen and not pace.is_frozen
-                if pace.step % self._every == 0 or pace.done:
+                thawed = frozen and not pace.is_frozen
+                measured = pace.step % self._every == 0 or pace.done
+                if measured:
                     self._measure(reporter)
-                    ended = True
-                due = time.monotonic() - saved > _SAVE_SECONDS if plan.save_every is None else False
-                if due or ended or (plan.save_every and pace.step % plan.save_every == 0):
-                    self._save(None if frozen and not pace.is_frozen else steps)
+                if plan.save_every is None:
+                    due = time.monotonic() - saved > _SAVE_SECONDS
+                else:
+                    due = pace.step % plan.save_every == 0
+                if due or thawed or measured:
+                    self._save(None if thawed else steps)
                     saved = time.monotonic()
-                if frozen and not pace.is_frozen and not pace.done:
+                if thawed and not pace.done:
                     steps = self._steps(None)
                     taken = 0
         finally:
@@ -338,12 +342,12 @@ class _Training:
         """Remember how it stands; of moments nothing where a phase has just ended."""
         first, second = steps.moments() if steps is not None and steps.count else ({}, {})
         self._pace_seconds()
-        facts = {"plan": self._facts(), "pace": self._pace.to_dict(), "points": self._points, "best": self._best}
+        facts = {"plan": self._facts, "pace": self._pace.to_dict(), "points": self._points, "best": self._best}
         self._store.save(State(facts, self._finite(), first, second))
         self._store.tidy(self._best)
 
     def _restore(self, stored: State) -> None:
-        refuse_changes(stored.facts["plan"], self._facts(), self._out)
+        refuse_changes(stored.facts["plan"], self._facts, self._out)
         self._pace.restore(stored.facts["pace"])
         self._points, self._best = stored.facts["points"], stored.facts["best"]
         networks.fill(self._detector.network, stored.weights)
@@ -357,6 +361,7 @@ class _Training:
         self._pace.seconds += now - self._began
         self._began = now
 
+    @functools.cached_property
     def _facts(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one that began."""
         plan, detector = self._plan, self._detector
